@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+/** Bundles src/main.ts into dist/onboardd.cjs, the program that package.json names. Same commit, same bytes. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+/** Where there is neither SOURCE_DATE_EPOCH nor a git history: the day of this version. */
+const releaseDay = Date.UTC(2026, 10, 23) / 1000;
+
+function buildSeconds() {
+  const { SOURCE_DATE_EPOCH } = process.env;
+  if (SOURCE_DATE_EPOCH) return Number(SOURCE_DATE_EPOCH);
+  try {
+    const options = { cwd: root, stdio: ['ignore', 'pipe', 'ignore'], encoding: 'utf8' };
+    return Number(execFileSync('git', ['log', '-1', '--format=%ct'], options)) || releaseDay;
+  } catch {
+    return releaseDay;
+  }
+}
+
+const outfile = `${root}dist/onboardd.cjs`;
+await build({
+  entryPoints: [`${root}src/main.ts`],
+  outfile,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: true,
+  banner: { js: '#!/usr/bin/env node' },
+  define: { BUILD_VERSION: JSON.stringify(version), BUILD_TIME: String(buildSeconds() * 1000) },
+  logLevel: 'warning',
+});
+chmodSync(outfile, 0o755);

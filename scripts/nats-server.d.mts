@@ -1,0 +1,1 @@
+export declare function natsServer(options?: { log?: (line: string) => void }): Promise<string>;

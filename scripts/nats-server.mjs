@@ -1,0 +1,164 @@
+/**
+ * Finds a nats-server for the demo, the tests and the benchmarks, or fetches one into `.tools`.
+ *
+ * As a script it prints the path: `node scripts/nats-server.mjs`.
+ */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const toolsDir = join(dirname(dirname(fileURLToPath(import.meta.url))), '.tools');
+const installedDir = join(toolsDir, 'nats-server');
+const unpackingPrefix = '.nats-server-';
+const leftOverAfterMs = 60 * 60 * 1000;
+const [leastMajor, leastMinor] = [2, 9];
+const whatToDo =
+  'install nats-server 2.9 or newer, so that it is on PATH, or name the program in NATS_SERVER';
+
+/**
+ * The path of a nats-server of version 2.9 or newer: what `NATS_SERVER` names, else the one on PATH, else the
+ * one fetched earlier, else one fetched now from the packages of the Debian system that this is. Fetching changes
+ * nothing outside `.tools`, needs no root, and may run several times at once or be interrupted.
+ *
+ * @param {{ log?: (line: string) => void }} [options] where the one line goes that says what is done; by default stderr
+ * @returns {Promise<string>}
+ * @throws {Error} which says what to do, where there is none and none can be fetched
+ */
+export async function natsServer({ log = (line) => console.error(line) } = {}) {
+  const named = process.env.NATS_SERVER;
+  if (named) {
+    if (await isUsable(named)) return named;
+    throw new Error(`NATS_SERVER is ${named}, which is no nats-server of version 2.9 or newer: ${whatToDo}`);
+  }
+  return (await found()) ?? (await fetched(log));
+}
+
+async function found() {
+  const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
+  return (await firstUsable(folders)) ?? (await installed());
+}
+
+function installed() {
+  return firstUsable(['usr/sbin', 'usr/bin'].map((folder) => join(installedDir, folder)));
+}
+
+async function firstUsable(folders) {
+  for (const path of folders.map((folder) => join(folder, 'nats-server'))) {
+    if (await isUsable(path)) return path;
+  }
+  return undefined;
+}
+
+async function isUsable(program) {
+  try {
+    const { stdout } = await run(program, ['--version'], { timeout: 10_000 });
+    const [, major, minor] = /v(\d+)\.(\d+)\./.exec(stdout) ?? [];
+    return Number(major) > leastMajor || (Number(major) === leastMajor && Number(minor) >= leastMinor);
+  } catch {
+    return false;
+  }
+}
+
+async function fetched(log) {
+  await mkdir(toolsDir, { recursive: true });
+  await removeLeftOvers();
+  log(`nats-server: not found, fetching the system's Debian package into ${installedDir}`);
+  const dir = await mkdtemp(join(toolsDir, unpackingPrefix));
+  try {
+    const unpacked = join(dir, 'unpacked');
+    await run('dpkg', ['-x', await download(dir), unpacked]);
+    await putInPlace(unpacked);
+  } catch (cause) {
+    const [reason] = String(cause?.stderr || cause?.message || cause)
+      .trim()
+      .split('\n')
+      .slice(-1);
+    throw new Error(`nats-server cannot be fetched (${reason}): ${whatToDo}`, { cause });
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+  const path = await installed();
+  if (!path)
+    throw new Error(`the system's nats-server package holds none of version 2.9 or newer: ${whatToDo}`);
+  return path;
+}
+
+/** The package's path. Tries the system's package lists first, then fetches lists of its own. */
+async function download(dir) {
+  try {
+    return await downloadWith(dir, await configuration(dir, {}));
+  } catch (error) {
+    if (error.code === 'ENOENT') throw new Error('there is no apt-get');
+    const ownLists = await configuration(dir, {
+      'Dir::State': join(dir, 'state'),
+      'Dir::State::status': '/var/lib/dpkg/status',
+    });
+    await mkdir(join(dir, 'state/lists/partial'), { recursive: true });
+    // One unreachable source among many fails the update, yet the package may come from another.
+    await run('apt-get', ['-c', ownLists, 'update'], { cwd: dir }).catch(() => undefined);
+    return downloadWith(dir, ownLists);
+  }
+}
+
+async function downloadWith(dir, configurationFile) {
+  await mkdir(join(dir, 'cache/archives/partial'), { recursive: true });
+  await run('apt-get', ['-c', configurationFile, 'download', 'nats-server'], { cwd: dir });
+  const name = (await readdir(dir)).find((file) => file.endsWith('.deb'));
+  if (!name) throw new Error('apt-get downloaded no package');
+  return join(dir, name);
+}
+
+async function configuration(dir, settings) {
+  const all = {
+    'Dir::Cache': join(dir, 'cache'),
+    'Debug::NoLocking': 'true',
+    'Acquire::Languages': 'none',
+    'Acquire::Retries': '2',
+    'Acquire::http::Timeout': '20',
+    'Acquire::https::Timeout': '20',
+    ...(process.getuid?.() === 0 ? { 'APT::Sandbox::User': 'root' } : {}),
+    ...settings,
+  };
+  // A system's own hooks run after an update and clean its folders: not on this one's account.
+  const hooks = ['Pre-Invoke', 'Post-Invoke', 'Post-Invoke-Success'].map(
+    (hook) => `#clear APT::Update::${hook};`,
+  );
+  const lines = Object.entries(all).map(([name, value]) => `${name} "${value}";`);
+  const file = join(dir, 'apt.conf');
+  await writeFile(file, `${[...hooks, ...lines].join('\n')}\n`);
+  return file;
+}
+
+/** A rename either happens whole or not at all; where another run was faster, its result stands. */
+async function putInPlace(unpacked) {
+  try {
+    await rename(unpacked, installedDir);
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST'].includes(error.code)) throw error;
+    if (await installed()) return;
+    await rm(installedDir, { recursive: true, force: true });
+    await rename(unpacked, installedDir);
+  }
+}
+
+/** Interrupted runs leave their folder; one that is recent may belong to a run still going on. */
+async function removeLeftOvers() {
+  for (const name of await readdir(toolsDir)) {
+    if (!name.startsWith(unpackingPrefix)) continue;
+    const path = join(toolsDir, name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > leftOverAfterMs) await rm(path, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1] && (await realpath(process.argv[1])) === fileURLToPath(import.meta.url)) {
+  try {
+    console.log(await natsServer());
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,27 @@
+/** The system's clock, as the rest of the program sees time and chance. */
+export const systemClock = { now: () => Date.now(), random: () => Math.random() } as const;
+
+const lookEveryMs = 1_000;
+/** Timers are late on a busy machine; a clock that is set moves further than that. */
+const stepMs = 5_000;
+
+/** Calls back once after so many milliseconds. @returns a function that calls it off */
+export function later(ms: number, call: () => void): () => void {
+  const timer = setTimeout(call, ms);
+  return () => clearTimeout(timer);
+}
+
+/**
+ * Calls back when the wall clock jumps: it was set, or the device was suspended.
+ *
+ * @returns a function that ends the watch
+ */
+export function watchForSteps(onStep: () => void): () => void {
+  let last = Date.now();
+  const timer = setInterval(() => {
+    const now = Date.now();
+    if (Math.abs(now - last - lookEveryMs) > stepMs) onStep();
+    last = now;
+  }, lookEveryMs);
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,105 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import type { SettingKey } from '../config.ts';
+
+/**
+ * Reads the configuration file with conf, and changes nothing: conf would make the folder of a file that is absent,
+ * and takes the process's signals when it is loaded.
+ *
+ * @returns the parsed JSON; an empty object where the file is absent
+ * @throws {Error} where the file is unreadable or no JSON
+ */
+export async function readConfigFile(path: string): Promise<unknown> {
+  if (!existsSync(path)) return {};
+  if (!statSync(path).isFile()) throw new Error('it is no file');
+  process.env.HOME ||= '/nonexistent';
+  const before = new Map(
+    process.eventNames().map((name) => [name, process.listeners(name as NodeJS.Signals)]),
+  );
+  const { default: Conf } = await import('conf');
+  for (const name of process.eventNames()) {
+    for (const listener of process.listeners(name as NodeJS.Signals)) {
+      if (!before.get(name)?.includes(listener)) process.removeListener(name, listener);
+    }
+  }
+  const file = basename(resolve(path));
+  const [, name = file, extension = ''] = /^(.+)\.([^.]+)$/.exec(file) ?? [];
+  const conf = new Conf({
+    projectName: 'onboardd',
+    cwd: dirname(resolve(path)),
+    configName: name,
+    fileExtension: extension,
+    clearInvalidConfig: false,
+    accessPropertiesByDotNotation: false,
+    deserialize: (text) => JSON.parse(text) as Record<string, unknown>,
+  });
+  return { ...conf.store };
+}
+
+/** What an environment file of the fleet's Go agent says (protocol.md, part 4). */
+export interface AgentEnvironment {
+  readonly overlay: ReadonlyMap<SettingKey, unknown>;
+  /** `ONBOARDD_*` lines, which are read like the environment */
+  readonly own: Readonly<Record<string, string>>;
+  readonly hostnameFile: string | null;
+}
+
+/** Relative paths of the agent's variables lie here. */
+const agentFolder = '/var/lib/fogdata';
+
+const exported: Readonly<Record<string, string>> = {
+  SERVICE_IDENTITY_KEY_FILE: 'key',
+  SERVICE_IDENTITY_CERTIFICATE_FILE: 'certificate',
+  SERVICE_IDENTITY_CA_FILE: 'caCertificate',
+  SERVICE_NATS_URL_FILE: 'natsUrl',
+  DEVICE_ID_FILE: 'deviceId',
+  DEVICE_IDENTITY_FILE: 'identity',
+  DEVICE_AUTH_TOKEN_FILE: 'token',
+  DEVICE_CONFIGURATION_FILE: 'configuration',
+  UTM_CLIENT_SECRET_FILE: 'utmClientSecret',
+  RABBIT_MQ_SECRET_FILE: 'rabbitMqSecret',
+};
+
+/**
+ * Reads `--env-file`. Variables of other programs are passed over, an empty value counts as absent.
+ * `AUTOMATIC_PROVISIONING` is read and changes nothing: a device that has its certificate never asks for another.
+ *
+ * @throws {Error} where the file is unreadable
+ */
+export function readAgentEnvironment(path: string): AgentEnvironment {
+  const variables = parseEnvironment(readFileSync(path, 'utf8'));
+  const place = (name: string) => {
+    const value = variables.get(name);
+    return value === undefined ? undefined : isAbsolute(value) ? value : join(agentFolder, value);
+  };
+  const overlay = new Map<SettingKey, unknown>();
+  const put = (key: SettingKey, value: unknown) => value !== undefined && overlay.set(key, value);
+  put('provisioning.url', variables.get('PROVISIONING_URL'));
+  put('device.alias', variables.get('DEVICE_ALIAS'));
+  const tls = variables.get('TLS');
+  put(
+    'nats.tls',
+    tls === undefined ? undefined : tls === 'true' ? 'required' : tls === 'false' ? 'optional' : tls,
+  );
+  const exports = Object.entries(exported).flatMap(([variable, item]) => {
+    const target = place(variable);
+    return target === undefined ? [] : [[item, target] as const];
+  });
+  if (exports.length > 0) overlay.set('exports', Object.fromEntries(exports));
+  return {
+    overlay,
+    own: Object.fromEntries([...variables].filter(([name]) => name.startsWith('ONBOARDD_'))),
+    hostnameFile: place('DEVICE_HOSTNAME_FILE') ?? null,
+  };
+}
+
+/** `NAME=value` lines as systemd and shells write them: comments, `export`, quotes and surrounding space. */
+function parseEnvironment(text: string): Map<string, string> {
+  const variables = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
+    const value = raw.replace(/^(["'])(.*)\1$/, '$2');
+    if (name !== undefined && value !== '') variables.set(name, value);
+  }
+  return variables;
+}

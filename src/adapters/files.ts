@@ -1,0 +1,155 @@
+import fs from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { describe, OnboardingError } from '../errors.ts';
+import type { StateDirectory } from '../services/deviceState.ts';
+
+/** The calls of node:fs that durability rests on, so that a simulated disk can stand in for them. */
+export type Disk = Pick<
+  typeof fs,
+  | 'openSync'
+  | 'writeSync'
+  | 'fsyncSync'
+  | 'closeSync'
+  | 'renameSync'
+  | 'unlinkSync'
+  | 'readFileSync'
+  | 'mkdirSync'
+  | 'fchmodSync'
+  | 'chmodSync'
+  | 'statSync'
+  | 'existsSync'
+>;
+
+/**
+ * Replaces a file atomically and durably: every byte written, the file synced, renamed, the folder synced. After a
+ * power cut at any moment the old content or the new one is there, whole. The usual libraries were not used: two of
+ * them truncate on a nearly full disk and report success, and neither syncs the folder (docs/reliability.md).
+ *
+ * @throws {OnboardingError} STATE_UNWRITABLE; the old file then stands
+ */
+export function writeDurably(path: string, text: string, mode: number, disk: Disk = fs): void {
+  const folder = dirname(path);
+  // One name for each file: what a crash leaves is overwritten by the next write, and nothing piles up.
+  const temporary = join(folder, `.${basename(path)}.tmp`);
+  attempt('write', path, () => {
+    try {
+      removeIfThere(temporary, disk);
+      const file = disk.openSync(temporary, 'wx', mode);
+      try {
+        disk.fchmodSync(file, mode);
+        writeAll(file, Buffer.from(text, 'utf8'), disk);
+        disk.fsyncSync(file);
+      } finally {
+        disk.closeSync(file);
+      }
+      disk.renameSync(temporary, path);
+    } catch (error) {
+      try {
+        removeIfThere(temporary, disk);
+      } catch {
+        // The first error says more.
+      }
+      throw error;
+    }
+    syncFolder(folder, disk);
+  });
+}
+
+/** @returns the text, or null where there is no such file. @throws {OnboardingError} STATE_UNWRITABLE for all else */
+export function readText(path: string, disk: Disk = fs): string | null {
+  return attempt('read', path, () => {
+    try {
+      return disk.readFileSync(path, 'utf8');
+    } catch (error) {
+      if (isAbsent(error)) return null;
+      throw error;
+    }
+  });
+}
+
+/** Writes durably where the content differs, making the folder if need be. @throws {OnboardingError} STATE_UNWRITABLE */
+export function refreshFile(path: string, text: string, mode: number, disk: Disk = fs): void {
+  if (readText(path, disk) === text) return;
+  attempt('make the folder of', path, () => disk.mkdirSync(dirname(path), { recursive: true, mode: 0o755 }));
+  writeDurably(path, text, mode, disk);
+}
+
+/** The state directory, made if need be. @throws {OnboardingError} STATE_UNWRITABLE */
+export function openStateDirectory(folder: string, disk: Disk = fs): StateDirectory {
+  attempt('make', folder, () => {
+    if (!disk.existsSync(folder)) {
+      disk.mkdirSync(folder, { recursive: true, mode: 0o700 });
+      syncFolder(dirname(folder), disk);
+    }
+  });
+  restrictMode(folder, 0o700, disk);
+  const pathOf = (name: string) => join(folder, name);
+  return {
+    read: (name) => readText(pathOf(name), disk),
+    write: (name, text, mode) => writeDurably(pathOf(name), text, mode, disk),
+    refresh: (name, text, mode) => refreshFile(pathOf(name), text, mode, disk),
+    restrict: (name, mode) => restrictMode(pathOf(name), mode, disk),
+    setAside: (name) =>
+      attempt('set aside', pathOf(name), () => {
+        const free = freeName(folder, name, disk);
+        disk.renameSync(pathOf(name), join(folder, free));
+        syncFolder(folder, disk);
+        return free;
+      }),
+  };
+}
+
+/** Takes away rights that `mode` does not give. Where that is not ours to do, the rights stay. */
+function restrictMode(path: string, mode: number, disk: Disk): void {
+  try {
+    const rights = disk.statSync(path).mode & 0o777;
+    if ((rights & ~mode) !== 0) disk.chmodSync(path, rights & mode);
+  } catch {
+    // Another owner's file, or a disk that is read-only: reading and writing it tell whether that matters.
+  }
+}
+
+function writeAll(file: number, bytes: Buffer, disk: Disk): void {
+  let written = 0;
+  while (written < bytes.length) {
+    const more = disk.writeSync(file, bytes, written, bytes.length - written);
+    if (more <= 0) throw new Error('the disk took no more bytes');
+    written += more;
+  }
+}
+
+function syncFolder(folder: string, disk: Disk): void {
+  const descriptor = disk.openSync(folder, 'r');
+  try {
+    disk.fsyncSync(descriptor);
+  } finally {
+    disk.closeSync(descriptor);
+  }
+}
+
+function removeIfThere(path: string, disk: Disk): void {
+  try {
+    disk.unlinkSync(path);
+  } catch (error) {
+    if (!isAbsent(error)) throw error;
+  }
+}
+
+function freeName(folder: string, name: string, disk: Disk): string {
+  for (let number = 1; ; number++) {
+    const candidate = `${name}.damaged-${number}`;
+    if (!disk.existsSync(join(folder, candidate))) return candidate;
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException | null)?.code === 'ENOENT';
+}
+
+function attempt<T>(action: string, path: string, call: () => T): T {
+  try {
+    return call();
+  } catch (cause) {
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot ${action} ${path}: ${describe(cause)}`, { cause });
+  }
+}

@@ -1,0 +1,53 @@
+import { fstatSync, readFileSync } from 'node:fs';
+import { arch, hostname } from 'node:os';
+import type { HostDefaults } from '../config.ts';
+
+const goNames: Readonly<Record<string, string>> = {
+  x64: 'amd64',
+  ia32: '386',
+  mipsel: 'mipsle',
+  ppc64: 'ppc64le',
+};
+
+/** What this machine gives to the configuration's defaults. */
+export function hostDefaults(environment: NodeJS.ProcessEnv): HostDefaults {
+  return {
+    stateDir: environment.STATE_DIRECTORY?.split(':')[0] || '/var/lib/onboardd',
+    architecture: goNames[arch()] ?? arch(),
+    buildVersion: buildVersion('/etc/os-release'),
+    logFormat: isJournal(environment.JOURNAL_STREAM) ? 'journal' : process.stdout.isTTY ? 'pretty' : 'json',
+  };
+}
+
+/** The text of `{hostname}`: the first line of the file that names it, else the system's. */
+export function hostName(file: string | null): string {
+  try {
+    const [line = ''] = file === null ? [] : readFileSync(file, 'utf8').trim().split('\n');
+    return line.trim() || hostname();
+  } catch {
+    return hostname();
+  }
+}
+
+/** os-release(5): the image's version, else the build's, else the system's. */
+function buildVersion(path: string): string | null {
+  try {
+    const lines = readFileSync(path, 'utf8').split('\n');
+    const value = (name: string) =>
+      lines
+        .find((line) => line.startsWith(`${name}=`))
+        ?.slice(name.length + 1)
+        .trim()
+        .replace(/^(["'])(.*)\1$/, '$2');
+    return value('IMAGE_VERSION') || value('BUILD_ID') || value('VERSION_ID') || null;
+  } catch {
+    return null;
+  }
+}
+
+/** systemd.exec(5): standard output is the journal where its device and inode are the ones named. */
+function isJournal(stream: string | undefined): boolean {
+  if (stream === undefined) return false;
+  const { dev, ino } = fstatSync(1);
+  return stream === `${dev}:${ino}`;
+}

@@ -1,0 +1,281 @@
+import { checkServerIdentity } from 'node:tls';
+import {
+  type ConnectionOptions,
+  connect as connectTo,
+  createInbox,
+  type JetStreamManager,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+  headers as newHeaders,
+} from 'nats';
+import { describe, OnboardingError } from '../errors.ts';
+import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
+import type { Identity, Session, SessionEvents } from '../services/register.ts';
+import type { Message } from '../services/registrationResult.ts';
+
+export interface JetStreamOptions {
+  readonly tls: 'required' | 'optional';
+  /** Null: found by subject */
+  readonly resultStream: string | null;
+  readonly random: () => number;
+}
+
+/** Of one address of the cluster: TCP, TLS and the NATS handshake; seven round trips of 600 ms fit well. */
+const addressTimeoutMs = 10_000;
+/** One look-up in a stream; a direct get to a stream that does not allow it is answered by silence. */
+const lookUpTimeoutMs = 3_000;
+/** A half-open connection is noticed after three of these. */
+const pingIntervalMs = 5_000;
+const privateInbox = (deviceId: string) => `_INBOX_${deviceId}`;
+
+/** How long connecting may take in all, milliseconds. */
+export function connectTimeoutMs(natsUrl: string | null): number {
+  const addresses = natsUrl === null ? 3 : parseNatsAddresses(natsUrl).length;
+  return addressTimeoutMs * addresses + 5_000;
+}
+
+/**
+ * Connections with the device's identity. The machine tries again, so nothing here does: no reconnects, one pass over
+ * the addresses of a cluster, in random order.
+ */
+export function natsClient(options: JetStreamOptions) {
+  /** Some fleets grant the client's usual inbox, the strictest one of the device's own: known once it was denied. */
+  let inboxPrefix = '_INBOX';
+  const memory: Memory = { stream: options.resultStream };
+
+  /** @throws {OnboardingError} NATS_* */
+  return async function connect(
+    identity: Identity,
+    events: SessionEvents,
+    signal: AbortSignal,
+  ): Promise<Session> {
+    const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
+      if (operation === 'subscription' && subject.startsWith('_INBOX.'))
+        inboxPrefix = privateInbox(identity.deviceId);
+      events.onDenied(operation, subject);
+    };
+    const addresses = shuffled(parse(identity.natsUrl), options.random);
+    let failure = new OnboardingError('NATS_UNREACHABLE', 'there is no address');
+    for (const address of addresses) {
+      signal.throwIfAborted();
+      try {
+        const connection = await dial(address, identity, options.tls, inboxPrefix, signal);
+        return openSession(connection, inboxPrefix, memory, onDenied);
+      } catch (error) {
+        if (!(error instanceof OnboardingError)) throw error;
+        failure = error;
+      }
+    }
+    throw failure;
+  };
+}
+
+interface Memory {
+  stream: string | null;
+}
+
+async function dial(
+  address: NatsAddress,
+  identity: Identity,
+  tls: 'required' | 'optional',
+  inboxPrefix: string,
+  signal: AbortSignal,
+): Promise<NatsConnection> {
+  let serverVerified = false;
+  const base: ConnectionOptions = {
+    servers: [showNatsAddress(address)],
+    name: `onboardd ${identity.deviceId}`,
+    timeout: addressTimeoutMs,
+    reconnect: false,
+    resolve: false,
+    ignoreClusterUpdates: true,
+    pingInterval: pingIntervalMs,
+    maxPingOut: 2,
+    inboxPrefix,
+    ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? '' }),
+  };
+  const secured: ConnectionOptions = {
+    ...base,
+    tls: {
+      key: identity.key,
+      cert: identity.certificate,
+      ca: identity.caCertificate,
+      // nats.js checks the certificate of an IP address against "localhost".
+      ...({
+        checkServerIdentity: (_name: string, certificate: Parameters<typeof checkServerIdentity>[1]) => {
+          const mismatch = checkServerIdentity(address.host, certificate);
+          serverVerified = mismatch === undefined;
+          return mismatch;
+        },
+      } as object),
+    },
+  };
+  try {
+    return await abortable(secured, signal);
+  } catch (error) {
+    const failure = natsError(error, address, serverVerified);
+    if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
+      return await abortable(base, signal).catch((plain: unknown) => {
+        throw natsError(plain, address, false);
+      });
+    }
+    throw failure;
+  }
+}
+
+/** nats.connect takes no signal: a connection that comes too late is closed. */
+async function abortable(options: ConnectionOptions, signal: AbortSignal): Promise<NatsConnection> {
+  signal.throwIfAborted();
+  const pending = connectTo(options);
+  return await new Promise((resolve, reject) => {
+    const onAbort = () => {
+      pending.then(
+        (late) => late.close(),
+        () => undefined,
+      );
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    pending.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+function openSession(
+  connection: NatsConnection,
+  inboxPrefix: string,
+  memory: Memory,
+  onDenied: SessionEvents['onDenied'],
+): Session {
+  void watchDenials(connection, onDenied);
+  const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
+  manager.catch(() => undefined);
+  return {
+    lost: connection
+      .closed()
+      .then(
+        (error) =>
+          new OnboardingError(
+            'NATS_UNREACHABLE',
+            `the connection broke${error ? `: ${describe(error)}` : ''}`,
+          ),
+      ),
+    listen: (subject, onMessage) => {
+      connection.subscribe(subject, { callback: (error, message) => error ?? onMessage(live(message)) });
+    },
+    ask: (subject, text, fields, onReply) => {
+      const reply = createInbox(inboxPrefix);
+      connection.subscribe(reply, { callback: (error, message) => error ?? onReply(live(message)) });
+      const all = newHeaders();
+      for (const [name, value] of Object.entries(fields)) all.set(name, value);
+      connection.publish(subject, new TextEncoder().encode(text), { reply, headers: all });
+    },
+    lastStored: async (subject) => {
+      try {
+        const api = await manager;
+        memory.stream ??= await api.streams.find(subject);
+        return await readLast(connection, api, memory.stream, subject);
+      } catch (error) {
+        return (error as { code?: string }).code === '404' ? 'none' : 'unavailable';
+      }
+    },
+    close: () => connection.close(),
+  };
+}
+
+/** The direct get is the one look-up whose right can be granted for a single device; the other is for old streams. */
+async function readLast(
+  connection: NatsConnection,
+  api: JetStreamManager,
+  stream: string,
+  subject: string,
+): Promise<Message | 'none'> {
+  const direct = await connection
+    .request(`$JS.API.DIRECT.GET.${stream}.${subject}`, '', { timeout: lookUpTimeoutMs })
+    .catch(() => null);
+  if (direct?.headers?.code === 404) return 'none';
+  const storedAt = Date.parse(direct?.headers?.get('Nats-Time-Stamp') ?? '');
+  if (direct && !Number.isNaN(storedAt)) return message(direct.data, direct.headers, storedAt, null);
+  const stored = await api.streams.getMessage(stream, { last_by_subj: subject });
+  return message(stored.data, stored.header, stored.time.getTime(), null);
+}
+
+async function watchDenials(connection: NatsConnection, onDenied: SessionEvents['onDenied']): Promise<void> {
+  for await (const status of connection.status()) {
+    const context = (status as { permissionContext?: { operation: string; subject: string } })
+      .permissionContext;
+    if (context?.operation === 'publish' || context?.operation === 'subscription') {
+      onDenied(context.operation, context.subject);
+    }
+  }
+}
+
+function live({ data, headers }: Msg): Message {
+  return message(data, headers, null, data.length === 0 && headers?.code ? headers.code : null);
+}
+
+function message(
+  data: Uint8Array,
+  headers: MsgHdrs | undefined,
+  storedAt: number | null,
+  status: number | null,
+): Message {
+  const header = (name: string) => headers?.get(name) || null;
+  return { text: decode(data), id: header('ID'), timestamp: header('timestamp'), storedAt, status };
+}
+
+function decode(data: Uint8Array): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(data);
+  } catch {
+    return null;
+  }
+}
+
+function parse(natsUrl: string): NatsAddress[] {
+  try {
+    return parseNatsAddresses(natsUrl);
+  } catch (cause) {
+    throw new OnboardingError('NATS_UNREACHABLE', describe(cause), { cause });
+  }
+}
+
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  return items
+    .map((item) => ({ item, rank: random() }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ item }) => item);
+}
+
+const deniedCodes = new Set([
+  'AUTHORIZATION_VIOLATION',
+  'AUTHENTICATION_EXPIRED',
+  'AUTHENTICATION_TIMEOUT',
+  'ACCOUNT_EXPIRED',
+  'PERMISSIONS_VIOLATION',
+  'BAD_AUTHENTICATION',
+]);
+const tlsCodes =
+  /^(TLS|ERR_TLS_|ERR_SSL_|ERR_OSSL|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_|EPROTO)/;
+const cutCodes = new Set(['ECONNRESET', 'EPIPE', 'CONNECTION_REFUSED', 'CONNECTION_CLOSED', 'DISCONNECT']);
+
+/** The one place that reads the NATS client's errors. */
+function natsError(error: unknown, address: NatsAddress, serverVerified: boolean): OnboardingError {
+  if (error instanceof OnboardingError) return error;
+  const { code = '', chainedError } = (error ?? {}) as { code?: string; chainedError?: Error };
+  const said = describe(chainedError ?? error);
+  const at = `the NATS server ${showNatsAddress(address)}`;
+  const fail = (kind: OnboardingError['code'], text: string) =>
+    new OnboardingError(kind, `${at}: ${text}`, { cause: error });
+  if (deniedCodes.has(code)) return fail('NATS_DENIED', said);
+  if (code === 'SERVER_OPT_NA') return fail('NATS_NOT_SECURE', 'it offers no TLS');
+  if (tlsCodes.test(code) || /certificate|alert|TLS|SSL/.test(said)) return fail('NATS_TLS', said);
+  // The server's refusal of a client certificate often arrives as a mere reset, after its own was verified.
+  if (serverVerified && cutCodes.has(code)) {
+    return fail(
+      'NATS_TLS',
+      `it cut the TLS handshake, as a server does that refuses the device’s certificate: ${said}`,
+    );
+  }
+  return fail('NATS_UNREACHABLE', said);
+}

@@ -1,0 +1,65 @@
+import { createLogger, format, transports } from 'winston';
+import type { LogFormat, LogLevel } from '../config.ts';
+import { redact } from '../errors.ts';
+
+/** One line of the log: the event, a sentence for a person, and the event's own fields. */
+export type Log = (
+  level: LogLevel,
+  event: string,
+  message: string,
+  fields?: Readonly<Record<string, unknown>>,
+) => void;
+
+/** Syslog priorities, sd-daemon(3). */
+const priorities: Readonly<Record<string, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
+
+/**
+ * The log on standard output, one event a line.
+ *
+ * @param context fields of every line, once known
+ */
+export function createLog(
+  level: LogLevel,
+  style: LogFormat,
+  context: () => Readonly<Record<string, unknown>>,
+): Log {
+  const logger = createLogger({
+    level,
+    levels: { error: 0, warn: 1, info: 2, debug: 3 },
+    format: format.printf((entry) => (style === 'pretty' ? pretty : structured)(entry.line as Line, style)),
+    transports: [new transports.Console({ stderrLevels: [] })],
+  });
+  // A reader that went away must not end the daemon.
+  process.stdout.on('error', () => undefined);
+  return (lineLevel, event, message, fields = {}) => {
+    const line: Line = {
+      timestamp: new Date().toISOString(),
+      level: lineLevel,
+      event,
+      message: redact(message),
+      ...known(context()),
+      ...fields,
+    };
+    logger.log({ level: lineLevel, message: '', line });
+  };
+}
+
+interface Line extends Record<string, unknown> {
+  readonly timestamp: string;
+  readonly level: string;
+  readonly event: string;
+  readonly message: string;
+}
+
+function structured(line: Line, style: LogFormat): string {
+  const json = JSON.stringify(line);
+  return style === 'journal' ? `<${priorities[line.level] ?? 6}>${json}` : json;
+}
+
+function pretty({ timestamp, level, event, message }: Line): string {
+  return `${timestamp.slice(11, 23)} ${level.padEnd(5)} ${event.padEnd(18)} ${message}`;
+}
+
+function known(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
+}

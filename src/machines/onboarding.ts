@@ -1,0 +1,328 @@
+import { assign, emit, fromCallback, fromPromise, setup } from 'xstate';
+import { catalogue, describe, type ErrorClass, type ErrorCode, OnboardingError } from '../errors.ts';
+import { backoffMs, type RetryPolicy } from './backoff.ts';
+import type { Stage } from './stage.ts';
+
+/** The top level of the machine: the only values of `state` in logs and in `status`. */
+export const stateNames = [
+  'idle',
+  'keygen',
+  'csr',
+  'provisioned',
+  'registering',
+  'registered',
+  'failed',
+] as const;
+export type StateName = (typeof stateNames)[number];
+
+/** What the machine needs of the configuration. Times in milliseconds. */
+export interface Policy {
+  readonly retry: RetryPolicy & { readonly failedAfterMs: number };
+  readonly provisioningTimeoutMs: number;
+  readonly registrationTimeoutMs: number;
+  /** Connecting to NATS: name resolution, TCP, TLS and the NATS handshake of every address of the cluster. */
+  readonly connectTimeoutMs: number;
+}
+
+/** Time and chance come from outside, so that a whole life can be simulated. */
+export interface Chance {
+  /** Milliseconds since 1970 */
+  readonly now: () => number;
+  /** Uniform in [0, 1) */
+  readonly random: () => number;
+}
+
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly class: ErrorClass;
+  readonly message: string;
+  /** Milliseconds since 1970 */
+  readonly at: number;
+}
+
+interface Context {
+  /** Of the current step, from 1 */
+  readonly attempt: number;
+  readonly failure: Failure | null;
+  readonly delayMs: number;
+  /** Milliseconds since 1970; null while nothing waits */
+  readonly nextRetryAt: number | null;
+}
+
+/** What one attempt to register tells while it is under way. */
+export type RegisterEvent =
+  | { readonly type: 'CONNECTED' }
+  | { readonly type: 'ASKED' }
+  | { readonly type: 'ANSWERED' }
+  | { readonly type: 'FAILED'; readonly error: unknown };
+
+export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' };
+
+/** Told to whoever listens: the log. */
+export type Told = {
+  readonly type: 'step.failed';
+  readonly step: string;
+  readonly code: ErrorCode;
+  readonly class: ErrorClass;
+  readonly attempt: number;
+  /** Null: never by itself */
+  readonly retryInMs: number | null;
+  readonly cause: string;
+};
+
+const lookAtCertificateMs = 60_000;
+/** The stream's look-ups before a question is repeated; each is bounded by the adapter, this is the backstop. */
+const lookUpTimeoutMs = 20_000;
+
+function absent(name: string): never {
+  throw new Error(`the actor ${name} was not provided`);
+}
+
+/**
+ * The life of a device, on one page. Every step is a pair: `attempting`, which a timeout or a failure leaves and whose
+ * leaving aborts the work, and `backingOff`. Nothing here touches disk, network or clock; the actors do, and the
+ * composition root provides them. A start resumes from facts on disk, never from a snapshot.
+ */
+export function onboarding(policy: Policy, chance: Chance) {
+  const failureOf = (error: unknown): OnboardingError =>
+    error instanceof OnboardingError
+      ? error
+      : new OnboardingError('STATE_CORRUPT', `unexpected: ${describe(error)}`, {
+          cause: error,
+          class: 'transient',
+        });
+
+  const parts = setup({
+    types: {
+      context: {} as Context,
+      events: {} as OnboardingEvent,
+      emitted: {} as Told,
+    },
+    actors: {
+      resume: fromPromise<Stage>(() => absent('resume')),
+      generateKey: fromPromise<void>(() => absent('generateKey')),
+      requestCertificate: fromPromise<void>(() => absent('requestCertificate')),
+      prepareIdentity: fromPromise<{ registered: boolean }>(() => absent('prepareIdentity')),
+      register: fromCallback<OnboardingEvent>(() => absent('register')),
+      deliverResult: fromPromise<void>(() => absent('deliverResult')),
+      watchClock: fromCallback<OnboardingEvent>(() => absent('watchClock')),
+    },
+    delays: {
+      backoff: ({ context }) => context.delayMs,
+      provisioningTimeout: policy.provisioningTimeoutMs,
+      connectTimeout: policy.connectTimeoutMs,
+      lookUpTimeout: lookUpTimeoutMs,
+      resultTimeout: policy.registrationTimeoutMs,
+      rest: policy.retry.failedAfterMs,
+      lookInterval: lookAtCertificateMs,
+    },
+    guards: {
+      permanent: (_, { error }: { error: unknown }) => failureOf(error).class === 'permanent',
+      restEnds: () => policy.retry.failedAfterMs > 0,
+      clockMayCure: ({ context }) =>
+        context.failure !== null && catalogue[context.failure.code].clockSensitive === true,
+    },
+    actions: {
+      begin: assign({ attempt: 1, delayMs: 0, nextRetryAt: null }),
+      forgetFailure: assign({ failure: null }),
+      again: assign({ attempt: ({ context }) => context.attempt + 1, nextRetryAt: null }),
+      noteFailure: assign(({ context }, { error }: { step: string; error: unknown }) => {
+        const { code, class: errorClass, message, retryAfterMs } = failureOf(error);
+        const now = chance.now();
+        const permanent = errorClass === 'permanent';
+        const delayMs = permanent
+          ? policy.retry.failedAfterMs
+          : backoffMs(policy.retry, context.attempt, chance.random(), retryAfterMs);
+        return {
+          failure: { code, class: errorClass, message, at: now },
+          delayMs,
+          nextRetryAt: permanent && delayMs === 0 ? null : now + delayMs,
+        };
+      }),
+      tellFailure: emit(({ context }, { step }: { step: string; error: unknown }): Told => {
+        const { code, class: errorClass, message } = context.failure ?? absent('noteFailure');
+        const retryInMs = context.nextRetryAt === null ? null : context.delayMs;
+        return {
+          type: 'step.failed',
+          step,
+          code,
+          class: errorClass,
+          attempt: context.attempt,
+          retryInMs,
+          cause: message,
+        };
+      }),
+    },
+  });
+
+  /** The two ways a failed attempt can go. */
+  const failing = (step: string, errorOf: (event: never) => unknown) => {
+    const params = ({ event }: { event: unknown }) => ({ step, error: errorOf(event as never) });
+    const actions = [
+      { type: 'noteFailure', params },
+      { type: 'tellFailure', params },
+    ] as const;
+    return [
+      { guard: { type: 'permanent', params }, target: '#onboarding.failed', actions },
+      { target: `#onboarding.${step}.backingOff`, actions },
+    ] as const;
+  };
+  const thrown = (step: string) => failing(step, (event: { error: unknown }) => event.error);
+  const timedOut = (step: string, code: ErrorCode, message: string) =>
+    failing(step, () => new OnboardingError(code, message));
+  const seconds = (ms: number) => `${ms / 1000} s`;
+
+  const backingOff = parts.createStateConfig({
+    invoke: { src: 'watchClock' },
+    after: { backoff: { target: 'attempting', actions: 'again' } },
+    on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'attempting', actions: 'again' } },
+  });
+
+  return parts.createMachine({
+    id: 'onboarding',
+    context: { attempt: 1, failure: null, delayMs: 0, nextRetryAt: null },
+    initial: 'idle',
+    states: {
+      idle: {
+        entry: 'begin',
+        initial: 'attempting',
+        states: {
+          attempting: {
+            invoke: {
+              src: 'resume',
+              onDone: [
+                { guard: ({ event }) => event.output === 'keygen', target: '#onboarding.keygen' },
+                { guard: ({ event }) => event.output === 'csr', target: '#onboarding.csr' },
+                { guard: ({ event }) => event.output === 'provisioned', target: '#onboarding.provisioned' },
+                { target: '#onboarding.registered' },
+              ],
+              onError: thrown('idle'),
+            },
+          },
+          backingOff,
+        },
+      },
+      keygen: {
+        entry: 'begin',
+        initial: 'attempting',
+        states: {
+          attempting: {
+            invoke: { src: 'generateKey', onDone: '#onboarding.csr', onError: thrown('keygen') },
+          },
+          backingOff,
+        },
+      },
+      csr: {
+        entry: 'begin',
+        initial: 'attempting',
+        states: {
+          attempting: {
+            invoke: { src: 'requestCertificate', onDone: '#onboarding.provisioned', onError: thrown('csr') },
+            after: {
+              provisioningTimeout: timedOut(
+                'csr',
+                'PROVISIONING_TIMEOUT',
+                `no answer from the provisioning server within ${seconds(policy.provisioningTimeoutMs)}`,
+              ),
+            },
+          },
+          backingOff,
+        },
+      },
+      provisioned: {
+        entry: 'begin',
+        initial: 'attempting',
+        states: {
+          attempting: {
+            invoke: {
+              src: 'prepareIdentity',
+              onDone: [
+                { guard: ({ event }) => event.output.registered, target: '#onboarding.registered' },
+                { target: '#onboarding.registering' },
+              ],
+              onError: thrown('provisioned'),
+            },
+          },
+          backingOff,
+        },
+      },
+      registering: {
+        entry: 'begin',
+        initial: 'attempting',
+        states: {
+          attempting: {
+            invoke: { src: 'register', onError: thrown('registering') },
+            on: {
+              ANSWERED: '#onboarding.registered',
+              FAILED: thrown('registering'),
+            },
+            initial: 'connecting',
+            states: {
+              connecting: {
+                on: { CONNECTED: 'lookingUp' },
+                after: {
+                  connectTimeout: timedOut(
+                    'registering',
+                    'NATS_UNREACHABLE',
+                    `no connection to the NATS server within ${seconds(policy.connectTimeoutMs)}`,
+                  ),
+                },
+              },
+              lookingUp: {
+                on: { ASKED: 'awaitingResult' },
+                after: {
+                  lookUpTimeout: timedOut(
+                    'registering',
+                    'REGISTRATION_TIMEOUT',
+                    `the stream of the results did not answer within ${seconds(lookUpTimeoutMs)}`,
+                  ),
+                },
+              },
+              awaitingResult: {
+                after: {
+                  resultTimeout: timedOut(
+                    'registering',
+                    'REGISTRATION_TIMEOUT',
+                    `no result from the fleet manager within ${seconds(policy.registrationTimeoutMs)}`,
+                  ),
+                },
+              },
+            },
+          },
+          backingOff,
+        },
+      },
+      registered: {
+        entry: ['begin', 'forgetFailure'],
+        initial: 'attempting',
+        states: {
+          attempting: {
+            invoke: { src: 'deliverResult', onDone: 'watching', onError: thrown('registered') },
+          },
+          backingOff,
+          /** Looks at the wall clock now and then: one long sleep would miss a clock step and a suspend. */
+          watching: {
+            after: { lookInterval: 'looking' },
+          },
+          looking: {
+            invoke: {
+              src: 'resume',
+              onDone: [
+                { guard: ({ event }) => event.output === 'registered', target: 'watching' },
+                { target: '#onboarding.idle' },
+              ],
+              onError: thrown('registered'),
+            },
+          },
+        },
+      },
+      failed: {
+        invoke: { src: 'watchClock' },
+        after: { rest: { guard: 'restEnds', target: 'idle' } },
+        on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'idle' } },
+      },
+    },
+  });
+}
+
+export type OnboardingMachine = ReturnType<typeof onboarding>;

@@ -1,0 +1,210 @@
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { readAgentEnvironment, readConfigFile } from './adapters/configFile.ts';
+import { openStateDirectory, readText } from './adapters/files.ts';
+import { hostDefaults, hostName } from './adapters/host.ts';
+import { lockDirectory } from './adapters/lock.ts';
+import { createLog, type Log } from './adapters/logger.ts';
+import * as pki from './adapters/pki.ts';
+import { type Config, resolveConfig, type Sources, stateDirOf } from './config.ts';
+import { catalogue, describe, OnboardingError } from './errors.ts';
+import { type Known, run } from './run.ts';
+import { files, parseState } from './services/deviceState.ts';
+import { statusLines, statusOf } from './services/status.ts';
+
+declare const BUILD_VERSION: string | undefined;
+declare const BUILD_TIME: number | undefined;
+const version = typeof BUILD_VERSION === 'undefined' ? '0.0.0' : BUILD_VERSION;
+const builtAt = typeof BUILD_TIME === 'undefined' ? 0 : BUILD_TIME;
+
+/** Exit statuses: the contract's, and those of sysexits.h. */
+const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
+const defaultConfigFile = '/etc/onboardd/config.json';
+
+interface CommonFlags {
+  readonly config?: string;
+  readonly envFile?: string;
+  readonly stateDir?: string;
+}
+
+// nats.js prints now and then; standard output belongs to the log.
+console.log = console.info = console.error;
+
+main(process.argv).then(
+  (code) => {
+    process.exitCode = code;
+    // A look-up of a name or a connection that is being closed must not hold the process.
+    setTimeout(() => process.exit(code), 100).unref();
+  },
+  (error: unknown) => {
+    process.stderr.write(
+      `onboardd: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+    process.exit(exit.failed);
+  },
+);
+
+async function main(argv: string[]): Promise<number> {
+  let code: number = exit.ok;
+  const program = new Command('onboardd')
+    .description('Takes a Linux device from first power-on to a registered member of a fleet.')
+    .version(version)
+    .exitOverride();
+  common(program.command('run'))
+    .description('onboard, then stay and watch')
+    .option('--once', 'end at registered or failed')
+    .action(async (flags: CommonFlags & { once?: boolean }) => {
+      code = await runCommand(flags, flags.once ?? false);
+    });
+  common(program.command('status'))
+    .description('what the device is doing, from what the daemon left on disk')
+    .option('--json', 'for programs')
+    .action(async (flags: CommonFlags & { json?: boolean }) => {
+      code = await statusCommand(flags, flags.json ?? false);
+    });
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? exit.ok : exit.usage;
+  }
+  return code;
+}
+
+function common(command: Command): Command {
+  return command
+    .exitOverride()
+    .addOption(new Option('--config <file>', 'configuration file').default(undefined, defaultConfigFile))
+    .option('--env-file <file>', 'environment file of the Go agent')
+    .option('--state-dir <dir>', 'state directory');
+}
+
+async function runCommand(flags: CommonFlags, once: boolean): Promise<number> {
+  const host = hostDefaults(process.env);
+  const known: Known = { deviceId: null, state: 'idle' };
+  const resolved = await configure(flags);
+  if ('problems' in resolved) {
+    const log = createLog('info', host.logFormat, () => ({}));
+    return refuse(
+      log,
+      new OnboardingError('CONFIG_INVALID', resolved.problems.join('; ')),
+      exit.configuration,
+    );
+  }
+  const { config, hostname } = resolved;
+  const log = createLog(config.log.level, config.log.format, () => ({ ...known }));
+  let unlock: () => void;
+  try {
+    openStateDirectory(config.stateDir);
+    unlock = lockDirectory(config.stateDir);
+  } catch (error) {
+    if (!(error instanceof OnboardingError)) throw error;
+    return refuse(log, error, error.code === 'STATE_LOCKED' ? exit.locked : exit.failed);
+  }
+  log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
+  const how = await run({ config, hostname, version, builtAt, once }, known, log);
+  const signal = how === 'registered' || how === 'failed' ? null : how;
+  log('info', 'daemon.stopped', signal === null ? `stopped at ${how}` : `stopped by ${signal}`, { signal });
+  unlock();
+  return how === 'failed' ? exit.failed : exit.ok;
+}
+
+async function statusCommand(flags: CommonFlags, json: boolean): Promise<number> {
+  const { sources } = await readSources(flags);
+  const folder = stateDirOf(sources, hostDefaults(process.env));
+  let status: ReturnType<typeof statusOf>;
+  try {
+    status = statusOf(readText(join(folder, files.state)), pki, version);
+  } catch (error) {
+    process.stderr.write(`onboardd: ${describe(error)}\n`);
+    return exit.notRegistered;
+  }
+  process.stdout.write(json ? `${JSON.stringify(status)}\n` : `${statusLines(status).join('\n')}\n`);
+  return status.state === 'registered'
+    ? exit.ok
+    : status.state === 'failed'
+      ? exit.failed
+      : exit.notRegistered;
+}
+
+type Configured = { config: Config; hostname: string } | { problems: readonly string[] };
+
+/** The effective configuration, checked against the files that it names and the identity that the device has. */
+async function configure(flags: CommonFlags): Promise<Configured> {
+  const { sources, problems, hostnameFile } = await readSources(flags);
+  const resolved = resolveConfig(sources, hostDefaults(process.env));
+  const all = [...problems, ...('problems' in resolved ? resolved.problems : [])];
+  if ('problems' in resolved || all.length > 0) return { problems: all };
+  const { config } = resolved;
+  for (const key of ['caFile', 'tokenFile'] as const) {
+    const path = config.provisioning[key];
+    if (path !== null && !isReadable(path))
+      all.push(`provisioning.${key} is "${path}"; allowed: a file that can be read`);
+  }
+  const id = identityOnDisk(config.stateDir);
+  if (config.identity.deviceId !== null && id !== null && id !== config.identity.deviceId) {
+    all.push(
+      `identity.deviceId is "${config.identity.deviceId}"; allowed: "${id}", this device's id, until it is reset`,
+    );
+  }
+  return all.length > 0 ? { problems: all } : { config, hostname: hostName(hostnameFile) };
+}
+
+async function readSources(
+  flags: CommonFlags,
+): Promise<{ sources: Sources; problems: string[]; hostnameFile: string | null }> {
+  const problems: string[] = [];
+  const attempt = async <T>(
+    option: string,
+    path: string,
+    read: () => T | Promise<T>,
+    otherwise: T,
+  ): Promise<T> => {
+    try {
+      return await read();
+    } catch (error) {
+      problems.push(`${option} is "${path}"; it cannot be read: ${describe(error)}`);
+      return otherwise;
+    }
+  };
+  const none = { overlay: new Map(), own: {}, hostnameFile: null };
+  const { envFile, config: configFile = defaultConfigFile } = flags;
+  const agent =
+    envFile === undefined
+      ? none
+      : await attempt('--env-file', envFile, () => readAgentEnvironment(envFile), none);
+  const file = await attempt('--config', configFile, () => readConfigFile(configFile), {});
+  const sources: Sources = {
+    flags: flags.stateDir === undefined ? {} : { stateDir: flags.stateDir },
+    environment: { ...agent.own, ...process.env },
+    overlay: agent.overlay,
+    file,
+  };
+  return { sources, problems, hostnameFile: agent.hostnameFile };
+}
+
+function refuse(log: Log, error: OnboardingError, code: number): number {
+  const { remedy } = catalogue[error.code];
+  log('error', 'device.failed', `${error.code}: ${error.message}`, { code: error.code, remedy });
+  process.stderr.write(`onboardd: ${error.code}: ${error.message}\n`);
+  return code;
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function identityOnDisk(stateDir: string): string | null {
+  try {
+    const text = readText(join(stateDir, files.state));
+    return text === null ? null : parseState(text).deviceId;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,214 @@
+import { OnboardingError } from '../errors.ts';
+import { type StateName, stateNames } from '../machines/onboarding.ts';
+
+/** `state.json`: the one source of truth besides the key. Times are RFC 3339. */
+export interface DeviceState {
+  readonly version: typeof stateVersion;
+  readonly deviceId: string;
+  readonly provisioned: Provisioned | null;
+  /** A question to the fleet manager that has had no answer yet. */
+  readonly request: OpenRequest | null;
+  /** The refusal that was read last, time and text: seen again in the stream, it answers no newer question. */
+  readonly refusal: string | null;
+  readonly registration: Registration | null;
+  readonly progress: Progress;
+}
+
+export interface Provisioned {
+  /** PEM, the device's certificate first */
+  readonly certificate: string;
+  readonly caCertificate: string;
+  /** As answered */
+  readonly natsUrl: string;
+  readonly renewAt: string;
+}
+
+export interface OpenRequest {
+  /** `Nats-Msg-Id`, the same over all attempts */
+  readonly messageId: string;
+  readonly firstAt: string;
+  /** How often it was published, counted before each publish. */
+  readonly publishes: number;
+}
+
+export interface Registration {
+  readonly alias: string | null;
+  readonly at: string;
+  /** The fleet's result as it arrived, JSON text, with its secrets. */
+  readonly result: string;
+}
+
+/** What `status` shows; bookkeeping that decides nothing. */
+export interface Progress {
+  readonly state: StateName;
+  readonly since: string;
+  readonly attempt: number;
+  readonly nextRetryAt: string | null;
+  readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | null;
+}
+
+export const stateVersion = 1;
+
+/** The state directory, seen by the services. Every method throws STATE_UNWRITABLE where the disk fails. */
+export interface StateDirectory {
+  /** @returns the text, or null where there is no such file; any other failure throws */
+  read(name: string): string | null;
+  /** Replaces the file atomically; durable (file and folder) when it returns. */
+  write(name: string, text: string, mode: number): void;
+  /** Writes where the content differs. */
+  refresh(name: string, text: string, mode: number): void;
+  /** Takes rights away that the mode does not give. */
+  restrict(name: string, mode: number): void;
+  /** Renames a damaged file out of the way. @returns its new name */
+  setAside(name: string): string;
+}
+
+export const files = {
+  state: 'state.json',
+  key: 'identity.key',
+  certificate: 'identity.crt',
+  caCertificate: 'identity_ca.crt',
+  deviceId: 'device_id.txt',
+  natsUrl: 'service_nats_url.txt',
+  registration: 'registration.json',
+} as const;
+
+export function newState(deviceId: string, now: number): DeviceState {
+  return {
+    version: stateVersion,
+    deviceId,
+    provisioned: null,
+    request: null,
+    refusal: null,
+    registration: null,
+    progress: { state: 'idle', since: isoTime(now), attempt: 1, nextRetryAt: null, lastError: null },
+  };
+}
+
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+export function writeState(directory: StateDirectory, state: DeviceState): void {
+  directory.write(files.state, `${JSON.stringify(state, null, 2)}\n`, 0o600);
+}
+
+/**
+ * Reads and changes `state.json` in one step. The daemon holds the directory's lock, so nobody writes in between.
+ *
+ * @throws {OnboardingError} STATE_CORRUPT where the file is missing or damaged, STATE_UNWRITABLE
+ */
+export function updateState(
+  directory: StateDirectory,
+  change: (state: DeviceState) => Partial<DeviceState>,
+): DeviceState {
+  const state = currentState(directory);
+  const next = { ...state, ...change(state) };
+  writeState(directory, next);
+  return next;
+}
+
+/** @throws {OnboardingError} STATE_CORRUPT where there is none: `resume` makes it, so somebody took it away */
+export function currentState(directory: StateDirectory): DeviceState {
+  const text = directory.read(files.state);
+  if (text === null)
+    throw new OnboardingError('STATE_CORRUPT', `${files.state} is gone`, { class: 'transient' });
+  return parseState(text);
+}
+
+/** Thrown for a state that a newer version wrote: it is left as it is. */
+export class NewerStateError extends OnboardingError {}
+
+/** @throws {OnboardingError} STATE_CORRUPT, naming what is wrong */
+export function parseState(text: string): DeviceState {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw corrupt('is no JSON', cause);
+  }
+  if (!isRecord(json)) throw corrupt('is no JSON object');
+  const { version, deviceId, provisioned, request, refusal, registration, progress } = json;
+  if (typeof version === 'number' && version > stateVersion) {
+    throw new NewerStateError(
+      'STATE_CORRUPT',
+      `${files.state} has version ${version}; this onboardd knows version ${stateVersion}`,
+    );
+  }
+  if (version !== stateVersion) throw corrupt('has no version');
+  if (!isDeviceId(deviceId)) throw corrupt('has no device id');
+  if (!isNullOr(provisioned, isProvisioned)) throw corrupt('has a damaged `provisioned`');
+  if (!isNullOr(request, isOpenRequest)) throw corrupt('has a damaged `request`');
+  if (!isNullOr(refusal, isText)) throw corrupt('has a damaged `refusal`');
+  if (!isNullOr(registration, isRegistration)) throw corrupt('has a damaged `registration`');
+  // Bookkeeping alone: damage there must not cost the identity.
+  const { progress: fresh } = newState(deviceId, 0);
+  return {
+    version: stateVersion,
+    deviceId,
+    provisioned,
+    request,
+    refusal,
+    registration,
+    progress: isProgress(progress) ? progress : fresh,
+  };
+}
+
+export function isDeviceId(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9_-]{1,64}$/.test(value);
+}
+
+function isProvisioned(value: unknown): value is Provisioned {
+  if (!isRecord(value)) return false;
+  const { certificate, caCertificate, natsUrl, renewAt } = value;
+  return isText(certificate) && isText(caCertificate) && typeof natsUrl === 'string' && isTime(renewAt);
+}
+
+function isOpenRequest(value: unknown): value is OpenRequest {
+  return isRecord(value) && isText(value.messageId) && isTime(value.firstAt) && isCount(value.publishes);
+}
+
+function isRegistration(value: unknown): value is Registration {
+  return isRecord(value) && isNullOr(value.alias, isText) && isTime(value.at) && isText(value.result);
+}
+
+function isProgress(value: unknown): value is Progress {
+  if (!isRecord(value)) return false;
+  const { state, since, attempt, nextRetryAt, lastError } = value;
+  return (
+    (stateNames as readonly unknown[]).includes(state) &&
+    isTime(since) &&
+    isCount(attempt) &&
+    isNullOr(nextRetryAt, isTime) &&
+    isNullOr(
+      lastError,
+      (error) => isRecord(error) && isText(error.code) && isText(error.message) && isTime(error.at),
+    )
+  );
+}
+
+function isNullOr<T>(value: unknown, is: (value: unknown) => value is T): value is T | null;
+function isNullOr(value: unknown, is: (value: unknown) => boolean): boolean;
+function isNullOr(value: unknown, is: (value: unknown) => boolean): boolean {
+  return value === null || is(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function isTime(value: unknown): value is string {
+  return typeof value === 'string' && Number.isFinite(Date.parse(value));
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function corrupt(what: string, cause?: unknown): OnboardingError {
+  return new OnboardingError('STATE_CORRUPT', `${files.state} ${what}`, { cause });
+}

@@ -1,0 +1,290 @@
+import { OnboardingError } from '../errors.ts';
+import type { RegisterEvent } from '../machines/onboarding.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type OpenRequest,
+  type StateDirectory,
+  updateState,
+} from './deviceState.ts';
+import {
+  isAcknowledgement,
+  isAlreadyRegistered,
+  type Message,
+  type Result,
+  readResult,
+} from './registrationResult.ts';
+
+/** One connection to NATS with the device's identity. */
+export interface Session {
+  /** Arms a plain subscription; goes out with whatever follows. */
+  listen(subject: string, onMessage: (message: Message) => void): void;
+  /** Publishes once, with a reply address; replies are a stream's acknowledgement, or an answer. */
+  ask(
+    subject: string,
+    text: string,
+    headers: Readonly<Record<string, string>>,
+    onReply: (reply: Message) => void,
+  ): void;
+  /** The last message that a stream holds for the subject. `unavailable`: no stream, no JetStream, or no right. */
+  lastStored(subject: string): Promise<Message | 'none' | 'unavailable'>;
+  /** Settles when the connection ends by itself. */
+  readonly lost: Promise<OnboardingError>;
+  close(): Promise<void>;
+}
+
+export interface SessionEvents {
+  /** The server denied a subject. */
+  readonly onDenied: (operation: 'publish' | 'subscription', subject: string) => void;
+}
+
+export interface Identity {
+  readonly deviceId: string;
+  readonly key: string;
+  readonly certificate: string;
+  readonly caCertificate: string;
+  readonly natsUrl: string;
+}
+
+export interface RegisterPorts {
+  readonly directory: StateDirectory;
+  /** @throws {OnboardingError} NATS_* */
+  readonly connect: (identity: Identity, events: SessionEvents, signal: AbortSignal) => Promise<Session>;
+  readonly now: () => number;
+  /** A random UUID */
+  readonly newId: () => string;
+  /** Calls back once after so many milliseconds. @returns a function that calls it off */
+  readonly later: (ms: number, call: () => void) => () => void;
+}
+
+export interface RegisterOptions {
+  readonly api: 'jetstream' | 'request';
+  /** Fields of the body but id and certificates; those that are null are left out. */
+  readonly device: Readonly<Record<string, string | null>>;
+  /** In place of the address that provisioning answered */
+  readonly natsUrl: string | null;
+  /** The device's own certificate of a PEM chain */
+  readonly leafOf: (chain: string) => string;
+}
+
+/** The stream is read again on a slow timer, for a result that the subscription did not bring. */
+const firstLookMs = 1_000;
+const slowestLookMs = 5_000;
+
+/**
+ * One attempt to register, from connecting to the result. Repeating it is safe: the question keeps its message id, is
+ * recorded before it is published, and an answer that is there already is adopted before anything is asked again.
+ *
+ * @param tell progress for the machine; after ANSWERED or FAILED nothing more is told
+ * @returns a function that aborts the attempt
+ */
+export function register(
+  ports: RegisterPorts,
+  options: RegisterOptions,
+  tell: (event: RegisterEvent) => void,
+): () => void {
+  const controller = new AbortController();
+  const { signal } = controller;
+  attempt(ports, options, (event) => signal.aborted || tell(event), signal).then(
+    () => signal.aborted || tell({ type: 'ANSWERED' }),
+    (error: unknown) => signal.aborted || tell({ type: 'FAILED', error }),
+  );
+  return () => controller.abort(new Error('the attempt ended'));
+}
+
+async function attempt(
+  ports: RegisterPorts,
+  options: RegisterOptions,
+  tell: (event: RegisterEvent) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { directory, now } = ports;
+  const before = currentState(directory);
+  const identity = identityOf(before, directory, options);
+  const results = `device_results.${identity.deviceId}.register`;
+  const answer = deferred<Answer>();
+  signal.addEventListener('abort', () => answer.reject(signal.reason));
+
+  let resultsDenied = false;
+  const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
+    if (operation === 'subscription' && subject === results) resultsDenied = true;
+    const fatal = operation === 'publish' ? subject.startsWith('device_actions.') : options.api === 'request';
+    if (fatal)
+      answer.reject(new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${subject}`));
+  };
+  const session = await ports.connect(identity, { onDenied }, signal);
+  try {
+    signal.throwIfAborted();
+    session.lost.then(answer.reject);
+    let question = before.request;
+    const weigh = (message: Message) => {
+      if (question === null || !answers(message, question, before, now())) return;
+      try {
+        answer.resolve({ message, result: readResult(message.text) });
+      } catch (error) {
+        // A damaged message that lies in the stream must not keep the device from asking again.
+        if (message.storedAt === null) answer.reject(error);
+      }
+    };
+    const look = async () => {
+      const stored = await session.lastStored(results);
+      if (typeof stored === 'object') weigh(stored);
+      else if (stored === 'unavailable' && resultsDenied) {
+        answer.reject(
+          new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${results}`),
+        );
+      }
+    };
+    if (options.api === 'jetstream') session.listen(results, weigh);
+    tell({ type: 'CONNECTED' });
+    if (options.api === 'jetstream' && question !== null) await Promise.race([look(), answer.promise]);
+    if (!answer.settled()) {
+      question = recordQuestion(ports);
+      const headers = {
+        ID: identity.deviceId,
+        timestamp: wholeSeconds(now()),
+        'Nats-Msg-Id': question.messageId,
+      };
+      const body = JSON.stringify(bodyOf(identity, options));
+      session.ask(`device_actions.${identity.deviceId}.register`, body, headers, (reply) => {
+        if (reply.status !== null) {
+          answer.reject(
+            new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream'),
+          );
+        } else if (!isAcknowledgement(reply.text)) weigh(reply);
+      });
+      tell({ type: 'ASKED' });
+    }
+    const stopLooking = options.api === 'jetstream' ? repeat(ports.later, look) : () => {};
+    try {
+      keepAnswer(ports, await answer.promise, before.request !== null);
+    } finally {
+      stopLooking();
+    }
+  } finally {
+    session.close().catch(() => undefined);
+  }
+}
+
+interface Answer {
+  readonly message: Message;
+  readonly result: Result;
+}
+
+/** @throws {OnboardingError} STATE_CORRUPT where the certificate or the key is gone */
+function identityOf(state: DeviceState, directory: StateDirectory, options: RegisterOptions): Identity {
+  const key = directory.read(files.key);
+  if (key === null || state.provisioned === null) {
+    throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate is gone`, {
+      class: 'transient',
+    });
+  }
+  const { certificate, caCertificate, natsUrl } = state.provisioned;
+  return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };
+}
+
+function bodyOf({ deviceId, certificate, caCertificate }: Identity, { device, leafOf }: RegisterOptions) {
+  const given = Object.entries(device).filter(([, value]) => value !== null);
+  return { id: deviceId, ...Object.fromEntries(given), certificate: leafOf(certificate), caCertificate };
+}
+
+/** Durable before the publish: after a crash the device knows that it may have asked. */
+function recordQuestion({ directory, now, newId }: RegisterPorts): OpenRequest {
+  const { request } = updateState(directory, ({ request }) => ({
+    request: request
+      ? { ...request, publishes: request.publishes + 1 }
+      : { messageId: newId(), firstAt: isoTime(now()), publishes: 1 },
+  }));
+  if (request === null)
+    throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
+  return request;
+}
+
+/** A result's `timestamp` is the fleet's clock and counts whole seconds; older than this, it answers another question. */
+const liveToleranceMs = 5 * 60_000;
+/** The stream holds older results too; one that is refused wrongly is answered again, live. */
+const storedToleranceMs = 30_000;
+
+/** Whether a message answers the question: for this device, not older than the question, not the refusal read before. */
+function answers(
+  message: Message,
+  question: OpenRequest,
+  { deviceId, refusal }: DeviceState,
+  now: number,
+): boolean {
+  if (message.id !== null && message.id !== deviceId) return false;
+  const told = message.timestamp === null ? Number.NaN : Date.parse(message.timestamp);
+  const at = Number.isNaN(told) ? message.storedAt : told;
+  const stored = message.storedAt !== null;
+  // A clock that was set back since would make every answer too old.
+  const askedAt = Math.min(Date.parse(question.firstAt), now);
+  if (at !== null && at < askedAt - (stored ? storedToleranceMs : liveToleranceMs)) return false;
+  return !(stored && refusal !== null && fingerprint(message) === refusal);
+}
+
+/**
+ * Keeps the answer, durably. A success is kept as it arrived. `already registered` means registered to a device whose
+ * earlier question may have been accepted; to one that asked for the first time, another device has its id.
+ *
+ * @throws {OnboardingError} REGISTRATION_REJECTED
+ */
+function keepAnswer(
+  { directory, now }: RegisterPorts,
+  { message, result }: Answer,
+  askedBefore: boolean,
+): void {
+  if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
+    const alias = result.kind === 'success' ? result.alias : null;
+    const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
+    updateState(directory, () => ({ registration, request: null, refusal: null }));
+    return;
+  }
+  updateState(directory, () => ({ request: null, refusal: fingerprint(message) }));
+  throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
+}
+
+function fingerprint({ timestamp, text }: Message): string {
+  return `${timestamp ?? ''} ${text ?? ''}`;
+}
+
+/** Calls back after 1, 2, 4 and then every 5 seconds, one call at a time. @returns a function that stops it */
+function repeat(later: RegisterPorts['later'], call: () => Promise<void>): () => void {
+  let cancel = () => {};
+  let stopped = false;
+  const arm = (ms: number) => {
+    cancel = later(ms, () => {
+      const next = () => stopped || arm(Math.min(ms * 2, slowestLookMs));
+      call().then(next, next);
+    });
+  };
+  arm(firstLookMs);
+  return () => {
+    stopped = true;
+    cancel();
+  };
+}
+
+/** RFC 3339 in whole seconds, as the fleet writes it. */
+function wholeSeconds(ms: number): string {
+  return isoTime(ms).replace(/\.\d+Z$/, 'Z');
+}
+
+function deferred<T>() {
+  let settled = false;
+  let resolve = (_: T): void => {};
+  let reject = (_: unknown): void => {};
+  const promise = new Promise<T>((yes, no) => {
+    resolve = (value) => {
+      settled = true;
+      yes(value);
+    };
+    reject = (error) => {
+      settled = true;
+      no(error);
+    };
+  });
+  promise.catch(() => undefined);
+  return { promise, resolve, reject, settled: () => settled };
+}

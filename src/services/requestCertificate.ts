@@ -1,0 +1,136 @@
+import { OnboardingError } from '../errors.ts';
+import { renewAt } from '../machines/renewal.ts';
+import { parseNatsAddresses } from '../natsAddress.ts';
+import { acceptCertificate, type CertificateReader } from './acceptCertificate.ts';
+import { currentState, files, type StateDirectory, updateState } from './deviceState.ts';
+import type { KeyReader } from './resume.ts';
+
+/** What the provisioning server answered, whatever it is. */
+export interface HttpAnswer {
+  readonly status: number;
+  readonly contentType: string | null;
+  readonly body: string;
+  /** Header `Date`, milliseconds since 1970 */
+  readonly serverTime: number | null;
+  /** Header `Retry-After`, either form, in milliseconds from now */
+  readonly retryAfterMs: number | null;
+}
+
+export interface RequestCertificatePorts {
+  readonly directory: StateDirectory;
+  readonly pki: CertificateReader &
+    KeyReader & { certificateRequest(privateKeyPem: string, commonName: string): Promise<string> };
+  /** Posts JSON to the provisioning server. @throws {OnboardingError} PROVISIONING_* */
+  readonly post: (json: string, signal: AbortSignal) => Promise<HttpAnswer>;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+export interface RequestCertificateOptions {
+  readonly swarmId: string | null;
+  /** Template, `{id}` is filled in */
+  readonly commonName: string;
+  /** In place of the address that the server answers */
+  readonly natsUrl: string | null;
+  readonly renewalAt: number | readonly [number, number];
+  /** When this program was built, milliseconds since 1970: no right clock lies before. */
+  readonly builtAt: number;
+}
+
+/**
+ * One attempt to get a certificate: request, answer, acceptance, and only then the durable record.
+ *
+ * @throws {OnboardingError} CLOCK_WRONG before anything is sent, PROVISIONING_*, CERTIFICATE_*, STATE_*
+ */
+export async function requestCertificate(
+  { directory, pki, post, now, random }: RequestCertificatePorts,
+  options: RequestCertificateOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  checkClock(now(), options.builtAt);
+  const { deviceId } = currentState(directory);
+  const key = directory.read(files.key);
+  if (key === null)
+    throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`, { class: 'transient' });
+  const commonName = options.commonName.replaceAll('{id}', deviceId);
+  const csr = await pki.certificateRequest(key, commonName);
+  signal.throwIfAborted();
+  const swarm = options.swarmId === null ? {} : { swarm_id: options.swarmId };
+  const answer = await post(JSON.stringify({ csr, ...swarm }), signal);
+  const { certificate, caCertificate, natsUrl } = readAnswer(answer, options.natsUrl);
+  const leaf = acceptCertificate(
+    pki,
+    { certificate, caCertificate },
+    { publicKey: pki.publicKeyOf(key), deviceId, commonName, now: now(), serverTime: answer.serverTime },
+  );
+  const renew = renewAt(leaf, options.renewalAt, random());
+  signal.throwIfAborted();
+  updateState(directory, () => ({
+    provisioned: { certificate, caCertificate, natsUrl, renewAt: renew.toISOString() },
+  }));
+}
+
+/** @throws {OnboardingError} CLOCK_WRONG */
+export function checkClock(now: number, builtAt: number): void {
+  if (now >= builtAt) return;
+  const dates = `${new Date(now).toISOString()}, before this program was built, ${new Date(builtAt).toISOString()}`;
+  throw new OnboardingError('CLOCK_WRONG', `the clock says ${dates}`);
+}
+
+/** Answers that say «not now»: they are worth another try without anybody's doing. */
+const passing = new Set([408, 425, 429]);
+
+/** Reads protocol.md's answer; liberal in what else it holds. @throws {OnboardingError} PROVISIONING_* */
+function readAnswer(
+  { status, contentType, body, retryAfterMs }: HttpAnswer,
+  configuredNatsUrl: string | null,
+) {
+  if (status >= 400) {
+    const transient = status >= 500 || passing.has(status);
+    throw new OnboardingError('PROVISIONING_REJECTED', `the provisioning server answered HTTP ${status}`, {
+      class: transient ? 'transient' : 'permanent',
+      retryAfterMs,
+    });
+  }
+  if (status < 200 || status >= 300) throw invalid(`HTTP ${status}; redirects are refused`);
+  const json = parseObject(body, contentType);
+  const [certificate, caCertificate] = [text(json, 'certificate'), text(json, 'caCertificate')];
+  const natsUrl =
+    configuredNatsUrl !== null && typeof json.fleetManagementNatsUrl !== 'string'
+      ? configuredNatsUrl
+      : text(json, 'fleetManagementNatsUrl').trim();
+  try {
+    parseNatsAddresses(natsUrl);
+  } catch (cause) {
+    throw invalid(
+      `a fleetManagementNatsUrl of which ${cause instanceof Error ? cause.message : 'nothing is known'}`,
+      cause,
+    );
+  }
+  return { certificate, caCertificate, natsUrl };
+}
+
+function parseObject(body: string, contentType: string | null): Record<string, unknown> {
+  const what = `${contentType?.slice(0, 60) ?? 'no content type'}, ${body.length} characters`;
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch (cause) {
+    throw invalid(`no JSON (${what})`, cause);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw invalid(`no JSON object (${what})`);
+  return json as Record<string, unknown>;
+}
+
+function text(json: Record<string, unknown>, field: string): string {
+  const value = Object.hasOwn(json, field) ? json[field] : undefined;
+  if (typeof value === 'string' && value.trim() !== '') return value;
+  throw invalid(`${value === undefined ? 'no' : 'a malformed'} ${field}`);
+}
+
+function invalid(what: string, cause?: unknown): OnboardingError {
+  return new OnboardingError('PROVISIONING_ANSWER_INVALID', `the provisioning server answered ${what}`, {
+    cause,
+  });
+}

@@ -1,0 +1,167 @@
+import { OnboardingError } from '../errors.ts';
+import { type Facts, type Stage, stageOf } from '../machines/stage.ts';
+import type { Certificate, CertificateReader } from './acceptCertificate.ts';
+import {
+  type DeviceState,
+  files,
+  isDeviceId,
+  NewerStateError,
+  newState,
+  type Provisioned,
+  parseState,
+  type Registration,
+  type StateDirectory,
+  writeState,
+} from './deviceState.ts';
+import { readResult } from './registrationResult.ts';
+
+export interface KeyReader {
+  /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */
+  publicKeyOf(privateKeyPem: string): string;
+}
+
+export interface ResumePorts {
+  readonly directory: StateDirectory;
+  readonly pki: CertificateReader & KeyReader;
+  readonly now: () => number;
+  /** A random UUID */
+  readonly newId: () => string;
+  /** Says which damaged file was set aside, and what became of it. */
+  readonly onDamage: (error: OnboardingError) => void;
+}
+
+/**
+ * Reads the facts from disk, mends what a crash or damage left, and says where to go on. On a device that has nothing
+ * yet it makes the id: the one moment of a device's life at which that happens.
+ *
+ * @param configuredId `identity.deviceId`
+ * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_UNWRITABLE
+ */
+export function resume(ports: ResumePorts, configuredId: string | null): Stage {
+  const { directory, now } = ports;
+  const key = soundKey(ports);
+  const state = soundState(ports, key, configuredId);
+  directory.refresh(files.deviceId, state.deviceId, 0o644);
+  if (key !== null) directory.restrict(files.key, 0o600);
+  const facts: Facts = {
+    key: key !== null,
+    certificate: certificateFact(ports.pki, state, key, now()),
+    result: state.registration !== null,
+  };
+  return stageOf(facts);
+}
+
+/** The public key of the key on disk. A damaged key is set aside: nothing can be done with it, and a new one can. */
+function soundKey({ directory, pki, onDamage }: ResumePorts): string | null {
+  const pem = directory.read(files.key);
+  if (pem === null) return null;
+  try {
+    return pki.publicKeyOf(pem);
+  } catch (cause) {
+    const name = directory.setAside(files.key);
+    onDamage(
+      new OnboardingError(
+        'STATE_CORRUPT',
+        `${files.key} was no private key; it is kept as ${name}, and a new key is made`,
+        {
+          cause,
+        },
+      ),
+    );
+    return null;
+  }
+}
+
+/** The state on disk; else what can be rebuilt from the copies beside it; else, where no key exists, a new device. */
+function soundState(ports: ResumePorts, publicKey: string | null, configuredId: string | null): DeviceState {
+  const { directory, now, newId, onDamage } = ports;
+  const text = directory.read(files.state);
+  let damage: unknown = null;
+  if (text !== null) {
+    try {
+      return parseState(text);
+    } catch (error) {
+      if (error instanceof NewerStateError) throw error;
+      damage = error;
+    }
+  }
+  const traces = publicKey !== null || damage !== null;
+  const rebuilt = traces ? rebuild(ports, publicKey) : null;
+  if (rebuilt === null && publicKey !== null && configuredId === null) {
+    throw new OnboardingError(
+      'STATE_CORRUPT',
+      `${files.state} is damaged or gone and the device id is nowhere else, while ${files.key} is readable`,
+      { cause: damage },
+    );
+  }
+  if (text !== null) {
+    const name = directory.setAside(files.state);
+    const became = rebuilt
+      ? 'it was rebuilt from the files beside it'
+      : 'a new identity is made, since there was no key';
+    onDamage(
+      new OnboardingError('STATE_CORRUPT', `${files.state} was damaged; it is kept as ${name}; ${became}`, {
+        cause: damage,
+      }),
+    );
+  }
+  const state = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now());
+  writeState(directory, state);
+  return state;
+}
+
+function rebuild({ directory, pki, now }: ResumePorts, publicKey: string | null): DeviceState | null {
+  const deviceId = directory.read(files.deviceId)?.trim();
+  if (!isDeviceId(deviceId)) return null;
+  const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey);
+  return {
+    ...newState(deviceId, now()),
+    provisioned,
+    registration: rebuildRegistration(directory, now()),
+  };
+}
+
+function rebuildProvisioned(
+  directory: StateDirectory,
+  pki: CertificateReader,
+  publicKey: string,
+): Provisioned | null {
+  const certificate = directory.read(files.certificate);
+  const caCertificate = directory.read(files.caCertificate);
+  const natsUrl = directory.read(files.natsUrl)?.trim();
+  if (!certificate || !caCertificate || !natsUrl) return null;
+  const leaf = leafOf(pki, certificate);
+  if (leaf?.publicKey !== publicKey || leafOf(pki, caCertificate) === null) return null;
+  return { certificate, caCertificate, natsUrl, renewAt: leaf.notAfter.toISOString() };
+}
+
+function rebuildRegistration(directory: StateDirectory, now: number): Registration | null {
+  const result = directory.read(files.registration);
+  if (result === null) return null;
+  try {
+    const read = readResult(result);
+    return read.kind === 'success' ? { alias: read.alias, at: new Date(now).toISOString(), result } : null;
+  } catch {
+    return null;
+  }
+}
+
+function certificateFact(
+  pki: CertificateReader,
+  { provisioned }: DeviceState,
+  publicKey: string | null,
+  now: number,
+): Facts['certificate'] {
+  if (provisioned === null) return 'none';
+  const leaf = leafOf(pki, provisioned.certificate);
+  if (leaf === null || leaf.publicKey !== publicKey) return 'foreign';
+  return now > leaf.notAfter.getTime() ? 'expired' : 'usable';
+}
+
+function leafOf(pki: CertificateReader, pem: string): Certificate | null {
+  try {
+    return pki.parseCertificates(pem)[0] ?? null;
+  } catch {
+    return null;
+  }
+}

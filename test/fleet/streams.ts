@@ -1,0 +1,62 @@
+import { AckPolicy, type ConsumerMessages, type NatsConnection, NatsError } from 'nats';
+
+export const actionsStream = 'DEVICE_ACTIONS';
+export const resultsStream = 'DEVICE_RESULTS';
+const durable = 'fleet-manager';
+const tryEveryMs = 100;
+const nanosecondsPerSecond = 1_000_000_000;
+
+export interface StreamOptions {
+  /** Whether results may be read by direct get; true by default. */
+  allowDirect?: boolean;
+  /** copies of each stream in a cluster, 1 by default */
+  replicas?: number;
+  /** names of the streams, where they are not the usual ones */
+  streams?: { actions?: string; results?: string };
+  /** how long a cluster may take to agree on its leaders, ms; 30 s by default */
+  patienceMs?: number;
+}
+
+/** Creates both streams where they are not there yet. @throws {NatsError} such as 503 where JetStream is off */
+export async function createStreams(connection: NatsConnection, options: StreamOptions): Promise<void> {
+  const { allowDirect = true, replicas = 1, streams = {}, patienceMs = replicas > 1 ? 30_000 : 0 } = options;
+  const manager = await insist(patienceMs, () => connection.jetstreamManager({ checkAPI: patienceMs === 0 }));
+  const create = (name: string, subject: string, direct: boolean) =>
+    insist(patienceMs, () =>
+      manager.streams.add({ name, subjects: [subject], num_replicas: replicas, allow_direct: direct }),
+    );
+  const actions = streams.actions ?? actionsStream;
+  await create(actions, 'device_actions.>', false);
+  await create(streams.results ?? resultsStream, 'device_results.>', allowDirect);
+  await insist(patienceMs, () =>
+    manager.consumers.add(actions, {
+      durable_name: durable,
+      ack_policy: AckPolicy.Explicit,
+      ack_wait: 30 * nanosecondsPerSecond,
+      max_ack_pending: -1,
+      num_replicas: replicas,
+    }),
+  );
+}
+
+/** The requests that arrive from now on or have not been acknowledged yet. */
+export async function actionsOf(connection: NatsConnection, subject: string): Promise<ConsumerMessages> {
+  const manager = await connection.jetstreamManager({ checkAPI: false });
+  const stream = await manager.streams.find(subject.replace('*', 'any'));
+  const consumer = await connection.jetstream({ checkAPI: false }).consumers.get(stream, durable);
+  // Short pulls: after a restart of the server the next one is due soon.
+  return consumer.consume({ max_messages: 500, expires: 2_000 });
+}
+
+/** Tries again while a cluster has no leader yet. */
+async function insist<T>(patienceMs: number, attempt: () => Promise<T>): Promise<T> {
+  const end = Date.now() + patienceMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof NatsError) || Date.now() + tryEveryMs > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, tryEveryMs));
+    }
+  }
+}

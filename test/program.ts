@@ -1,0 +1,105 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+/** The built program, as package.json names it. */
+export const programFile = fileURLToPath(new URL('../dist/onboardd.cjs', import.meta.url));
+
+/** A line of the log. */
+export type Line = Readonly<Record<string, unknown>> & { readonly event: string };
+
+/** One device: a state directory and a configuration file in a temporary folder. */
+export interface Device {
+  readonly stateDir: string;
+  readonly configFile: string;
+}
+
+const quick = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 1000 };
+
+/** @param config sections of the configuration; waits are short unless it says otherwise */
+export function newDevice(config: Record<string, unknown>): Device {
+  const folder = mkdtempSync(join(tmpdir(), 'device-'));
+  const configFile = join(folder, 'config.json');
+  const stateDir = join(folder, 'state');
+  writeFileSync(
+    configFile,
+    JSON.stringify({
+      stateDir,
+      device: { type: 'mobile' },
+      retry: quick,
+      log: { format: 'json' },
+      ...config,
+    }),
+  );
+  return { stateDir, configFile };
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly lines: Line[];
+  readonly stderr: () => string;
+  /** Resolves with the first line, past or to come, that the test accepts; rejects where the program ends before. */
+  until(accepts: (line: Line) => boolean): Promise<Line>;
+  /** Exit status, or the signal's name */
+  readonly ended: Promise<number | NodeJS.Signals>;
+}
+
+/** Starts `onboardd run` as its own process. */
+export function start(
+  device: Device,
+  args: string[] = [],
+  env: Record<string, string> = {},
+  onLine: (line: Line) => void = () => {},
+): Running {
+  const child = spawn(process.execPath, [programFile, 'run', '--config', device.configFile, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  const lines: Line[] = [];
+  const waiting = new Set<() => void>();
+  let stderr = '';
+  let closed = false;
+  child.stderr?.on('data', (text) => {
+    stderr += text;
+  });
+  const notify = () => {
+    for (const look of [...waiting]) look();
+  };
+  const output = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+  output.on('line', (line) => {
+    const parsed = JSON.parse(line) as Line;
+    lines.push(parsed);
+    onLine(parsed);
+    notify();
+  });
+  const ended = Promise.all([once(child, 'exit'), once(output, 'close')]).then(([[code, signal]]) => {
+    closed = true;
+    notify();
+    return (code ?? signal) as number | NodeJS.Signals;
+  });
+  const until = (accepts: (line: Line) => boolean) =>
+    new Promise<Line>((resolve, reject) => {
+      const look = () => {
+        const line = lines.find(accepts);
+        if (line === undefined && !closed) return;
+        waiting.delete(look);
+        if (line) resolve(line);
+        else reject(new Error(`the program ended before: ${JSON.stringify(lines.slice(-5))} ${stderr}`));
+      };
+      waiting.add(look);
+      look();
+    });
+  return { child, lines, stderr: () => stderr, until, ended };
+}
+
+/** Runs the program to its end. */
+export function runToEnd(args: string[], env: Record<string, string> = {}) {
+  return spawnSync(process.execPath, [programFile, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
+}
