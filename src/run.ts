@@ -71,16 +71,11 @@ export function run(
         const to = state as StateName;
         const now = systemClock.now();
         known.deviceId ??= deviceIdOf(directory);
-        if (to !== known.state) {
-          const from = known.state;
+        const from = known.state;
+        const durationMs = now - since;
+        if (from !== to) {
           known.state = to;
-          log('info', 'state.changed', `${from} → ${to}`, { from, to, durationMs: now - since });
           since = now;
-          if (to === 'registered') logRegistered(log, directory, now - started);
-          if (to === 'failed' && context.failure) {
-            const { code, message } = context.failure;
-            log('error', 'device.failed', `${code}: ${message}`, { code, remedy: catalogue[code].remedy });
-          }
         }
         const { attempt, failure, nextRetryAt } = context;
         const summary = JSON.stringify([to, since, attempt, nextRetryAt, failure]);
@@ -99,6 +94,14 @@ export function run(
             nextRetryAt: retryAt,
             lastError,
           });
+        }
+        if (from !== to) {
+          log('info', 'state.changed', `${from} → ${to}`, { from, to, durationMs });
+          if (to === 'registered') logRegistered(log, directory, now - started);
+          if (to === 'failed' && failure) {
+            const { code, message } = failure;
+            log('error', 'device.failed', `${code}: ${message}`, { code, remedy: catalogue[code].remedy });
+          }
         }
         if (options.once && to === 'failed') end('failed');
         if (options.once && to === 'registered' && step !== 'attempting') end('registered');

@@ -92,6 +92,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     (api === 'jetstream' ? await bucketRegistry(connection, options.replicas ?? 1) : memoryRegistry());
   const journal = createJournal<RegistrationRequest>('registration requests');
   const held: RegistrationRequest[] = [];
+  let endConsuming: () => Promise<unknown> = async () => undefined;
 
   const manager: Manager = {
     requests: journal.entries,
@@ -108,6 +109,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     },
     publish: (id, body, overrides = {}) => publish(id, Buffer.from(JSON.stringify(body)), overrides),
     async stop() {
+      await endConsuming();
       await connection.close();
     },
   };
@@ -179,6 +181,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   };
   if (api === 'jetstream') {
     const messages = await actionsOf(connection, action);
+    endConsuming = () => messages.close();
     (async () => {
       for await (const message of messages) handle(message, message).catch(note);
     })().catch(note);

@@ -1,0 +1,60 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { generatedReadme } from '../scripts/docs.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const source = join(root, 'src');
+const leaves = ['config.ts', 'errors.ts', 'natsAddress.ts'];
+
+/** Room → what its files may import of the project. */
+const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
+  'config.ts': (to) => to === 'natsAddress.ts',
+  'errors.ts': () => false,
+  'natsAddress.ts': () => false,
+  machines: (to) => to.startsWith('machines/') || to === 'errors.ts',
+  services: (to) => /^(services|machines)\//.test(to) || leaves.includes(to),
+  adapters: (to, typeOnly) =>
+    to === 'errors.ts' ||
+    to === 'natsAddress.ts' ||
+    (typeOnly && (to === 'config.ts' || to.startsWith('services/'))),
+  'main.ts': () => true,
+  'run.ts': (to) => to !== 'main.ts',
+};
+
+const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) =>
+  name.endsWith('.ts'),
+);
+
+test.each(files)('%s imports only what its room allows', (file) => {
+  const rule = allowed[file.split('/')[0] ?? ''];
+  expect(rule, 'a room that is not known').toBeDefined();
+  const text = readFileSync(join(source, file), 'utf8');
+  const own = [...text.matchAll(/^(?:import|export) (type )?[^;]*? from '(\.[^']+)';/gms)];
+  const wrong = own
+    .map(([, typeOnly, to = '']) => ({
+      typeOnly: typeOnly !== undefined,
+      to: relative(source, join(source, dirname(file), to)),
+    }))
+    .filter(({ to, typeOnly }) => !rule?.(to, typeOnly));
+  expect(wrong).toEqual([]);
+});
+
+test('machines and services reach time, chance, disk and network through adapters alone', () => {
+  for (const file of files.filter((name) => /^(machines|services)\//.test(name))) {
+    const text = readFileSync(join(source, file), 'utf8');
+    expect(text, file).not.toMatch(/Date\.now|Math\.random|setTimeout|from 'node:|new Date\(\)/);
+  }
+});
+
+test('the README’s statechart and tables are those of the source (npm run docs)', () => {
+  const text = readFileSync(join(root, 'README.md'), 'utf8');
+  expect(generatedReadme(text)).toBe(text);
+});
+
+test('the lock file names no registry', () => {
+  expect(readFileSync(join(root, 'package-lock.json'), 'utf8')).not.toMatch(
+    /"resolved"|https?:\/\/[^"]*\.tgz/,
+  );
+});
