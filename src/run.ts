@@ -52,7 +52,7 @@ export function run(
   const directory = openStateDirectory(options.config.stateDir);
   const machine = provide(options, directory, log);
   const actor = createActor(machine);
-  const started = systemClock.now();
+  const started = systemClock.monotonic();
   return new Promise((resolve, reject) => {
     const end = (how: 'registered' | 'failed' | NodeJS.Signals) => {
       for (const signal of signals) process.removeListener(signal, end);
@@ -61,7 +61,8 @@ export function run(
     };
     const signals = ['SIGTERM', 'SIGINT'] as const;
     for (const signal of signals) process.once(signal, end);
-    let since = started;
+    let since = systemClock.now();
+    let entered = started;
     let saved = '';
     actor.on('step.failed', (told) => logFailure(log, told));
     actor.subscribe({
@@ -69,13 +70,14 @@ export function run(
       next: ({ value, context }) => {
         const [state, step] = typeof value === 'string' ? [value] : (Object.entries(value)[0] ?? []);
         const to = state as StateName;
-        const now = systemClock.now();
+        const now = systemClock.monotonic();
         known.deviceId ??= deviceIdOf(directory);
         const from = known.state;
-        const durationMs = now - since;
+        const durationMs = now - entered;
         if (from !== to) {
           known.state = to;
-          since = now;
+          since = systemClock.now();
+          entered = now;
         }
         const { attempt, failure, nextRetryAt } = context;
         const summary = JSON.stringify([to, since, attempt, nextRetryAt, failure]);

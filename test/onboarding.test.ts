@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { type Fleet, type FleetOptions, startFleet } from './fleet/fleet.ts';
 import type { ProvisioningBehaviour } from './fleet/provisioningBehaviour.ts';
+import { startRelay } from './fleet/relay.ts';
 import { type Device, newDevice, type Running, runToEnd, start } from './program.ts';
 
 let fleet: Fleet | undefined;
@@ -396,4 +397,63 @@ test('the agent’s environment file is honoured and its files are written', asy
   expect(readFileSync(join(folder, 'docker-compose.yml'), 'utf8')).toBe('services: {}\n');
   expect(readFileSync(join(folder, 'certs/device_id.txt'), 'utf8')).toBe(deviceId);
   expect(readFileSync(join(folder, 'certs/identity.key'), 'utf8')).toContain('PRIVATE KEY');
+});
+
+test('on a link with 600 ms of round trip a device registers, and nothing waits for the far side that need not', async () => {
+  const fleet = await fleetWith();
+  const relay = await startRelay({ to: { host: '127.0.0.1', port: fleet.nats.port }, delayMs: 300 });
+  try {
+    const program = await onboard(at(fleet, { nats: { url: `tls://127.0.0.1:${relay.port}` } }));
+    const left = program.lines.find((line) => line.event === 'state.changed' && line.from === 'registering');
+    // TCP and INFO, TLS, CONNECT and PING, the question and its result: five round trips, and half of one to spare.
+    expect(left?.durationMs).toBeLessThan(5.5 * 600);
+    expect(left?.durationMs).toBeGreaterThan(3 * 600);
+  } finally {
+    await relay.stop();
+  }
+});
+
+/** A clock for the program that a file sets: milliseconds to add to the true time. */
+function clockFile(
+  folder: string,
+  offsetMs: number,
+): { env: Record<string, string>; set: (offsetMs: number) => void } {
+  const preload = join(folder, 'clock.cjs');
+  const offset = join(folder, 'offset');
+  const set = (ms: number) => writeFileSync(offset, String(ms));
+  set(offsetMs);
+  writeFileSync(
+    preload,
+    `const fs = require('node:fs'); const now = Date.now; const True = Date;
+const faked = () => now() + Number(fs.readFileSync(${JSON.stringify(offset)}, 'utf8'));
+globalThis.Date = class extends True { constructor(...a) { a.length ? super(...a) : super(faked()); } static now() { return faked(); } };`,
+  );
+  return { env: { NODE_OPTIONS: `--require ${preload}` }, set };
+}
+
+test('a device whose clock starts in 1970 sends nothing, and goes on within seconds of the clock being set', async () => {
+  const fleet = await fleetWith();
+  const clock = clockFile(fleet.dir, -Date.now());
+  const slow = { initialMs: 300_000, maxMs: 300_000, factor: 1, failedAfterMs: 0 };
+  const program = start(at(fleet, { retry: slow }), [], clock.env);
+  running.push(program);
+  await program.until(failure('CLOCK_WRONG'));
+  expect(fleet.provisioning.requests).toEqual([]);
+  clock.set(0);
+  const set = Date.now();
+  await program.until((line) => line.event === 'device.registered');
+  expect(Date.now() - set).toBeLessThan(5000);
+});
+
+test('a clock that is years ahead is told apart from a bad certificate by the server’s Date', async () => {
+  const fleet = await fleetWith();
+  const clock = clockFile(fleet.dir, 20 * 365 * 86_400_000);
+  const slow = { initialMs: 300_000, maxMs: 300_000, factor: 1, failedAfterMs: 0 };
+  const program = start(at(fleet, { retry: slow }), [], clock.env);
+  running.push(program);
+  expect(String((await program.until(failure('CLOCK_WRONG'))).cause)).toMatch(/ahead of the server/);
+  clock.set(0);
+  const { durationMs } = await program.until((line) => line.event === 'device.registered');
+  expect(durationMs, 'a duration that the clock step did not touch').toBeLessThan(10_000);
+  expect(durationMs).toBeGreaterThan(0);
 });

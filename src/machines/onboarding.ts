@@ -105,7 +105,8 @@ export function onboarding(policy: Policy, chance: Chance) {
       prepareIdentity: fromPromise<{ registered: boolean }>(() => absent('prepareIdentity')),
       register: fromCallback<OnboardingEvent>(() => absent('register')),
       deliverResult: fromPromise<void>(() => absent('deliverResult')),
-      watchClock: fromCallback<OnboardingEvent>(() => absent('watchClock')),
+      /** `since`: the wall clock at the failure, so that a step right after it is seen too. */
+      watchClock: fromCallback<OnboardingEvent, { since: number }>(() => absent('watchClock')),
     },
     delays: {
       backoff: ({ context }) => context.delayMs,
@@ -172,8 +173,11 @@ export function onboarding(policy: Policy, chance: Chance) {
     failing(step, () => new OnboardingError(code, message));
   const seconds = (ms: number) => `${ms / 1000} s`;
 
+  const sinceFailure = ({ context }: { context: Context }) => ({
+    since: context.failure?.at ?? chance.now(),
+  });
   const backingOff = parts.createStateConfig({
-    invoke: { src: 'watchClock' },
+    invoke: { src: 'watchClock', input: sinceFailure },
     after: { backoff: { target: 'attempting', actions: 'again' } },
     on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'attempting', actions: 'again' } },
   });
@@ -317,7 +321,7 @@ export function onboarding(policy: Policy, chance: Chance) {
         },
       },
       failed: {
-        invoke: { src: 'watchClock' },
+        invoke: { src: 'watchClock', input: sinceFailure },
         after: { rest: { guard: 'restEnds', target: 'idle' } },
         on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'idle' } },
       },
