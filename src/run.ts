@@ -198,8 +198,8 @@ function provide(options: RunOptions, directory: StateDirectory, log: Log) {
         ),
       ),
       deliverResult: fromPromise(async () => deliverResult(deliverPorts, deliverOptions)),
-      watchClock: fromCallback<OnboardingEvent>(({ sendBack }) =>
-        watchForSteps(() => sendBack({ type: 'CLOCK_STEPPED' })),
+      watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
+        watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
       ),
     } satisfies Required<Actors>,
   });

@@ -60,12 +60,19 @@ test.each([
   expect(parseNatsAddresses(text)).toEqual(expected);
 });
 
-test.each(['', ' , ', 'http://a', 'a:0', 'a:99999', 'a b', 'nats://', '[nonsense]:1', 'a:port'])(
-  'the NATS address "%s" is refused',
-  (text) => {
-    expect(() => parseNatsAddresses(text)).toThrow(TypeError);
-  },
-);
+test.each([
+  '',
+  ' , ',
+  'http://a',
+  'a:0',
+  'a:99999',
+  'a b',
+  'nats://',
+  '[nonsense]:1',
+  'a:port',
+])('the NATS address "%s" is refused', (text) => {
+  expect(() => parseNatsAddresses(text)).toThrow(TypeError);
+});
 
 test('flag wins over environment over agent’s file over configuration file over default', () => {
   const sources: Partial<Sources> = {

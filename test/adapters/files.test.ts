@@ -42,21 +42,22 @@ test('a disk that takes one byte at a time gets them all', () => {
   expect(fs.readFileSync(path, 'utf8')).toBe('whole');
 });
 
-test.each(['writeSync', 'fsyncSync', 'renameSync'] as const)(
-  'where %s fails the old file stands and nothing is left behind',
-  (name) => {
-    const place = folder();
-    const path = join(place, 'a');
-    fs.writeFileSync(path, 'old');
-    const fail = () => {
-      throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
-    };
-    const { disk } = watched({ [name]: fail });
-    expect(() => writeDurably(path, 'new', 0o600, disk)).toThrow(/cannot write .*ENOSPC/);
-    expect(fs.readFileSync(path, 'utf8')).toBe('old');
-    expect(fs.readdirSync(place)).toEqual(['a']);
-  },
-);
+test.each([
+  'writeSync',
+  'fsyncSync',
+  'renameSync',
+] as const)('where %s fails the old file stands and nothing is left behind', (name) => {
+  const place = folder();
+  const path = join(place, 'a');
+  fs.writeFileSync(path, 'old');
+  const fail = () => {
+    throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+  };
+  const { disk } = watched({ [name]: fail });
+  expect(() => writeDurably(path, 'new', 0o600, disk)).toThrow(/cannot write .*ENOSPC/);
+  expect(fs.readFileSync(path, 'utf8')).toBe('old');
+  expect(fs.readdirSync(place)).toEqual(['a']);
+});
 
 test('a file that cannot be read is an error, never taken for an absent one', () => {
   const place = folder();
