@@ -168,7 +168,11 @@ function openSession(
       connection.subscribe(reply, { callback: (error, message) => error ?? onReply(live(message)) });
       const all = newHeaders();
       for (const [name, value] of Object.entries(fields)) all.set(name, value);
-      connection.publish(subject, new TextEncoder().encode(text), { reply, headers: all });
+      try {
+        connection.publish(subject, new TextEncoder().encode(text), { reply, headers: all });
+      } catch (cause) {
+        throw new OnboardingError('NATS_UNREACHABLE', `cannot publish: ${describe(cause)}`, { cause });
+      }
     },
     lastStored: async (subject) => {
       try {

@@ -11,7 +11,7 @@ import { describe, OnboardingError } from '../errors.ts';
  * @throws {OnboardingError} STATE_LOCKED where another process holds it, STATE_UNWRITABLE where it cannot be had
  */
 export function lockDirectory(folder: string): () => void {
-  const descriptor = openSync(folder, 'r');
+  const descriptor = open(folder);
   const { status, error, stderr } = spawnSync('flock', ['-n', '-x', '3'], {
     stdio: ['ignore', 'ignore', 'pipe', descriptor],
     encoding: 'utf8',
@@ -24,4 +24,12 @@ export function lockDirectory(folder: string): () => void {
     'STATE_UNWRITABLE',
     `cannot lock ${folder}: flock: ${error ? describe(error) : stderr.trim()}`,
   );
+}
+
+function open(folder: string): number {
+  try {
+    return openSync(folder, 'r');
+  } catch (cause) {
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot open ${folder}: ${describe(cause)}`, { cause });
+  }
 }

@@ -111,8 +111,7 @@ export function updateState(
 /** @throws {OnboardingError} STATE_CORRUPT where there is none: `resume` makes it, so somebody took it away */
 export function currentState(directory: StateDirectory): DeviceState {
   const text = directory.read(files.state);
-  if (text === null)
-    throw new OnboardingError('STATE_CORRUPT', `${files.state} is gone`, { class: 'transient' });
+  if (text === null) throw new OnboardingError('STATE_CORRUPT', `${files.state} is gone`);
   return parseState(text);
 }
 

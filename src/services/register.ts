@@ -177,9 +177,7 @@ interface Answer {
 function identityOf(state: DeviceState, directory: StateDirectory, options: RegisterOptions): Identity {
   const key = directory.read(files.key);
   if (key === null || state.provisioned === null) {
-    throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate is gone`, {
-      class: 'transient',
-    });
+    throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate is gone`);
   }
   const { certificate, caCertificate, natsUrl } = state.provisioned;
   return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };

@@ -50,8 +50,7 @@ export async function requestCertificate(
   checkClock(now(), options.builtAt);
   const { deviceId } = currentState(directory);
   const key = directory.read(files.key);
-  if (key === null)
-    throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`, { class: 'transient' });
+  if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`);
   const commonName = options.commonName.replaceAll('{id}', deviceId);
   const csr = await pki.certificateRequest(key, commonName);
   signal.throwIfAborted();
