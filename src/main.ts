@@ -1,8 +1,9 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
 import { Command, CommanderError, Option } from 'commander';
 import { readAgentEnvironment, readConfigFile } from './adapters/configFile.ts';
-import { openStateDirectory, readText } from './adapters/files.ts';
+import { openStateDirectory, readText, removeDurably } from './adapters/files.ts';
 import { hostDefaults, hostName } from './adapters/host.ts';
 import { lockDirectory } from './adapters/lock.ts';
 import { createLog, type Log } from './adapters/logger.ts';
@@ -11,6 +12,7 @@ import { type Config, resolveConfig, type Sources, stateDirOf } from './config.t
 import { catalogue, describe, OnboardingError } from './errors.ts';
 import { type Known, run } from './run.ts';
 import { files, parseState } from './services/deviceState.ts';
+import { reset } from './services/reset.ts';
 import { statusLines, statusOf } from './services/status.ts';
 
 declare const BUILD_VERSION: string | undefined;
@@ -62,6 +64,12 @@ async function main(argv: string[]): Promise<number> {
     .option('--json', 'for programs')
     .action(async (flags: CommonFlags & { json?: boolean }) => {
       code = await statusCommand(flags, flags.json ?? false);
+    });
+  common(program.command('reset'))
+    .description('forget the identity, for a golden image or a device handed on')
+    .option('--yes', 'without asking')
+    .action(async (flags: CommonFlags & { yes?: boolean }) => {
+      code = await resetCommand(flags, flags.yes ?? false);
     });
   try {
     await program.parseAsync(argv);
@@ -126,6 +134,53 @@ async function statusCommand(flags: CommonFlags, json: boolean): Promise<number>
     : status.state === 'failed'
       ? exit.failed
       : exit.notRegistered;
+}
+
+async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
+  const { sources } = await readSources(flags);
+  const folder = stateDirOf(sources, hostDefaults(process.env));
+  if (!existsSync(folder)) {
+    process.stdout.write(`${folder} is not there: nothing to forget\n`);
+    return exit.ok;
+  }
+  if (
+    !yes &&
+    !(await confirmed(`Forget the identity in ${folder}? The fleet will know this device no more. [y/N] `))
+  ) {
+    process.stderr.write(
+      process.stdin.isTTY
+        ? 'nothing was changed\n'
+        : 'onboardd: reset needs --yes where nobody can be asked\n',
+    );
+    return process.stdin.isTTY ? exit.failed : exit.usage;
+  }
+  try {
+    const unlock = lockDirectory(folder);
+    const removed = reset({
+      list: () => readdirSync(folder),
+      remove: (name) => removeDurably(join(folder, name)),
+    });
+    const resolved = resolveConfig(sources, hostDefaults(process.env));
+    const exported =
+      'config' in resolved ? Object.values(resolved.config.exports).filter((path) => existsSync(path)) : [];
+    for (const path of exported) removeDurably(path);
+    unlock();
+    for (const name of [...removed.map((name) => join(folder, name)), ...exported])
+      process.stdout.write(`removed ${name}\n`);
+    return exit.ok;
+  } catch (error) {
+    if (!(error instanceof OnboardingError)) throw error;
+    process.stderr.write(`onboardd: ${error.code}: ${error.message}\n`);
+    return error.code === 'STATE_LOCKED' ? exit.locked : exit.failed;
+  }
+}
+
+async function confirmed(question: string): Promise<boolean> {
+  if (!process.stdin.isTTY) return false;
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  const answer = await terminal.question(question);
+  terminal.close();
+  return /^y(es)?$/i.test(answer.trim());
 }
 
 type Configured = { config: Config; hostname: string } | { problems: readonly string[] };

@@ -457,3 +457,28 @@ test('a clock that is years ahead is told apart from a bad certificate by the se
   expect(durationMs, 'a duration that the clock step did not touch').toBeLessThan(10_000);
   expect(durationMs).toBeGreaterThan(0);
 });
+
+test('reset forgets the identity and its copies, and the device gets another one', async () => {
+  const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
+  const pat = join(fleet.dir, 'PAT.pat');
+  const device = at(fleet, { exports: { token: pat } });
+  await onboard(device);
+  const { deviceId } = state(device);
+  writeFileSync(join(device.stateDir, 'notes.txt'), 'not ours');
+  const refused = runToEnd(['reset', '--config', device.configFile]);
+  expect([refused.status, state(device).deviceId]).toEqual([64, deviceId]);
+  expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
+  expect(readdirSync(device.stateDir)).toEqual(['notes.txt']);
+  expect(existsSync(pat)).toBe(false);
+  await onboard(device);
+  expect(state(device).deviceId).not.toBe(deviceId);
+});
+
+test('reset is refused while a daemon runs', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  const program = launch(device);
+  await program.until((line) => line.event === 'device.registered');
+  expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(75);
+  expect(existsSync(join(device.stateDir, 'identity.key'))).toBe(true);
+});

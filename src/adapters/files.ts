@@ -99,6 +99,14 @@ export function openStateDirectory(folder: string, disk: Disk = fs): StateDirect
   };
 }
 
+/** Removes a file durably; one that is absent is none. @throws {OnboardingError} STATE_UNWRITABLE */
+export function removeDurably(path: string, disk: Disk = fs): void {
+  attempt('remove', path, () => {
+    removeIfThere(path, disk);
+    if (disk.existsSync(dirname(path))) syncFolder(dirname(path), disk);
+  });
+}
+
 /** Takes away rights that `mode` does not give. Where that is not ours to do, the rights stay. */
 function restrictMode(path: string, mode: number, disk: Disk): void {
   try {

@@ -92,6 +92,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     (api === 'jetstream' ? await bucketRegistry(connection, options.replicas ?? 1) : memoryRegistry());
   const journal = createJournal<RegistrationRequest>('registration requests');
   const held: RegistrationRequest[] = [];
+  const counted = new Set<string>();
   let endConsuming: () => Promise<unknown> = async () => undefined;
 
   const manager: Manager = {
@@ -156,8 +157,12 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     const mark = seq === undefined ? randomUUID() : `sequence ${seq}`;
     if (!(await registry.create(id, mark))) return { status: 'failure', error: alreadyRegistered, ...more };
     const alias = typeof body?.alias === 'string' ? body.alias : `Alpha${id}`;
-    const { count, at: times } = manager.accepted.get(id) ?? { count: 0, at: [] };
-    manager.accepted.set(id, { alias, count: count + 1, at: [...times, at] });
+    // A question whose acknowledgement was lost is delivered again: that is the same acceptance.
+    if (!counted.has(`${id} ${mark}`)) {
+      counted.add(`${id} ${mark}`);
+      const { count, at: times } = manager.accepted.get(id) ?? { count: 0, at: [] };
+      manager.accepted.set(id, { alias, count: count + 1, at: [...times, at] });
+    }
     const extra = fields(id);
     if (api === 'request') return { alias, ...extra, ...more };
     return fieldsIn === 'payload'
