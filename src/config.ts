@@ -423,7 +423,7 @@ function unknownKey(key: string, value: unknown): string {
 
 /** A value for an error: short, on one line, and without the credentials of a URL. */
 function show(value: unknown): string {
-  const json = (JSON.stringify(value) ?? String(value)).replace(/:\/\/[^\s/"]*@/g, '://***@');
+  const json = (JSON.stringify(value) ?? String(value)).replace(/[^\s"/,]*@/g, '***@');
   return json.length > 120 ? `${json.slice(0, 117)}…` : json;
 }
 

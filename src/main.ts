@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { readAgentEnvironment, readConfigFile } from './adapters/configFile.ts';
 import { openStateDirectory, readText, removeDurably } from './adapters/files.ts';
 import { hostDefaults, hostName } from './adapters/host.ts';
@@ -49,7 +49,7 @@ main(process.argv).then(
 
 async function main(argv: string[]): Promise<number> {
   let code: number = exit.ok;
-  const program = new Command('onboardd')
+  const program = common(new Command('onboardd'))
     .description('Takes a Linux device from first power-on to a registered member of a fleet.')
     .version(version)
     .exitOverride();
@@ -57,19 +57,19 @@ async function main(argv: string[]): Promise<number> {
     .description('onboard, then stay and watch')
     .option('--once', 'end at registered or failed')
     .action(async (flags: CommonFlags & { once?: boolean }) => {
-      code = await runCommand(flags, flags.once ?? false);
+      code = await runCommand({ ...program.opts(), ...flags }, flags.once ?? false);
     });
   common(program.command('status'))
     .description('what the device is doing, from what the daemon left on disk')
     .option('--json', 'for programs')
     .action(async (flags: CommonFlags & { json?: boolean }) => {
-      code = await statusCommand(flags, flags.json ?? false);
+      code = await statusCommand({ ...program.opts(), ...flags }, flags.json ?? false);
     });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device handed on')
     .option('--yes', 'without asking')
     .action(async (flags: CommonFlags & { yes?: boolean }) => {
-      code = await resetCommand(flags, flags.yes ?? false);
+      code = await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false);
     });
   try {
     await program.parseAsync(argv);
@@ -83,7 +83,7 @@ async function main(argv: string[]): Promise<number> {
 function common(command: Command): Command {
   return command
     .exitOverride()
-    .addOption(new Option('--config <file>', 'configuration file').default(undefined, defaultConfigFile))
+    .option('--config <file>', `configuration file (default: ${defaultConfigFile})`)
     .option('--env-file <file>', 'environment file of the Go agent')
     .option('--state-dir <dir>', 'state directory');
 }
@@ -192,6 +192,10 @@ async function configure(flags: CommonFlags): Promise<Configured> {
   const all = [...problems, ...('problems' in resolved ? resolved.problems : [])];
   if ('problems' in resolved || all.length > 0) return { problems: all };
   const { config } = resolved;
+  const { caFile } = config.provisioning;
+  if (caFile !== null && isReadable(caFile) && !holdsCertificates(caFile)) {
+    all.push(`provisioning.caFile is "${caFile}"; allowed: a file with PEM certificates`);
+  }
   for (const key of ['caFile', 'tokenFile'] as const) {
     const path = config.provisioning[key];
     if (path !== null && !isReadable(path))
@@ -250,6 +254,14 @@ function isReadable(path: string): boolean {
   try {
     accessSync(path, constants.R_OK);
     return true;
+  } catch {
+    return false;
+  }
+}
+
+function holdsCertificates(path: string): boolean {
+  try {
+    return pki.parseCertificates(readText(path) ?? '').length > 0;
   } catch {
     return false;
   }

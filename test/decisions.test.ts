@@ -119,8 +119,12 @@ test('a misspelt environment variable of a section is a mistake, an unrelated on
   expect(resolve({ environment: { ONBOARDD_HOME: '1' } })).toHaveProperty('config');
 });
 
-test('credentials of a URL never reach a message', () => {
-  const resolution = resolve({ file: { ...required, provisioning: { url: 'ftp://user:hunter2@host' } } });
+test.each([
+  'ftp://user:hunter2@host',
+  '//user:hunter2@host',
+  'user:hunter2@host',
+])('the credentials of %s never reach a message', (url) => {
+  const resolution = resolve({ file: { ...required, provisioning: { url } } });
   expect(JSON.stringify(resolution)).not.toContain('hunter2');
   expect(redact('nats://user:hunter2@host failed')).toBe('nats://***@host failed');
 });

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { type Fleet, type FleetOptions, startFleet } from './fleet/fleet.ts';
@@ -481,4 +483,24 @@ test('reset is refused while a daemon runs', async () => {
   await program.until((line) => line.event === 'device.registered');
   expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(75);
   expect(existsSync(join(device.stateDir, 'identity.key'))).toBe(true);
+});
+
+test.each([
+  ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+  ['greets with broken JSON', 'INFO {bad\r\n'],
+  ['greets with null', 'INFO null\r\n'],
+])('a server that %s is told from a NATS server, and does not end the daemon', async (_, greeting) => {
+  const fleet = await fleetWith();
+  const server = createServer((socket) => socket.on('error', () => undefined).end(greeting)).listen(
+    0,
+    '127.0.0.1',
+  );
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const program = launch(at(fleet, { nats: { url: `127.0.0.1:${port}` } }));
+  await program.until(
+    (line) => line.event === 'step.failed' && line.code === 'NATS_UNREACHABLE' && line.attempt === 2,
+  );
+  expect(program.child.exitCode).toBeNull();
+  server.close();
 });

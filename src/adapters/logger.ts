@@ -57,7 +57,9 @@ function structured(line: Line, style: LogFormat): string {
 }
 
 function pretty({ timestamp, level, event, message }: Line): string {
-  return `${timestamp.slice(11, 23)} ${level.padEnd(5)} ${event.padEnd(18)} ${message}`;
+  // What a server said must not steer the terminal.
+  const shown = message.replace(/\p{Cc}/gu, ' ');
+  return `${timestamp.slice(11, 23)} ${level.padEnd(5)} ${event.padEnd(18)} ${shown}`;
 }
 
 function known(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -78,7 +78,7 @@ export function isAcknowledgement(text: string | null): boolean {
 }
 
 function oneLine(error: unknown): string {
-  const text = typeof error === 'string' ? error : JSON.stringify(error ?? 'no reason given');
+  const text = typeof error === 'string' ? error : 'no reason given';
   return text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, longestError);
 }
 

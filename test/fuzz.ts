@@ -1,0 +1,273 @@
+import { X509Certificate } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import fc from 'fast-check';
+import * as pki from '../src/adapters/pki.ts';
+import { resolveConfig } from '../src/config.ts';
+import { OnboardingError } from '../src/errors.ts';
+import { parseNatsAddresses } from '../src/natsAddress.ts';
+import { acceptCertificate } from '../src/services/acceptCertificate.ts';
+import {
+  type DeviceState,
+  files,
+  newState,
+  parseState,
+  type StateDirectory,
+} from '../src/services/deviceState.ts';
+import { isAcknowledgement, readResult } from '../src/services/registrationResult.ts';
+import { requestCertificate } from '../src/services/requestCertificate.ts';
+import { resume } from '../src/services/resume.ts';
+import { createAuthority } from './fleet/ca.ts';
+
+/**
+ * Parsers under fuzz: whatever arrives, they answer or refuse with an error of the catalogue, in bounded time, pollute
+ * no prototype, and take no rubbish for a success. `npm run test:fuzz [-- --cases N] [-- --seed N]`, N cases in all.
+ */
+const { values } = parseArgs({
+  options: { cases: { type: 'string', default: '1000000' }, seed: { type: 'string' } },
+});
+const cases = Number(values.cases);
+const seed = values.seed === undefined ? Date.now() % 2 ** 31 : Number(values.seed);
+const slowestMs = 1_000;
+
+const key = await pki.generateKey('ec-p256');
+const deviceId = '9000f4db6a8645c7a5445cb56ac3ce22';
+const authority = await createAuthority({});
+const csr = await pki.certificateRequest(key, `/Finland~Solita/fleet/${deviceId}/registration_agent`);
+const { chain: certificate } = await authority.issueClient({ csrPem: csr });
+const now = Date.now();
+const answer = { certificate, caCertificate: authority.pem, fleetManagementNatsUrl: 'tls://10.0.0.1:4222' };
+const state: DeviceState = {
+  ...newState(deviceId, now),
+  provisioned: {
+    certificate,
+    caCertificate: authority.pem,
+    natsUrl: 'a:1',
+    renewAt: new Date(now).toISOString(),
+  },
+  registration: { alias: 'a', at: new Date(now).toISOString(), result: '{"status":"success"}' },
+};
+const success = '{"status":"success","payload":{"alias":"a","token":"aGVsbG8K"},"alias":"a"}';
+
+/** A valid text with a few characters replaced, removed, doubled or cut off. */
+function mutated(text: string): fc.Arbitrary<string> {
+  const edit = fc.record({
+    at: fc.nat(text.length),
+    length: fc.nat(12),
+    by: fc.oneof(
+      fc.string({ maxLength: 8 }),
+      fc.constantFrom('"', '}', ',', '\0', '__proto__', 'null', '[', '-----END'),
+    ),
+  });
+  return fc
+    .array(edit, { minLength: 1, maxLength: 4 })
+    .map((edits) =>
+      edits.reduce((all, { at, length, by }) => all.slice(0, at) + by + all.slice(at + length), text),
+    );
+}
+
+/** A certificate with bytes of its DER changed. */
+function mutatedCertificate(pem: string): fc.Arbitrary<string> {
+  const { raw } = new X509Certificate(pem);
+  return fc
+    .array(fc.tuple(fc.nat(raw.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 })
+    .map((changes) => {
+      const der = Buffer.from(raw);
+      for (const [at, byte] of changes) der[at] = byte;
+      return `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
+    });
+}
+
+const anyText = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.json());
+
+function memory(content: Record<string, string>): StateDirectory {
+  const all = new Map(Object.entries(content));
+  return {
+    read: (name) => all.get(name) ?? null,
+    write: (name, text) => void all.set(name, text),
+    refresh: (name, text) => void all.set(name, text),
+    restrict: () => undefined,
+    setAside: (name) => {
+      all.delete(name);
+      return `${name}.damaged-1`;
+    },
+  };
+}
+
+/** Runs a parser; an error must be one that the caller knows. @returns undefined where it refused */
+async function tried<T>(parse: () => T | Promise<T>): Promise<T | undefined> {
+  const begun = performance.now();
+  const outcome = await attempt(parse);
+  if (performance.now() - begun > slowestMs) throw new Error('too slow');
+  if (Object.keys(Object.prototype).length > 0) throw new Error('a prototype was polluted');
+  return outcome;
+}
+
+async function attempt<T>(parse: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await parse();
+  } catch (error) {
+    const known =
+      error instanceof OnboardingError || (error instanceof TypeError && error.constructor === TypeError);
+    if (!known) throw error;
+    if (error.message.length > 2_000) throw new Error(`a message of ${error.message.length} characters`);
+    return undefined;
+  }
+}
+
+function must(condition: boolean, what: string): void {
+  if (!condition) throw new Error(what);
+}
+
+interface Target {
+  readonly name: string;
+  /** Part of all cases */
+  readonly share: number;
+  readonly property: fc.IAsyncProperty<[string]>;
+}
+
+const host = { stateDir: '/s', architecture: 'arm64', buildVersion: null, logFormat: 'json' } as const;
+const targets: Target[] = [
+  {
+    name: 'registration results',
+    share: 0.25,
+    property: fc.asyncProperty(fc.oneof(anyText, mutated(success)), async (text) => {
+      const result = await tried(() => readResult(text));
+      isAcknowledgement(text);
+      if (result?.kind === 'success') {
+        const json = JSON.parse(text);
+        must(json.status === 'success' || json.status === undefined, `registered on ${text}`);
+      }
+    }),
+  },
+  {
+    name: 'NATS addresses',
+    share: 0.25,
+    property: fc.asyncProperty(
+      fc.oneof(anyText, mutated('nats://user:pw@a.example:4222,tls://[::1]:1')),
+      async (text) => {
+        for (const { host: name, port } of (await tried(() => parseNatsAddresses(text))) ?? []) {
+          must(
+            name !== '' && !/\s/.test(name) && Number.isInteger(port) && port > 0 && port < 65536,
+            `address ${text}`,
+          );
+        }
+      },
+    ),
+  },
+  {
+    name: 'state.json',
+    share: 0.2,
+    property: fc.asyncProperty(fc.oneof(anyText, mutated(JSON.stringify(state))), async (text) => {
+      const parsed = await tried(() => parseState(text));
+      if (parsed) must(/^[A-Za-z0-9_-]{1,64}$/.test(parsed.deviceId), 'a device id that fits no subject');
+    }),
+  },
+  {
+    name: 'configuration',
+    share: 0.2,
+    property: fc.asyncProperty(
+      fc.oneof(
+        fc.json(),
+        mutated('{"provisioning":{"url":"http://u:secret@h"},"device":{"type":"m"},"retry":{"factor":2}}'),
+      ),
+      async (text) => {
+        const file: unknown = await Promise.resolve(text)
+          .then(JSON.parse)
+          .catch(() => ({}));
+        const found = await tried(() =>
+          resolveConfig({ flags: {}, environment: {}, overlay: new Map(), file }, host),
+        );
+        must(found !== undefined, 'an exception instead of problems');
+        must(
+          !/u:secret@/.test(JSON.stringify('problems' in (found ?? {}) ? found : {})),
+          'a credential in a problem',
+        );
+      },
+    ),
+  },
+  {
+    name: 'a state directory of rubbish',
+    share: 0.05,
+    property: fc.asyncProperty(
+      fc.oneof(anyText, mutated(JSON.stringify(state)), mutated(key)),
+      async (text) => {
+        for (const name of [files.state, files.key, files.deviceId, files.certificate, files.registration]) {
+          const whole = {
+            [files.state]: JSON.stringify(state),
+            [files.key]: key,
+            [files.deviceId]: deviceId,
+            [files.certificate]: certificate,
+          };
+          const directory = memory({ ...whole, [name]: text });
+          const stage = await tried(() =>
+            resume({ directory, pki, now: () => now, newId: () => 'ffff-ffff', onDamage: () => {} }, null),
+          );
+          const after = directory.read(files.state);
+          const kept =
+            stage === undefined || name === files.state || JSON.parse(after ?? '').deviceId === deviceId;
+          must(kept, `${name}: the identity was replaced`);
+        }
+      },
+    ),
+  },
+  {
+    name: 'provisioning answers and certificates',
+    share: 0.05,
+    property: fc.asyncProperty(
+      fc.oneof(
+        anyText,
+        mutated(JSON.stringify(answer)),
+        mutatedCertificate(certificate).map((pem) => JSON.stringify({ ...answer, certificate: pem })),
+        mutatedCertificate(authority.pem).map((pem) => JSON.stringify({ ...answer, caCertificate: pem })),
+      ),
+      async (body) => {
+        const directory = memory({
+          [files.state]: JSON.stringify(newState(deviceId, now)),
+          [files.key]: key,
+        });
+        const post = async () => ({
+          status: 200,
+          contentType: 'application/json',
+          body,
+          serverTime: now,
+          retryAfterMs: null,
+        });
+        const fixed = { ...pki, certificateRequest: async () => csr };
+        await tried(() =>
+          requestCertificate(
+            { directory, pki: fixed, post, now: () => now, random: () => 0.5 },
+            {
+              swarmId: null,
+              commonName: '/Finland~Solita/fleet/{id}/registration_agent',
+              natsUrl: null,
+              renewalAt: 0.8,
+              builtAt: 0,
+            },
+            new AbortController().signal,
+          ),
+        );
+        const { provisioned } = parseState(directory.read(files.state) ?? '');
+        if (provisioned === null) return;
+        const expected = { publicKey: pki.publicKeyOf(key), deviceId, commonName: '', now, serverTime: now };
+        acceptCertificate(pki, provisioned, expected);
+      },
+    ),
+  },
+];
+
+console.log(`seed ${seed}`);
+let failed = 0;
+for (const { name, share, property } of targets) {
+  const numRuns = Math.max(1, Math.round(cases * share));
+  const begun = performance.now();
+  const result = await fc.check(property, { seed, numRuns });
+  const took = ((performance.now() - begun) / 1000).toFixed(1);
+  console.log(
+    `${name.padEnd(40)} ${String(numRuns).padStart(8)} cases, ${took} s, ${result.failed ? 'FAILED' : 'none failed'}`,
+  );
+  if (!result.failed) continue;
+  failed++;
+  console.log(`  ${String(result.errorInstance)}\n  shortest: ${JSON.stringify(result.counterexample)}`);
+}
+console.log(`${targets.length - failed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);
