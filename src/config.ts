@@ -307,7 +307,7 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
       given.set(key, setting.value(host));
     }
   }
-  return problems.length > 0 ? { problems } : { config: unflatten(given) };
+  return problems.length > 0 ? { problems: problems.map(withoutCredentials) } : { config: unflatten(given) };
 }
 
 /** The state directory alone, for commands that must work while the rest of the configuration is wrong. */
@@ -423,8 +423,13 @@ function unknownKey(key: string, value: unknown): string {
 
 /** A value for an error: short, on one line, and without the credentials of a URL. */
 function show(value: unknown): string {
-  const json = (JSON.stringify(value) ?? String(value)).replace(/[^\s"/,]*@/g, '***@');
+  const json = withoutCredentials(JSON.stringify(value) ?? String(value));
   return json.length > 120 ? `${json.slice(0, 117)}…` : json;
+}
+
+/** Keys are masked too: a text that was cut in the wrong place makes a key of a URL. */
+function withoutCredentials(text: string): string {
+  return text.replace(/[^\s"/,]*@/g, '***@');
 }
 
 function isBaseUrl(value: unknown): boolean {

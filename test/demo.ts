@@ -3,7 +3,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startFleet } from './fleet/fleet.ts';
-import { type Device, newDevice, programFile, runToEnd, start } from './program.ts';
+import { type Device, newDevice, programFile, removeDevices, runToEnd, start } from './program.ts';
 
 /** Onboards devices against the stand-in fleet, each with the real program as its own process. */
 const { values } = parseArgs({ options: { devices: { type: 'string', default: '1' } } });
@@ -18,6 +18,7 @@ async function demo(): Promise<void> {
   const fleet = await startFleet({ fields: () => ({ token: 'aGVsbG8K' }) });
   const stop = async () => {
     await fleet.stop();
+    removeDevices();
     process.exit(130);
   };
   process.once('SIGINT', stop);
@@ -31,6 +32,7 @@ async function demo(): Promise<void> {
     else await many(fleet.provisioningUrl);
   } finally {
     await fleet.stop();
+    removeDevices();
   }
 }
 

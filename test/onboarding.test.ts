@@ -6,13 +6,17 @@ import { afterEach, expect, test } from 'vitest';
 import { type Fleet, type FleetOptions, startFleet } from './fleet/fleet.ts';
 import type { ProvisioningBehaviour } from './fleet/provisioningBehaviour.ts';
 import { startRelay } from './fleet/relay.ts';
-import { type Device, newDevice, type Running, runToEnd, start } from './program.ts';
+import { type Device, newDevice, type Running, removeDevices, runToEnd, start } from './program.ts';
 
 let fleet: Fleet | undefined;
 const running: Running[] = [];
 
 afterEach(async () => {
-  for (const { child } of running.splice(0)) child.kill('SIGKILL');
+  for (const { child, ended } of running.splice(0)) {
+    child.kill('SIGKILL');
+    await ended;
+  }
+  removeDevices();
   await fleet?.stop();
   fleet = undefined;
 });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -18,11 +18,13 @@ export interface Device {
   readonly configFile: string;
 }
 
+const folders = new Set<string>();
 const quick = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 1000 };
 
 /** @param config sections of the configuration; waits are short unless it says otherwise */
 export function newDevice(config: Record<string, unknown>): Device {
   const folder = mkdtempSync(join(tmpdir(), 'device-'));
+  folders.add(folder);
   const configFile = join(folder, 'config.json');
   const stateDir = join(folder, 'state');
   writeFileSync(
@@ -36,6 +38,12 @@ export function newDevice(config: Record<string, unknown>): Device {
     }),
   );
   return { stateDir, configFile };
+}
+
+/** Removes the folders of all devices; their programs have ended. */
+export function removeDevices(): void {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+  folders.clear();
 }
 
 export interface Running {
