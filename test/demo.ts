@@ -15,14 +15,15 @@ const say = (text = '') => process.stdout.write(`${text}\n`);
 
 async function demo(): Promise<void> {
   const begun = performance.now();
-  const fleet = await startFleet({ fields: () => ({ token: 'aGVsbG8K' }) });
+  const starting = startFleet({ fields: () => ({ token: 'aGVsbG8K' }) });
   const stop = async () => {
-    await fleet.stop();
+    await starting.then((fleet) => fleet.stop());
     removeDevices();
     process.exit(130);
   };
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
+  const fleet = await starting;
   try {
     say(`stand-in fleet up in ${seconds(performance.now() - begun)}`);
     say(`  provisioning server  ${fleet.provisioningUrl}`);

@@ -19,6 +19,7 @@ export interface Device {
 }
 
 const folders = new Set<string>();
+const children = new Set<ChildProcess>();
 const quick = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 1000 };
 
 /** @param config sections of the configuration; waits are short unless it says otherwise */
@@ -40,8 +41,9 @@ export function newDevice(config: Record<string, unknown>): Device {
   return { stateDir, configFile };
 }
 
-/** Removes the folders of all devices; their programs have ended. */
+/** Ends the programs that still run, and removes the folders of all devices. */
 export function removeDevices(): void {
+  for (const child of children) child.kill('SIGKILL');
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   folders.clear();
 }
@@ -67,6 +69,8 @@ export function start(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });
+  children.add(child);
+  child.once('exit', () => children.delete(child));
   const lines: Line[] = [];
   const waiting = new Set<() => void>();
   let stderr = '';
