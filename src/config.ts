@@ -387,7 +387,7 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
     } else if (
       settingKeys.some((known) => name.startsWith(`${environmentName(known.split('.')[0] ?? known)}_`))
     ) {
-      problems.push(`${name} is ${show(value)}; there is no such key`);
+      problems.push(`${name} is ${showUnknown(name, value)}; there is no such key`);
     }
   }
   if (Object.keys(exported).length > 0) {
@@ -418,7 +418,7 @@ function unknownKey(key: string, value: unknown): string {
   const section = key.split('.')[0] ?? '';
   const near = settingKeys.filter((known) => known.startsWith(`${section}.`));
   const known = near.length > 0 ? near : [...new Set(settingKeys.map((name) => name.split('.')[0]))];
-  return `${key} is ${show(value)}; there is no such key; allowed: ${known.join(', ')}`;
+  return `${key} is ${showUnknown(key, value)}; there is no such key; allowed: ${known.join(', ')}`;
 }
 
 /** A value for an error: short, on one line, and without the credentials of a URL. */
@@ -427,9 +427,14 @@ function show(value: unknown): string {
   return json.length > 120 ? `${json.slice(0, 117)}…` : json;
 }
 
+/** What was meant to be secret is under a key that says so. */
+function showUnknown(key: string, value: unknown): string {
+  return /token|secret|password|credential|key/i.test(key) ? '***' : show(value);
+}
+
 /** Keys are masked too: a text that was cut in the wrong place makes a key of a URL. */
 function withoutCredentials(text: string): string {
-  return text.replace(/[^\s"/,]*@/g, '***@');
+  return text.replace(/[^\s"]*@/g, '***@');
 }
 
 function isBaseUrl(value: unknown): boolean {

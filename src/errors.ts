@@ -171,7 +171,7 @@ export class OnboardingError extends Error {
 /** Replaces the user information of every URL in a text, and anything that looks like a private key. */
 export function redact(text: string): string {
   return text
-    .replace(/(\/\/)[^\s/?#"']*@/g, '$1***@')
+    .replace(/(\/\/)[^\s"']*@/g, '$1***@')
     .replace(
       /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
       '[private key]',

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
@@ -261,7 +262,7 @@ function isReadable(path: string): boolean {
 
 function holdsCertificates(path: string): boolean {
   try {
-    return pki.parseCertificates(readText(path) ?? '').length > 0;
+    return new X509Certificate(readText(path) ?? '').subject !== '';
   } catch {
     return false;
   }

@@ -127,6 +127,7 @@ function provide(options: RunOptions, directory: StateDirectory, log: Log) {
     tls: config.nats.tls,
     resultStream: config.registration.resultStream,
     random,
+    needsInbox: config.registration.api === 'request',
   });
   const deliverOptions = {
     exports: config.exports,
@@ -228,11 +229,19 @@ function logFailure(log: Log, told: Told): void {
 }
 
 function logRegistered(log: Log, directory: StateDirectory, durationMs: number): void {
-  const alias = currentState(directory).registration?.alias ?? null;
+  const alias = aliasOf(directory);
   log('info', 'device.registered', `registered${alias === null ? '' : ` as ${alias}`}`, {
     alias,
     durationMs,
   });
+}
+
+function aliasOf(directory: StateDirectory): string | null {
+  try {
+    return currentState(directory).registration?.alias ?? null;
+  } catch {
+    return null;
+  }
 }
 
 function deviceIdOf(directory: StateDirectory): string | null {

@@ -237,7 +237,7 @@ const rows: Row[] = [
   manager('result malformed', ['REGISTRATION_ANSWER_INVALID'], { raw: '{"status":' }),
   manager('result is rubbish', ['REGISTRATION_ANSWER_INVALID'], { raw: '{}' }),
   manager('result for another device', ['REGISTRATION_TIMEOUT'], { headers: { ID: 'somebody-else' } }),
-  manager('result of an hour ago', ['REGISTRATION_TIMEOUT'], {
+  manager('result of an hour ago', ['CLOCK_WRONG'], {
     headers: { timestamp: ago(hour).toISOString() },
   }),
   manager('refused', ['REGISTRATION_REJECTED'], { reject: 'quota exceeded' }),

@@ -44,7 +44,8 @@ export function postProvision(
           'user-agent': server.userAgent,
           ...authorization(server.tokenFile),
         },
-        ...(secure && server.ca !== null ? { ca: server.ca } : {}),
+        ...(secure ? { rejectUnauthorized: true } : {}),
+        ...(secure && server.ca !== null ? { ca: server.ca, allowPartialTrustChain: true } : {}),
       },
       (response) => readAnswer(response).then(resolve, fail),
     );

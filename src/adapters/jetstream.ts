@@ -19,6 +19,8 @@ export interface JetStreamOptions {
   /** Null: found by subject */
   readonly resultStream: string | null;
   readonly random: () => number;
+  /** Makes sure of the inbox before the session is used: the answer comes there and nowhere else. */
+  readonly needsInbox: boolean;
 }
 
 /** Of one address of the cluster: TCP, TLS and the NATS handshake; seven round trips of 600 ms fit well. */
@@ -61,7 +63,12 @@ export function natsClient(options: JetStreamOptions) {
       signal.throwIfAborted();
       try {
         const connection = await dial(address, identity, options.tls, inboxPrefix, signal);
-        return openSession(connection, inboxPrefix, memory, onDenied);
+        const session = openSession(connection, address, inboxPrefix, memory, onDenied);
+        if (options.needsInbox) {
+          connection.subscribe(createInbox(inboxPrefix), { callback: () => undefined });
+          await connection.flush();
+        }
+        return session;
       } catch (error) {
         if (!(error instanceof OnboardingError)) throw error;
         failure = error;
@@ -103,6 +110,9 @@ async function dial(
       ca: identity.caCertificate,
       // nats.js checks the certificate of an IP address against "localhost".
       ...({
+        // Whatever the environment says, and whichever certificate of the fleet's hierarchy was given as anchor.
+        rejectUnauthorized: true,
+        allowPartialTrustChain: true,
         checkServerIdentity: (_name: string, certificate: Parameters<typeof checkServerIdentity>[1]) => {
           const mismatch = checkServerIdentity(address.host, certificate);
           serverVerified = mismatch === undefined;
@@ -143,6 +153,7 @@ async function abortable(options: ConnectionOptions, signal: AbortSignal): Promi
 
 function openSession(
   connection: NatsConnection,
+  address: NatsAddress,
   inboxPrefix: string,
   memory: Memory,
   onDenied: SessionEvents['onDenied'],
@@ -165,13 +176,13 @@ function openSession(
     },
     ask: (subject, text, fields, onReply) => {
       const reply = createInbox(inboxPrefix);
-      connection.subscribe(reply, { callback: (error, message) => error ?? onReply(live(message)) });
       const all = newHeaders();
       for (const [name, value] of Object.entries(fields)) all.set(name, value);
       try {
+        connection.subscribe(reply, { callback: (error, message) => error ?? onReply(live(message)) });
         connection.publish(subject, new TextEncoder().encode(text), { reply, headers: all });
       } catch (cause) {
-        throw new OnboardingError('NATS_UNREACHABLE', `cannot publish: ${describe(cause)}`, { cause });
+        throw natsError(cause, address, false);
       }
     },
     lastStored: async (subject) => {

@@ -108,6 +108,8 @@ async function attempt(
   signal.addEventListener('abort', () => answer.reject(signal.reason));
 
   let resultsDenied = false;
+  /** Nobody heard the question: it must not count as asked, or another device's id would pass for ours. */
+  const unask = () => updateState(directory, () => ({ request: before.request }));
   const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
     if (operation === 'subscription' && subject === results) resultsDenied = true;
     const fatal = operation === 'publish' ? subject.startsWith('device_actions.') : options.api === 'request';
@@ -120,8 +122,9 @@ async function attempt(
     session.lost.then(answer.reject);
     let question = before.request;
     const weigh = (message: Message) => {
-      if (question === null || !answers(message, question, before, now())) return;
+      if (question === null) return;
       try {
+        if (!answers(message, question, before, now())) return;
         answer.resolve({ message, result: readResult(message.text) });
       } catch (error) {
         // A damaged message that lies in the stream must not keep the device from asking again.
@@ -150,6 +153,7 @@ async function attempt(
       const body = JSON.stringify(bodyOf(identity, options));
       session.ask(`device_actions.${identity.deviceId}.register`, body, headers, (reply) => {
         if (reply.status !== null) {
+          unask();
           answer.reject(
             new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream'),
           );
@@ -201,11 +205,13 @@ function recordQuestion({ directory, now, newId }: RegisterPorts): OpenRequest {
 }
 
 /** A result's `timestamp` is the fleet's clock and counts whole seconds; older than this, it answers another question. */
-const liveToleranceMs = 5 * 60_000;
-/** The stream holds older results too; one that is refused wrongly is answered again, live. */
-const storedToleranceMs = 30_000;
+const toleranceMs = 5 * 60_000;
 
-/** Whether a message answers the question: for this device, not older than the question, not the refusal read before. */
+/**
+ * Whether a message answers the question: for this device, not older than the question, not the refusal read before.
+ *
+ * @throws {OnboardingError} CLOCK_WRONG for a live result that is too old: silence would leave nobody a trace
+ */
 function answers(
   message: Message,
   question: OpenRequest,
@@ -218,7 +224,14 @@ function answers(
   const stored = message.storedAt !== null;
   // A clock that was set back since would make every answer too old.
   const askedAt = Math.min(Date.parse(question.firstAt), now);
-  if (at !== null && at < askedAt - (stored ? storedToleranceMs : liveToleranceMs)) return false;
+  if (at !== null && at < askedAt - toleranceMs) {
+    if (stored) return false;
+    const dates = `${isoTime(at)}, the question of ${isoTime(askedAt)}`;
+    throw new OnboardingError(
+      'CLOCK_WRONG',
+      `the fleet’s result is of ${dates}: the clocks disagree, or it is an old one`,
+    );
+  }
   return !(stored && refusal !== null && fingerprint(message) === refusal);
 }
 

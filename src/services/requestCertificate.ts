@@ -48,9 +48,11 @@ export async function requestCertificate(
   signal: AbortSignal,
 ): Promise<void> {
   checkClock(now(), options.builtAt);
-  const { deviceId } = currentState(directory);
+  const { deviceId, provisioned } = currentState(directory);
   const key = directory.read(files.key);
   if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`);
+  // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
+  if (provisioned !== null && isLiving(pki, provisioned.certificate, pki.publicKeyOf(key), now())) return;
   const commonName = options.commonName.replaceAll('{id}', deviceId);
   const csr = await pki.certificateRequest(key, commonName);
   signal.throwIfAborted();
@@ -67,6 +69,15 @@ export async function requestCertificate(
   updateState(directory, () => ({
     provisioned: { certificate, caCertificate, natsUrl, renewAt: renew.toISOString() },
   }));
+}
+
+function isLiving(reader: CertificateReader, pem: string, publicKey: string, now: number): boolean {
+  try {
+    const [leaf] = reader.parseCertificates(pem);
+    return leaf?.publicKey === publicKey && now <= leaf.notAfter.getTime();
+  } catch {
+    return false;
+  }
 }
 
 /** @throws {OnboardingError} CLOCK_WRONG */

@@ -13,7 +13,7 @@ import {
   type StateDirectory,
   writeState,
 } from './deviceState.ts';
-import { readResult } from './registrationResult.ts';
+import { isAlreadyRegistered, readResult } from './registrationResult.ts';
 
 export interface KeyReader {
   /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */
@@ -39,6 +39,7 @@ export interface ResumePorts {
  */
 export function resume(ports: ResumePorts, configuredId: string | null): Stage {
   const { directory, now } = ports;
+  refuseNewer(directory);
   const key = soundKey(ports);
   const state = soundState(ports, key, configuredId);
   directory.refresh(files.deviceId, state.deviceId, 0o644);
@@ -49,6 +50,15 @@ export function resume(ports: ResumePorts, configuredId: string | null): Stage {
     result: state.registration !== null,
   };
   return stageOf(facts);
+}
+
+/** What a newer version left is not ours to judge, nor is its key. @throws {OnboardingError} STATE_CORRUPT */
+function refuseNewer(directory: StateDirectory): void {
+  try {
+    parseState(directory.read(files.state) ?? '');
+  } catch (error) {
+    if (error instanceof NewerStateError) throw error;
+  }
 }
 
 /** The public key of the key on disk. A damaged key is set aside: nothing can be done with it, and a new one can. */
@@ -110,7 +120,7 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
   return state;
 }
 
-function rebuild({ directory, pki, now }: ResumePorts, publicKey: string | null): DeviceState | null {
+function rebuild({ directory, pki, now, newId }: ResumePorts, publicKey: string | null): DeviceState | null {
   const deviceId = directory.read(files.deviceId)?.trim();
   if (!isDeviceId(deviceId)) return null;
   const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey);
@@ -118,6 +128,8 @@ function rebuild({ directory, pki, now }: ResumePorts, publicKey: string | null)
     ...newState(deviceId, now()),
     provisioned,
     registration: rebuildRegistration(directory, now()),
+    // A device that had its certificate may have asked: “already registered” is then its own registration.
+    request: provisioned && { messageId: newId(), firstAt: new Date(now()).toISOString(), publishes: 1 },
   };
 }
 
@@ -140,7 +152,9 @@ function rebuildRegistration(directory: StateDirectory, now: number): Registrati
   if (result === null) return null;
   try {
     const read = readResult(result);
-    return read.kind === 'success' ? { alias: read.alias, at: new Date(now).toISOString(), result } : null;
+    const registered = read.kind === 'success' || isAlreadyRegistered(read.error);
+    const alias = read.kind === 'success' ? read.alias : null;
+    return registered ? { alias, at: new Date(now).toISOString(), result } : null;
   } catch {
     return null;
   }

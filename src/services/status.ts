@@ -1,5 +1,5 @@
-import { redact } from '../errors.ts';
 import type { StateName } from '../machines/onboarding.ts';
+import { parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
 import { type DeviceState, parseState } from './deviceState.ts';
 
@@ -49,7 +49,7 @@ export function statusOf(stateText: string | null, reader: CertificateReader, ve
     nextRetryAt,
     lastError,
     certificate: provisioned ? certificateOf(reader, provisioned) : null,
-    natsUrl: provisioned ? redact(withoutUser(provisioned.natsUrl)) : null,
+    natsUrl: provisioned ? shownAddress(provisioned.natsUrl) : null,
     version,
   };
 }
@@ -83,7 +83,11 @@ function certificateOf(
   }
 }
 
-/** `user:password@host` without a scheme is an address too. */
-function withoutUser(natsUrl: string): string {
-  return natsUrl.replace(/(^|,|\/\/)[^,/@]*@/g, '$1***@');
+/** Rebuilt from what was understood, so that no credentials can slip through. */
+function shownAddress(natsUrl: string): string | null {
+  try {
+    return parseNatsAddresses(natsUrl).map(showNatsAddress).join(',');
+  } catch {
+    return null;
+  }
 }
