@@ -166,3 +166,9 @@ test('whatever arrives, parsers answer or refuse, and only a status or a field s
     { numRuns: 2000 },
   );
 });
+
+test('a secret under an unknown key is not shown', () => {
+  const resolution = resolve({ environment: { ONBOARDD_PROVISIONING_TOKEN: 'hunter2' } });
+  expect(JSON.stringify(resolution)).toContain('ONBOARDD_PROVISIONING_TOKEN is ***');
+  expect(JSON.stringify(resolution)).not.toContain('hunter2');
+});

@@ -508,3 +508,29 @@ test.each([
   expect(program.child.exitCode).toBeNull();
   server.close();
 });
+
+test('a state that was lost after the fleet said “already registered” is rebuilt as registered', async () => {
+  const fleet = await fleetWith({ api: 'plain' });
+  fleet.manager.behave = (_, n) => (n === 1 ? 'lose' : undefined);
+  const device = at(fleet, { registration: { timeoutMs: 1000 } });
+  await onboard(device);
+  const asked = fleet.manager.requests.length;
+  writeFileSync(join(device.stateDir, 'state.json'), '');
+  await onboard(device);
+  expect(fleet.manager.requests).toHaveLength(asked);
+});
+
+test('a question that nobody heard does not make another device’s id ours', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const identity = { deviceId: 'laptop-1' };
+  const device = at(fleet, { identity });
+  const program = launch(device);
+  await program.until(failure('REGISTRATION_TIMEOUT'));
+  program.child.kill('SIGKILL');
+  await program.ended;
+  await fleet.startManager({ api: 'plain' });
+  await fleet.manager.registry.create('laptop-1', 'another device');
+  const again = launch(device);
+  await again.until(failure('REGISTRATION_REJECTED'));
+  expect(again.lines.some((line) => line.event === 'device.registered')).toBe(false);
+});

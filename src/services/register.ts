@@ -113,8 +113,9 @@ async function attempt(
   const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
     if (operation === 'subscription' && subject === results) resultsDenied = true;
     const fatal = operation === 'publish' ? subject.startsWith('device_actions.') : options.api === 'request';
-    if (fatal)
-      answer.reject(new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${subject}`));
+    if (!fatal) return;
+    if (operation === 'publish') unask();
+    answer.reject(new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${subject}`));
   };
   const session = await ports.connect(identity, { onDenied }, signal);
   try {

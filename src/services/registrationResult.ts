@@ -44,10 +44,12 @@ export function readResult(text: string | null): Result {
   }
   if (status !== undefined && status !== 'success') throw invalid('has an unknown status');
   const found = textFields.filter((name) => resultField(json, name) !== undefined);
-  if (found.some((name) => typeof resultField(json, name) !== 'string'))
-    throw invalid('has a field of a wrong type');
-  if (status === undefined && found.length === 0)
-    throw invalid('has neither a status nor a field of a result');
+  // Without a status the fields alone say that this is a result; with one, whatever arrives is kept.
+  if (status === undefined) {
+    if (found.length === 0) throw invalid('has neither a status nor a field of a result');
+    if (found.some((name) => typeof resultField(json, name) !== 'string'))
+      throw invalid('has a field of a wrong type');
+  }
   const alias = resultField(json, 'alias');
   return { kind: 'success', alias: typeof alias === 'string' && alias !== '' ? alias : null, text };
 }
