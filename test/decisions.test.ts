@@ -26,6 +26,8 @@ test('a start enters at the earliest step that is not finished', () => {
   expect(stageOf({ key: true, certificate: 'expired', result: true })).toBe('csr');
   expect(stageOf({ key: true, certificate: 'usable', result: false })).toBe('provisioned');
   expect(stageOf({ key: true, certificate: 'usable', result: true })).toBe('registered');
+  expect(stageOf({ key: true, certificate: 'due', result: true })).toBe('renewal');
+  expect(stageOf({ key: true, certificate: 'due', result: false })).toBe('provisioned');
 });
 
 test('waits are full jitter under a growing ceiling, and never less than the server asked for', () => {
@@ -39,8 +41,13 @@ test('waits are full jitter under a growing ceiling, and never less than the ser
 
 test('renewal lies at the fraction of the life that was rolled', () => {
   const life = { notBefore: new Date(0), notAfter: new Date(1000) };
-  expect(renewAt(life, 0.5, 0.9).getTime()).toBe(500);
-  expect(renewAt(life, [0.7, 0.9], 0.5).getTime()).toBe(800);
+  expect(renewAt(life, 0.5, 0.9, 0).getTime()).toBe(500);
+  expect(renewAt(life, [0.7, 0.9], 0.5, 0).getTime()).toBe(800);
+});
+
+test('a certificate that was dated back is renewed at the fraction of what is left', () => {
+  const life = { notBefore: new Date(0), notAfter: new Date(1000) };
+  expect(renewAt(life, 0.5, 0, 800).getTime()).toBe(900);
 });
 
 test.each([

@@ -241,6 +241,7 @@ const targets: Target[] = [
               commonName: '/Finland~Solita/fleet/{id}/registration_agent',
               natsUrl: null,
               renewalAt: 0.8,
+              authenticated: false,
               builtAt: 0,
             },
             new AbortController().signal,
@@ -248,7 +249,14 @@ const targets: Target[] = [
         );
         const { provisioned } = parseState(directory.read(files.state) ?? '');
         if (provisioned === null) return;
-        const expected = { publicKey: pki.publicKeyOf(key), deviceId, commonName: '', now, serverTime: now };
+        const expected = {
+          publicKey: pki.publicKeyOf(key),
+          deviceId,
+          commonName: '',
+          now,
+          serverTime: now,
+          trusted: null,
+        };
         acceptCertificate(pki, provisioned, expected);
       },
     ),

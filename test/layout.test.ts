@@ -21,6 +21,8 @@ const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
     (typeOnly && (to === 'config.ts' || to.startsWith('services/'))),
   'main.ts': () => true,
   'run.ts': (to) => to !== 'main.ts',
+  'daemon.ts': (to, typeOnly) => typeOnly || /^(services|machines)\/|^(errors|wiring)\.ts$/.test(to),
+  'wiring.ts': (to, typeOnly) => typeOnly || /^(services|machines)\//.test(to),
 };
 
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) =>

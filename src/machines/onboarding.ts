@@ -3,6 +3,19 @@ import { catalogue, describe, type ErrorClass, type ErrorCode, OnboardingError }
 import { backoffMs, type RetryPolicy } from './backoff.ts';
 import type { Stage } from './stage.ts';
 
+/** What the disk says of where the device stands. */
+export interface Resumed {
+  readonly stage: Stage;
+  /** Milliseconds since 1970; null without a certificate */
+  readonly renewAt: number | null;
+}
+
+/** A certificate that took the place of one that still lived. RFC 3339. */
+export interface Renewed {
+  readonly notAfter: string;
+  readonly renewAt: string;
+}
+
 /** The top level of the machine: the only values of `state` in logs and in `status`. */
 export const stateNames = [
   'idle',
@@ -47,6 +60,8 @@ interface Context {
   readonly delayMs: number;
   /** Milliseconds since 1970; null while nothing waits */
   readonly nextRetryAt: number | null;
+  /** When the certificate is due, milliseconds since 1970 */
+  readonly renewAt: number | null;
 }
 
 /** What one attempt to register tells while it is under way. */
@@ -54,12 +69,16 @@ export type RegisterEvent =
   | { readonly type: 'CONNECTED' }
   | { readonly type: 'ASKED' }
   | { readonly type: 'ANSWERED' }
+  /** The certificate has expired: nothing can be asked with it. */
+  | { readonly type: 'EXPIRED' }
   | { readonly type: 'FAILED'; readonly error: unknown };
 
 export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' };
 
 /** Told to whoever listens: the log. */
-export type Told = {
+export type Told = Failed | ({ readonly type: 'certificate.renewed' } & Renewed);
+
+export type Failed = {
   readonly type: 'step.failed';
   readonly step: string;
   readonly code: ErrorCode;
@@ -70,9 +89,15 @@ export type Told = {
   readonly cause: string;
 };
 
+/** The longest between two looks at the wall clock. */
 const lookAtCertificateMs = 60_000;
 /** The stream's look-ups before a question is repeated; each is bounded by the adapter, this is the backstop. */
 const lookUpTimeoutMs = 20_000;
+
+interface Failing {
+  readonly step: string;
+  readonly error: unknown;
+}
 
 function absent(name: string): never {
   throw new Error(`the actor ${name} was not provided`);
@@ -99,12 +124,13 @@ export function onboarding(policy: Policy, chance: Chance) {
       emitted: {} as Told,
     },
     actors: {
-      resume: fromPromise<Stage>(() => absent('resume')),
+      resume: fromPromise<Resumed>(() => absent('resume')),
       generateKey: fromPromise<void>(() => absent('generateKey')),
       requestCertificate: fromPromise<void>(() => absent('requestCertificate')),
       prepareIdentity: fromPromise<{ registered: boolean }>(() => absent('prepareIdentity')),
       register: fromCallback<OnboardingEvent>(() => absent('register')),
       deliverResult: fromPromise<void>(() => absent('deliverResult')),
+      renewCertificate: fromPromise<Renewed>(() => absent('renewCertificate')),
       /** `since`: the wall clock at the failure, so that a step right after it is seen too. */
       watchClock: fromCallback<OnboardingEvent, { since: number }>(() => absent('watchClock')),
     },
@@ -115,7 +141,8 @@ export function onboarding(policy: Policy, chance: Chance) {
       lookUpTimeout: lookUpTimeoutMs,
       resultTimeout: policy.registrationTimeoutMs,
       rest: policy.retry.failedAfterMs,
-      lookInterval: lookAtCertificateMs,
+      lookInterval: ({ context: { renewAt } }) =>
+        Math.min(lookAtCertificateMs, Math.max(1, (renewAt ?? Number.POSITIVE_INFINITY) - chance.now())),
     },
     guards: {
       permanent: (_, { error }: { error: unknown }) => failureOf(error).class === 'permanent',
@@ -127,12 +154,15 @@ export function onboarding(policy: Policy, chance: Chance) {
       begin: assign({ attempt: 1, delayMs: 0, nextRetryAt: null }),
       forgetFailure: assign({ failure: null }),
       again: assign({ attempt: ({ context }) => context.attempt + 1, nextRetryAt: null }),
-      noteFailure: assign(({ context }, { error }: { step: string; error: unknown }) => {
+      noteRenewal: assign((_, { renewAt }: { renewAt: number | null }) => ({ renewAt })),
+      noteFailure: assign(({ context }, { step, error }: Failing) => {
         const { code, class: errorClass, message, retryAfterMs } = failureOf(error);
         const now = chance.now();
         const permanent = errorClass === 'permanent';
+        // A renewal is never given up: the certificate that it replaces would run out.
+        const rest = policy.retry.failedAfterMs || (step === 'renewing' ? policy.retry.maxMs : 0);
         const delayMs = permanent
-          ? policy.retry.failedAfterMs
+          ? rest
           : backoffMs(policy.retry, context.attempt, chance.random(), retryAfterMs);
         return {
           failure: { code, class: errorClass, message, at: now },
@@ -140,7 +170,7 @@ export function onboarding(policy: Policy, chance: Chance) {
           nextRetryAt: permanent && delayMs === 0 ? null : now + delayMs,
         };
       }),
-      tellFailure: emit(({ context }, { step }: { step: string; error: unknown }): Told => {
+      tellFailure: emit(({ context }, { step }: Failing): Told => {
         const { code, class: errorClass, message } = context.failure ?? absent('noteFailure');
         const retryInMs = context.nextRetryAt === null ? null : context.delayMs;
         return {
@@ -153,16 +183,21 @@ export function onboarding(policy: Policy, chance: Chance) {
           cause: message,
         };
       }),
+      tellRenewal: emit((_, renewed: Renewed): Told => ({ type: 'certificate.renewed', ...renewed })),
     },
   });
 
-  /** The two ways a failed attempt can go. */
-  const failing = (step: string, errorOf: (event: never) => unknown) => {
+  const noting = (step: string, errorOf: (event: never) => unknown) => {
     const params = ({ event }: { event: unknown }) => ({ step, error: errorOf(event as never) });
     const actions = [
       { type: 'noteFailure', params },
       { type: 'tellFailure', params },
     ] as const;
+    return { params, actions };
+  };
+  /** The two ways a failed attempt can go. */
+  const failing = (step: string, errorOf: (event: never) => unknown) => {
+    const { params, actions } = noting(step, errorOf);
     return [
       { guard: { type: 'permanent', params }, target: '#onboarding.failed', actions },
       { target: `#onboarding.${step}.backingOff`, actions },
@@ -171,6 +206,12 @@ export function onboarding(policy: Policy, chance: Chance) {
   const thrown = (step: string) => failing(step, (event: { error: unknown }) => event.error);
   const timedOut = (step: string, code: ErrorCode, message: string) =>
     failing(step, () => new OnboardingError(code, message));
+  /** A device that is registered stays so, whatever its renewal meets: its certificate still lives. */
+  const renewalFailed = (errorOf: (event: never) => unknown) => ({
+    target: 'renewalBackingOff' as const,
+    actions: noting('renewing', errorOf).actions,
+  });
+  const noAnswer = `no answer from the provisioning server within ${policy.provisioningTimeoutMs / 1000} s`;
   const seconds = (ms: number) => `${ms / 1000} s`;
 
   const sinceFailure = ({ context }: { context: Context }) => ({
@@ -184,7 +225,7 @@ export function onboarding(policy: Policy, chance: Chance) {
 
   return parts.createMachine({
     id: 'onboarding',
-    context: { attempt: 1, failure: null, delayMs: 0, nextRetryAt: null },
+    context: { attempt: 1, failure: null, delayMs: 0, nextRetryAt: null, renewAt: null },
     initial: 'idle',
     states: {
       idle: {
@@ -195,9 +236,12 @@ export function onboarding(policy: Policy, chance: Chance) {
             invoke: {
               src: 'resume',
               onDone: [
-                { guard: ({ event }) => event.output === 'keygen', target: '#onboarding.keygen' },
-                { guard: ({ event }) => event.output === 'csr', target: '#onboarding.csr' },
-                { guard: ({ event }) => event.output === 'provisioned', target: '#onboarding.provisioned' },
+                { guard: ({ event }) => event.output.stage === 'keygen', target: '#onboarding.keygen' },
+                { guard: ({ event }) => event.output.stage === 'csr', target: '#onboarding.csr' },
+                {
+                  guard: ({ event }) => event.output.stage === 'provisioned',
+                  target: '#onboarding.provisioned',
+                },
                 { target: '#onboarding.registered' },
               ],
               onError: thrown('idle'),
@@ -223,11 +267,7 @@ export function onboarding(policy: Policy, chance: Chance) {
           attempting: {
             invoke: { src: 'requestCertificate', onDone: '#onboarding.provisioned', onError: thrown('csr') },
             after: {
-              provisioningTimeout: timedOut(
-                'csr',
-                'PROVISIONING_TIMEOUT',
-                `no answer from the provisioning server within ${seconds(policy.provisioningTimeoutMs)}`,
-              ),
+              provisioningTimeout: timedOut('csr', 'PROVISIONING_TIMEOUT', noAnswer),
             },
           },
           backingOff,
@@ -258,6 +298,7 @@ export function onboarding(policy: Policy, chance: Chance) {
             invoke: { src: 'register', onError: thrown('registering') },
             on: {
               ANSWERED: '#onboarding.registered',
+              EXPIRED: '#onboarding.idle',
               FAILED: thrown('registering'),
             },
             initial: 'connecting',
@@ -301,7 +342,11 @@ export function onboarding(policy: Policy, chance: Chance) {
         initial: 'attempting',
         states: {
           attempting: {
-            invoke: { src: 'deliverResult', onDone: 'watching', onError: thrown('registered') },
+            invoke: {
+              src: 'deliverResult',
+              onDone: { target: 'looking', actions: ['begin', 'forgetFailure'] },
+              onError: thrown('registered'),
+            },
           },
           backingOff,
           /** Looks at the wall clock now and then: one long sleep would miss a clock step and a suspend. */
@@ -312,11 +357,38 @@ export function onboarding(policy: Policy, chance: Chance) {
             invoke: {
               src: 'resume',
               onDone: [
-                { guard: ({ event }) => event.output === 'registered', target: 'watching' },
+                {
+                  guard: ({ event }) => event.output.stage === 'registered',
+                  target: 'watching',
+                  actions: [
+                    'begin',
+                    'forgetFailure',
+                    { type: 'noteRenewal', params: ({ event }) => event.output },
+                  ],
+                },
+                { guard: ({ event }) => event.output.stage === 'renewal', target: 'renewing' },
                 { target: '#onboarding.idle' },
               ],
               onError: thrown('registered'),
             },
+          },
+          renewing: {
+            invoke: {
+              src: 'renewCertificate',
+              onDone: {
+                target: 'attempting',
+                actions: [{ type: 'tellRenewal', params: ({ event }) => event.output }],
+              },
+              onError: renewalFailed((event: { error: unknown }) => event.error),
+            },
+            after: {
+              provisioningTimeout: renewalFailed(() => new OnboardingError('PROVISIONING_TIMEOUT', noAnswer)),
+            },
+          },
+          renewalBackingOff: {
+            invoke: { src: 'watchClock', input: sinceFailure },
+            after: { backoff: { target: 'looking', actions: 'again' } },
+            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'looking', actions: 'again' } },
           },
         },
       },

@@ -2,15 +2,22 @@
  * When a certificate is renewed: at a fraction of its life, `renewal.at`. The fraction is rolled once per certificate
  * and kept, so that devices provisioned together do not renew together and a restart does not roll again.
  *
+ * A CA that dates its certificates back may put that moment into the past: then it is the fraction of what is left,
+ * or a device would ask for one certificate after the other.
+ *
  * @param at the fraction, or the range that it is drawn from
  * @param random uniform in [0, 1)
+ * @param now milliseconds since 1970
  */
 export function renewAt(
   certificate: { notBefore: Date; notAfter: Date },
   at: number | readonly [number, number],
   random: number,
+  now: number,
 ): Date {
   const fraction = typeof at === 'number' ? at : at[0] + (at[1] - at[0]) * random;
-  const start = certificate.notBefore.getTime();
-  return new Date(Math.round(start + (certificate.notAfter.getTime() - start) * fraction));
+  const end = certificate.notAfter.getTime();
+  const after = (start: number) => Math.round(start + (end - start) * fraction);
+  const due = after(certificate.notBefore.getTime());
+  return new Date(due > now ? due : after(now));
 }

@@ -33,6 +33,8 @@ export interface Expectation {
   readonly now: number;
   /** The server's `Date`, where it sent one */
   readonly serverTime: number | null;
+  /** PEM of the CA that is trusted already and may not be left; null: none yet, or the server proves who it is */
+  readonly trusted: string | null;
 }
 
 /** Clocks that differ by less agree: the header counts whole seconds, and the answer was under way. */
@@ -58,6 +60,7 @@ export function acceptCertificate(
       `the certificate of ${leaf?.subject} is for another key`,
     );
   }
+  if (expected.trusted !== null) checkAnchors(reader, anchors, reader.parseCertificates(expected.trusted));
   const chain = chainOf(reader, leaf, intermediates, anchors);
   if (chain === null) {
     throw new OnboardingError(
@@ -91,6 +94,22 @@ function parse(reader: CertificateReader, pem: string, field: string): Certifica
       { cause },
     );
   }
+}
+
+/** A CA may hand over to one that it signed; one that nobody vouches for may not take its place. */
+function checkAnchors(
+  reader: CertificateReader,
+  anchors: readonly Certificate[],
+  trusted: readonly Certificate[],
+): void {
+  const isVouchedFor = (anchor: Certificate) =>
+    trusted.some((known) => known.publicKey === anchor.publicKey || reader.isSignedBy(anchor, known));
+  const stranger = anchors.find((anchor) => !isVouchedFor(anchor));
+  if (stranger === undefined) return;
+  throw new OnboardingError(
+    'CERTIFICATE_UNTRUSTED',
+    `the answer brings another CA, ${stranger.subject}, which the device’s own did not sign; over http: nobody vouches for it`,
+  );
 }
 
 /** @returns leaf first, anchor last; null where no path leads to an anchor */

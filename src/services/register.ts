@@ -1,5 +1,6 @@
 import { OnboardingError } from '../errors.ts';
 import type { RegisterEvent } from '../machines/onboarding.ts';
+import type { CertificateReader } from './acceptCertificate.ts';
 import {
   currentState,
   type DeviceState,
@@ -50,6 +51,7 @@ export interface Identity {
 
 export interface RegisterPorts {
   readonly directory: StateDirectory;
+  readonly pki: CertificateReader;
   /** @throws {OnboardingError} NATS_* */
   readonly connect: (identity: Identity, events: SessionEvents, signal: AbortSignal) => Promise<Session>;
   readonly now: () => number;
@@ -65,8 +67,6 @@ export interface RegisterOptions {
   readonly device: Readonly<Record<string, string | null>>;
   /** In place of the address that provisioning answered */
   readonly natsUrl: string | null;
-  /** The device's own certificate of a PEM chain */
-  readonly leafOf: (chain: string) => string;
 }
 
 /** The stream is read again on a slow timer, for a result that the subscription did not bring. */
@@ -88,7 +88,7 @@ export function register(
   const controller = new AbortController();
   const { signal } = controller;
   attempt(ports, options, (event) => signal.aborted || tell(event), signal).then(
-    () => signal.aborted || tell({ type: 'ANSWERED' }),
+    (end) => signal.aborted || tell({ type: end }),
     (error: unknown) => signal.aborted || tell({ type: 'FAILED', error }),
   );
   return () => controller.abort(new Error('the attempt ended'));
@@ -99,10 +99,12 @@ async function attempt(
   options: RegisterOptions,
   tell: (event: RegisterEvent) => void,
   signal: AbortSignal,
-): Promise<void> {
-  const { directory, now } = ports;
+): Promise<'ANSWERED' | 'EXPIRED'> {
+  const { directory, pki, now } = ports;
   const before = currentState(directory);
   const identity = identityOf(before, directory, options);
+  const [leaf] = pki.parseCertificates(identity.certificate);
+  if (leaf && now() > leaf.notAfter.getTime()) return 'EXPIRED';
   const results = `device_results.${identity.deviceId}.register`;
   const answer = deferred<Answer>();
   signal.addEventListener('abort', () => answer.reject(signal.reason));
@@ -151,7 +153,7 @@ async function attempt(
         timestamp: wholeSeconds(now()),
         'Nats-Msg-Id': question.messageId,
       };
-      const body = JSON.stringify(bodyOf(identity, options));
+      const body = JSON.stringify(bodyOf(identity, leaf?.pem ?? identity.certificate, options));
       session.ask(`device_actions.${identity.deviceId}.register`, body, headers, (reply) => {
         if (reply.status !== null) {
           unask();
@@ -168,6 +170,7 @@ async function attempt(
     } finally {
       stopLooking();
     }
+    return 'ANSWERED';
   } finally {
     session.close().catch(() => undefined);
   }
@@ -188,9 +191,9 @@ function identityOf(state: DeviceState, directory: StateDirectory, options: Regi
   return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };
 }
 
-function bodyOf({ deviceId, certificate, caCertificate }: Identity, { device, leafOf }: RegisterOptions) {
+function bodyOf({ deviceId, caCertificate }: Identity, certificate: string, { device }: RegisterOptions) {
   const given = Object.entries(device).filter(([, value]) => value !== null);
-  return { id: deviceId, ...Object.fromEntries(given), certificate: leafOf(certificate), caCertificate };
+  return { id: deviceId, ...Object.fromEntries(given), certificate, caCertificate };
 }
 
 /** Durable before the publish: after a crash the device knows that it may have asked. */

@@ -1,8 +1,16 @@
 import { OnboardingError } from '../errors.ts';
+import type { Renewed } from '../machines/onboarding.ts';
 import { renewAt } from '../machines/renewal.ts';
 import { parseNatsAddresses } from '../natsAddress.ts';
 import { acceptCertificate, type CertificateReader } from './acceptCertificate.ts';
-import { currentState, files, type StateDirectory, updateState } from './deviceState.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type StateDirectory,
+  updateState,
+} from './deviceState.ts';
 import type { KeyReader } from './resume.ts';
 
 /** What the provisioning server answered, whatever it is. */
@@ -33,42 +41,82 @@ export interface RequestCertificateOptions {
   /** In place of the address that the server answers */
   readonly natsUrl: string | null;
   readonly renewalAt: number | readonly [number, number];
+  /** Whether the server proves who it is (`https:`): only then may a renewal bring another CA. */
+  readonly authenticated: boolean;
   /** When this program was built, milliseconds since 1970: no right clock lies before. */
   readonly builtAt: number;
 }
 
 /**
- * One attempt to get a certificate: request, answer, acceptance, and only then the durable record.
+ * One attempt to get the first certificate: request, answer, acceptance, and only then the durable record.
  *
  * @throws {OnboardingError} CLOCK_WRONG before anything is sent, PROVISIONING_*, CERTIFICATE_*, STATE_*
  */
 export async function requestCertificate(
-  { directory, pki, post, now, random }: RequestCertificatePorts,
+  ports: RequestCertificatePorts,
   options: RequestCertificateOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  const { directory, pki, now } = ports;
   checkClock(now(), options.builtAt);
-  const { deviceId, provisioned } = currentState(directory);
-  const key = directory.read(files.key);
-  if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`);
+  const state = currentState(directory);
+  const key = readKey(directory);
   // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
-  if (provisioned !== null && isLiving(pki, provisioned.certificate, pki.publicKeyOf(key), now())) return;
+  if (state.provisioned !== null && isLiving(pki, state.provisioned.certificate, pki.publicKeyOf(key), now()))
+    return;
+  await obtain(ports, options, state, key, null, signal);
+}
+
+/**
+ * One attempt to get a certificate in place of the one that lives, for the same key and from the same CA: over plain
+ * HTTP anybody could answer with a CA of his own, and take a device that is the fleet's.
+ *
+ * @throws {OnboardingError} as `requestCertificate`; the certificate that lives then stays
+ */
+export async function renewCertificate(
+  ports: RequestCertificatePorts,
+  options: RequestCertificateOptions,
+  signal: AbortSignal,
+): Promise<Renewed> {
+  const { directory, now } = ports;
+  checkClock(now(), options.builtAt);
+  const state = currentState(directory);
+  const trusted = options.authenticated ? null : (state.provisioned?.caCertificate ?? null);
+  return await obtain(ports, options, state, readKey(directory), trusted, signal);
+}
+
+/** @param trusted PEM of the CA that the answer may not leave; null: any */
+async function obtain(
+  { directory, pki, post, now, random }: RequestCertificatePorts,
+  options: RequestCertificateOptions,
+  { deviceId }: DeviceState,
+  key: string,
+  trusted: string | null,
+  signal: AbortSignal,
+): Promise<Renewed> {
   const commonName = options.commonName.replaceAll('{id}', deviceId);
   const csr = await pki.certificateRequest(key, commonName);
   signal.throwIfAborted();
   const swarm = options.swarmId === null ? {} : { swarm_id: options.swarmId };
   const answer = await post(JSON.stringify({ csr, ...swarm }), signal);
   const { certificate, caCertificate, natsUrl } = readAnswer(answer, options.natsUrl);
+  const publicKey = pki.publicKeyOf(key);
+  const { serverTime } = answer;
   const leaf = acceptCertificate(
     pki,
     { certificate, caCertificate },
-    { publicKey: pki.publicKeyOf(key), deviceId, commonName, now: now(), serverTime: answer.serverTime },
+    { publicKey, deviceId, commonName, now: now(), serverTime, trusted },
   );
-  const renew = renewAt(leaf, options.renewalAt, random());
+  const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
-  updateState(directory, () => ({
-    provisioned: { certificate, caCertificate, natsUrl, renewAt: renew.toISOString() },
-  }));
+  updateState(directory, () => ({ provisioned: { certificate, caCertificate, natsUrl, renewAt: due } }));
+  return { notAfter: leaf.notAfter.toISOString(), renewAt: due };
+}
+
+function readKey(directory: StateDirectory): string {
+  const key = directory.read(files.key);
+  if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`);
+  return key;
 }
 
 function isLiving(reader: CertificateReader, pem: string, publicKey: string, now: number): boolean {

@@ -1,5 +1,7 @@
 import { OnboardingError } from '../errors.ts';
-import { type Facts, type Stage, stageOf } from '../machines/stage.ts';
+import type { Resumed } from '../machines/onboarding.ts';
+import { renewAt } from '../machines/renewal.ts';
+import { type Facts, stageOf } from '../machines/stage.ts';
 import type { Certificate, CertificateReader } from './acceptCertificate.ts';
 import {
   type DeviceState,
@@ -37,7 +39,7 @@ export interface ResumePorts {
  * @param configuredId `identity.deviceId`
  * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_UNWRITABLE
  */
-export function resume(ports: ResumePorts, configuredId: string | null): Stage {
+export function resume(ports: ResumePorts, configuredId: string | null): Resumed {
   const { directory, now } = ports;
   refuseNewer(directory);
   const key = soundKey(ports);
@@ -49,7 +51,8 @@ export function resume(ports: ResumePorts, configuredId: string | null): Stage {
     certificate: certificateFact(ports.pki, state, key, now()),
     result: state.registration !== null,
   };
-  return stageOf(facts);
+  const due = state.provisioned && Date.parse(state.provisioned.renewAt);
+  return { stage: stageOf(facts), renewAt: due };
 }
 
 /** What a newer version left is not ours to judge, nor is its key. @throws {OnboardingError} STATE_CORRUPT */
@@ -123,7 +126,7 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
 function rebuild({ directory, pki, now, newId }: ResumePorts, publicKey: string | null): DeviceState | null {
   const deviceId = directory.read(files.deviceId)?.trim();
   if (!isDeviceId(deviceId)) return null;
-  const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey);
+  const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey, now());
   return {
     ...newState(deviceId, now()),
     provisioned,
@@ -137,6 +140,7 @@ function rebuildProvisioned(
   directory: StateDirectory,
   pki: CertificateReader,
   publicKey: string,
+  now: number,
 ): Provisioned | null {
   const certificate = directory.read(files.certificate);
   const caCertificate = directory.read(files.caCertificate);
@@ -144,7 +148,9 @@ function rebuildProvisioned(
   if (!certificate || !caCertificate || !natsUrl) return null;
   const leaf = leafOf(pki, certificate);
   if (leaf?.publicKey !== publicKey || leafOf(pki, caCertificate) === null) return null;
-  return { certificate, caCertificate, natsUrl, renewAt: leaf.notAfter.toISOString() };
+  // What was rolled is lost: the middle of the usual range.
+  const due = renewAt(leaf, 0.8, 0, now).toISOString();
+  return { certificate, caCertificate, natsUrl, renewAt: due };
 }
 
 function rebuildRegistration(directory: StateDirectory, now: number): Registration | null {
@@ -169,7 +175,8 @@ function certificateFact(
   if (provisioned === null) return 'none';
   const leaf = leafOf(pki, provisioned.certificate);
   if (leaf === null || leaf.publicKey !== publicKey) return 'foreign';
-  return now > leaf.notAfter.getTime() ? 'expired' : 'usable';
+  if (now > leaf.notAfter.getTime()) return 'expired';
+  return now >= Date.parse(provisioned.renewAt) ? 'due' : 'usable';
 }
 
 function leafOf(pki: CertificateReader, pem: string): Certificate | null {

@@ -1,0 +1,131 @@
+import { fromCallback, fromPromise } from 'xstate';
+import type { Log } from './adapters/logger.ts';
+import type { Config } from './config.ts';
+import { type OnboardingEvent, onboarding } from './machines/onboarding.ts';
+import type { CertificateReader } from './services/acceptCertificate.ts';
+import { type DeliverPorts, deliverResult, prepareIdentity } from './services/deliver.ts';
+import { currentState, type StateDirectory } from './services/deviceState.ts';
+import { generateKey } from './services/generateKey.ts';
+import { type RegisterPorts, register } from './services/register.ts';
+import {
+  type RequestCertificatePorts,
+  renewCertificate,
+  requestCertificate,
+} from './services/requestCertificate.ts';
+import { type KeyReader, resume } from './services/resume.ts';
+
+/** All that the daemon touches outside itself: the adapters, or a simulated world. */
+export interface World {
+  readonly directory: StateDirectory;
+  readonly exportFile: DeliverPorts['exportFile'];
+  readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'];
+  /** @returns a new private key, PKCS#8 PEM */
+  readonly newKey: () => Promise<string>;
+  readonly post: RequestCertificatePorts['post'];
+  readonly connect: RegisterPorts['connect'];
+  /** How long `connect` may take, milliseconds */
+  readonly connectTimeoutMs: number;
+  /** Milliseconds since 1970 */
+  readonly now: () => number;
+  /** Milliseconds that no clock step changes */
+  readonly monotonic: () => number;
+  /** Uniform in [0, 1) */
+  readonly random: () => number;
+  /** A random UUID */
+  readonly newId: () => string;
+  readonly later: RegisterPorts['later'];
+  /** Calls back when the wall clock jumps. @returns a function that ends the watch */
+  readonly watchForSteps: (since: number, onStep: () => void) => () => void;
+  /** The machine's timers; the system's where absent */
+  readonly timers?: {
+    setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
+    clearTimeout(id: unknown): void;
+  };
+}
+
+export interface Settings {
+  readonly config: Config;
+  readonly hostname: string;
+  /** When this program was built, milliseconds since 1970 */
+  readonly builtAt: number;
+}
+
+/** The machine with the services as its actors, and the world as theirs. */
+export function wire(world: World, { config, hostname, builtAt }: Settings, log: Log) {
+  const { directory } = world;
+  const certificateOptions = {
+    swarmId: config.provisioning.swarmId,
+    commonName: config.identity.commonName,
+    natsUrl: config.nats.url,
+    renewalAt: config.renewal.at,
+    authenticated: config.provisioning.url.startsWith('https:'),
+    builtAt,
+  };
+  const deliverOptions = {
+    exports: config.exports,
+    natsUrl: config.nats.url,
+    commonName: config.identity.commonName,
+    builtAt,
+  };
+  const onDamage = logDamage(log);
+  const machine = onboarding(
+    {
+      retry: config.retry,
+      provisioningTimeoutMs: config.provisioning.timeoutMs,
+      registrationTimeoutMs: config.registration.timeoutMs,
+      connectTimeoutMs: world.connectTimeoutMs,
+    },
+    world,
+  );
+  type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
+  return machine.provide({
+    actors: {
+      resume: fromPromise(async () => resume({ ...world, onDamage }, config.identity.deviceId)),
+      generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
+      requestCertificate: fromPromise(({ signal }) => requestCertificate(world, certificateOptions, signal)),
+      renewCertificate: fromPromise(({ signal }) => renewCertificate(world, certificateOptions, signal)),
+      prepareIdentity: fromPromise(async () => prepareIdentity(world, deliverOptions)),
+      register: fromCallback<OnboardingEvent>(({ sendBack }) =>
+        register(
+          world,
+          {
+            api: config.registration.api,
+            natsUrl: config.nats.url,
+            device: deviceFields(config, currentState(directory).deviceId, hostname),
+          },
+          sendBack,
+        ),
+      ),
+      deliverResult: fromPromise(async () => deliverResult(world, deliverOptions)),
+      watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
+        world.watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
+      ),
+    } satisfies Required<Actors>,
+  });
+}
+
+function logDamage(log: Log): Parameters<typeof resume>[0]['onDamage'] {
+  return ({ code, class: errorClass, message }) =>
+    log('error', 'step.failed', message, {
+      step: 'idle',
+      code,
+      class: errorClass,
+      attempt: 1,
+      retryInMs: 0,
+      cause: message,
+    });
+}
+
+/** The body's fields that come from the configuration (protocol.md, part 2). */
+function deviceFields({ device }: Config, id: string, hostname: string): Record<string, string | null> {
+  const fill = (text: string | null) =>
+    text?.replaceAll('{id}', id).replaceAll('{hostname}', hostname) ?? null;
+  return {
+    deviceType: device.type,
+    architecture: device.architecture,
+    buildVersion: device.buildVersion,
+    currentOwner: device.currentOwner,
+    tailscaleID: fill(device.tailscaleID),
+    alias: fill(device.alias),
+  };
+}
