@@ -91,6 +91,7 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
           {
             api: config.registration.api,
             natsUrl: config.nats.url,
+            builtAt,
             device: deviceFields(config, currentState(directory).deviceId, hostname),
           },
           sendBack,

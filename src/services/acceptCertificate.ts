@@ -38,7 +38,7 @@ export interface Expectation {
 }
 
 /** Clocks that differ by less agree: the header counts whole seconds, and the answer was under way. */
-const skewMs = 60_000;
+export const clockSkewMs = 60_000;
 const longestChain = 8;
 
 /**
@@ -142,9 +142,9 @@ function chainOf(
 function checkDates({ subject, notBefore, notAfter }: Certificate, { now, serverTime }: Expectation): void {
   const starts = notBefore.getTime();
   const ends = notAfter.getTime();
-  const isValidAt = (time: number) => time >= starts - skewMs && time <= ends;
+  const isValidAt = (time: number) => time >= starts - clockSkewMs && time <= ends;
   if (isValidAt(now)) return;
-  if (serverTime !== null && Math.abs(serverTime - now) > skewMs && isValidAt(serverTime)) {
+  if (serverTime !== null && Math.abs(serverTime - now) > clockSkewMs && isValidAt(serverTime)) {
     throw clockWrong(now, serverTime);
   }
   const code = now < starts ? 'CERTIFICATE_NOT_YET_VALID' : 'CERTIFICATE_EXPIRED';

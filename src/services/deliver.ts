@@ -1,4 +1,3 @@
-import { OnboardingError } from '../errors.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
 import { currentState, type DeviceState, files, type StateDirectory } from './deviceState.ts';
 import { resultField } from './registrationResult.ts';
@@ -32,14 +31,8 @@ const open = 0o644;
 export function prepareIdentity(ports: DeliverPorts, options: DeliverOptions): { registered: boolean } {
   const state = currentState(ports.directory);
   deliverIdentity(ports, options, state);
-  const now = ports.now();
-  checkClock(now, options.builtAt);
   const [leaf] = state.provisioned ? ports.pki.parseCertificates(state.provisioned.certificate) : [];
-  // It was valid when it was accepted, so a clock that lies before it was set back since.
-  if (leaf && now < leaf.notBefore.getTime() - 60_000) {
-    const dates = `${new Date(now).toISOString()}, before the certificate’s start, ${leaf.notBefore.toISOString()}`;
-    throw new OnboardingError('CLOCK_WRONG', `the clock says ${dates}`);
-  }
+  checkClock(ports.now(), options.builtAt, leaf);
   return { registered: state.registration !== null };
 }
 

@@ -10,6 +10,8 @@ export interface DeviceState {
   readonly request: OpenRequest | null;
   /** The refusal that was read last, time and text: seen again in the stream, it answers no newer question. */
   readonly refusal: string | null;
+  /** A publish of a question that was refused later had no answer: the fleet may have accepted the device by it. */
+  readonly mayBeAccepted: boolean;
   readonly registration: Registration | null;
   readonly progress: Progress;
 }
@@ -80,6 +82,7 @@ export function newState(deviceId: string, now: number): DeviceState {
     provisioned: null,
     request: null,
     refusal: null,
+    mayBeAccepted: false,
     registration: null,
     progress: { state: 'idle', since: isoTime(now), attempt: 1, nextRetryAt: null, lastError: null },
   };
@@ -148,6 +151,7 @@ export function parseState(text: string): DeviceState {
     provisioned,
     request,
     refusal,
+    mayBeAccepted: json.mayBeAccepted === true,
     registration,
     progress: isProgress(progress) ? progress : fresh,
   };

@@ -17,6 +17,7 @@ import {
   type Result,
   readResult,
 } from './registrationResult.ts';
+import { checkClock } from './requestCertificate.ts';
 
 /** One connection to NATS with the device's identity. */
 export interface Session {
@@ -67,6 +68,8 @@ export interface RegisterOptions {
   readonly device: Readonly<Record<string, string | null>>;
   /** In place of the address that provisioning answered */
   readonly natsUrl: string | null;
+  /** When this program was built, milliseconds since 1970 */
+  readonly builtAt: number;
 }
 
 /** The stream is read again on a slow timer, for a result that the subscription did not bring. */
@@ -105,19 +108,29 @@ async function attempt(
   const identity = identityOf(before, directory, options);
   const [leaf] = pki.parseCertificates(identity.certificate);
   if (leaf && now() > leaf.notAfter.getTime()) return 'EXPIRED';
+  checkClock(now(), options.builtAt, leaf);
   const results = `device_results.${identity.deviceId}.register`;
   const answer = deferred<Answer>();
   signal.addEventListener('abort', () => answer.reject(signal.reason));
 
   let resultsDenied = false;
   /** Nobody heard the question: it must not count as asked, or another device's id would pass for ours. */
-  const unask = () => updateState(directory, () => ({ request: before.request }));
+  const unask = (reason: OnboardingError) => {
+    try {
+      updateState(directory, () => ({ request: before.request }));
+      answer.reject(reason);
+    } catch (error) {
+      // Called by the connection: whatever the disk does must not end its reader.
+      answer.reject(error);
+    }
+  };
   const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
     if (operation === 'subscription' && subject === results) resultsDenied = true;
     const fatal = operation === 'publish' ? subject.startsWith('device_actions.') : options.api === 'request';
     if (!fatal) return;
-    if (operation === 'publish') unask();
-    answer.reject(new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${subject}`));
+    const denied = new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${subject}`);
+    if (operation === 'publish') unask(denied);
+    else answer.reject(denied);
   };
   const session = await ports.connect(identity, { onDenied }, signal);
   try {
@@ -126,6 +139,12 @@ async function attempt(
     let question = before.request;
     const weigh = (message: Message) => {
       if (question === null) return;
+      try {
+        // Set back since, the clock could not tell an old result from an answer.
+        checkClock(now(), options.builtAt, leaf);
+      } catch (error) {
+        return answer.reject(error);
+      }
       try {
         if (!answers(message, question, before, now())) return;
         answer.resolve({ message, result: readResult(message.text) });
@@ -156,8 +175,7 @@ async function attempt(
       const body = JSON.stringify(bodyOf(identity, leaf?.pem ?? identity.certificate, options));
       session.ask(`device_actions.${identity.deviceId}.register`, body, headers, (reply) => {
         if (reply.status !== null) {
-          unask();
-          answer.reject(
+          unask(
             new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream'),
           );
         } else if (!isAcknowledgement(reply.text)) weigh(reply);
@@ -166,7 +184,7 @@ async function attempt(
     }
     const stopLooking = options.api === 'jetstream' ? repeat(ports.later, look) : () => {};
     try {
-      keepAnswer(ports, await answer.promise, before.request !== null);
+      keepAnswer(ports, await answer.promise, before.request !== null || before.mayBeAccepted);
     } finally {
       stopLooking();
     }
@@ -253,10 +271,14 @@ function keepAnswer(
   if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
     const alias = result.kind === 'success' ? result.alias : null;
     const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
-    updateState(directory, () => ({ registration, request: null, refusal: null }));
+    updateState(directory, () => ({ registration, request: null, refusal: null, mayBeAccepted: false }));
     return;
   }
-  updateState(directory, () => ({ request: null, refusal: fingerprint(message) }));
+  updateState(directory, ({ request, mayBeAccepted }) => ({
+    request: null,
+    refusal: fingerprint(message),
+    mayBeAccepted: mayBeAccepted || (request !== null && request.publishes > 1),
+  }));
   throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
 }
 

@@ -2,7 +2,7 @@ import { OnboardingError } from '../errors.ts';
 import type { Renewed } from '../machines/onboarding.ts';
 import { renewAt } from '../machines/renewal.ts';
 import { parseNatsAddresses } from '../natsAddress.ts';
-import { acceptCertificate, type CertificateReader } from './acceptCertificate.ts';
+import { acceptCertificate, type CertificateReader, clockSkewMs } from './acceptCertificate.ts';
 import {
   currentState,
   type DeviceState,
@@ -128,11 +128,19 @@ function isLiving(reader: CertificateReader, pem: string, publicKey: string, now
   }
 }
 
-/** @throws {OnboardingError} CLOCK_WRONG */
-export function checkClock(now: number, builtAt: number): void {
-  if (now >= builtAt) return;
-  const dates = `${new Date(now).toISOString()}, before this program was built, ${new Date(builtAt).toISOString()}`;
-  throw new OnboardingError('CLOCK_WRONG', `the clock says ${dates}`);
+/**
+ * No right clock lies before the build, nor before a certificate that was valid when it was accepted.
+ *
+ * @throws {OnboardingError} CLOCK_WRONG
+ */
+export function checkClock(now: number, builtAt: number, accepted?: { notBefore: Date }): void {
+  const refuse = (what: string, then: number) => {
+    const dates = `${isoTime(now)}, before ${what}, ${isoTime(then)}`;
+    throw new OnboardingError('CLOCK_WRONG', `the clock says ${dates}`);
+  };
+  if (now < builtAt) refuse('this program was built', builtAt);
+  const start = accepted?.notBefore.getTime();
+  if (start !== undefined && now < start - clockSkewMs) refuse('the certificate’s start', start);
 }
 
 /** Answers that say «not now»: they are worth another try without anybody's doing. */
