@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { environmentName, settingKeys, settings } from '../src/config.ts';
 import { catalogue } from '../src/errors.ts';
-import { onboarding, stateNames } from '../src/machines/onboarding.ts';
+import { onboarding, type StateName, stateNames } from '../src/machines/onboarding.ts';
 
 const readme = new URL('../README.md', import.meta.url);
 
@@ -28,7 +28,8 @@ interface Node {
   readonly transitions: ReadonlyMap<string, readonly { target?: readonly { path: readonly string[] }[] }[]>;
 }
 
-function statechart(): string {
+/** Which of the seven states may follow which. */
+export function stateEdges(): (readonly [StateName, string])[] {
   const policy = {
     retry: { initialMs: 1, maxMs: 1, factor: 1, failedAfterMs: 1 },
     provisioningTimeoutMs: 1,
@@ -36,14 +37,18 @@ function statechart(): string {
     connectTimeoutMs: 1,
   };
   const { root } = onboarding(policy, { now: () => 0, random: () => 0 }) as unknown as { root: Node };
-  const edges = stateNames.flatMap((name) => {
+  return stateNames.flatMap((name) => {
     const node = root.states[name];
     return node === undefined
       ? []
-      : [...targetsOf(node)].filter((to) => to !== name).map((to) => `  ${name} --> ${to}`);
+      : [...targetsOf(node)].filter((to) => to !== name).map((to) => [name, to] as const);
   });
+}
+
+function statechart(): string {
+  const edges = stateEdges().map(([from, to]) => `  ${from} --> ${to}`);
   const pairs = stateNames
-    .filter((name) => root.states[name]?.states.backingOff)
+    .filter((name) => name !== 'failed')
     .map((name) => `  state ${name} {\n    state "attempting ⇄ backing off" as ${name}Step\n  }`);
   return ['```mermaid', 'stateDiagram-v2', '  [*] --> idle', ...edges, ...pairs, '```'].join('\n');
 }

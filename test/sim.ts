@@ -1,0 +1,147 @@
+/**
+ * Whole lives of devices in a simulated world (test/sim/), and the proof that this finds faults: `npm run test:sim`.
+ *
+ *   --lives N    how many (100,000)        --seed S    the first seed (1)
+ *   --replay S   one life, told            --mutants   only the faults that are put in on purpose
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { stateEdges } from '../scripts/docs.ts';
+import { codes } from './sim/codes.ts';
+import { type Campaign, emptyCampaign, hunt, replay } from './sim/hunt.ts';
+import { buildMutant, mutants } from './sim/mutants.ts';
+import { managerFaults, natsFaults, provisioningFaults } from './sim/plan.ts';
+
+const { values } = parseArgs({
+  options: {
+    lives: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: '1' },
+    replay: { type: 'string' },
+    mutants: { type: 'boolean', default: false },
+    worker: { type: 'boolean', default: false },
+  },
+});
+const lives = Number(values.lives);
+const firstSeed = Number(values.seed);
+const livesPerMutant = 20_000;
+
+process.on('unhandledRejection', (error) => {
+  console.error('unhandled rejection:', error);
+  process.exit(1);
+});
+
+if (values.worker) await work();
+else if (values.replay !== undefined) await tell(Number(values.replay));
+else {
+  const found = await findMutants();
+  const sound = values.mutants || (await simulate());
+  process.exitCode = found && sound ? 0 : 1;
+}
+
+/** Lives a share of the lives, for the process that asked. */
+async function work(): Promise<void> {
+  process.send?.(await hunt(firstSeed, lives));
+  process.disconnect?.();
+}
+
+async function simulate(): Promise<boolean> {
+  const started = performance.now();
+  const workers = Math.min(availableParallelism(), lives);
+  const share = Math.ceil(lives / workers);
+  console.log(`${lives} lives from seed ${firstSeed} on, in ${workers} processes`);
+  const shares = await Promise.all(
+    Array.from({ length: workers }, (_, index) => {
+      const from = firstSeed + index * share;
+      return hunted(from, Math.min(share, firstSeed + lives - from));
+    }),
+  );
+  const campaign = shares.reduce(merge, emptyCampaign());
+  const seconds = (performance.now() - started) / 1000;
+  console.log(
+    `${campaign.lives} lives in ${seconds.toFixed(0)} s, ${(campaign.lives / seconds).toFixed(0)} a second; ` +
+      `${campaign.boots} boots, ${campaign.steps} steps; ${campaign.failed} ended lawfully in failed`,
+  );
+  report(campaign);
+  for (const { seed, violation } of campaign.violations)
+    console.log(`VIOLATION at seed ${seed}: ${violation}`);
+  const [first] = campaign.violations;
+  if (first) await tell(first.seed);
+  return campaign.violations.length === 0 && campaign.lives === lives;
+}
+
+async function hunted(from: number, count: number): Promise<Campaign> {
+  const args = ['--worker', '--seed', String(from), '--lives', String(count)];
+  const child: ChildProcess = fork(fileURLToPath(import.meta.url), args);
+  const [answer] = await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(([code]) => Promise.reject(new Error(`a worker ended with ${code}`))),
+  ]);
+  return answer as Campaign;
+}
+
+function merge(all: Campaign, one: Campaign): Campaign {
+  for (const [name, count] of Object.entries(one.reached))
+    all.reached[name] = (all.reached[name] ?? 0) + count;
+  return {
+    lives: all.lives + one.lives,
+    boots: all.boots + one.boots,
+    steps: all.steps + one.steps,
+    failed: all.failed + one.failed,
+    reached: all.reached,
+    violations: [...all.violations, ...one.violations],
+  };
+}
+
+/** What was reached of all that there is, and what was not. */
+function report({ reached }: Campaign): void {
+  const names = Object.keys(reached);
+  const faults = [
+    ...provisioningFaults.map((name) => `fault provisioning: ${name}`),
+    ...natsFaults.map((name) => `fault nats: ${name}`),
+    ...managerFaults.map((name) => `fault manager: ${name}`),
+    ...['EIO', 'ENOSPC', 'EROFS'].map((name) => `fault disk: ${name}`),
+  ];
+  const edges = stateEdges().map(([from, to]) => `edge ${from} → ${to}`);
+  list('edges of the statechart', edges, names);
+  list('error codes', codes, [...new Set(names.flatMap((name) => name.match(/^code (\w+)/)?.[1] ?? []))]);
+  list('faults', faults, names);
+  const crashes = names.filter((name) => /^(power cut|kill) before/.test(name)).sort();
+  console.log(`crash points: ${crashes.length} kinds`);
+  for (const name of crashes) console.log(`  ${String(reached[name]).padStart(7)} × ${name}`);
+}
+
+function list(what: string, all: readonly string[], names: readonly string[]): void {
+  const missed = all.filter((name) => !names.includes(name));
+  console.log(`${what}: ${all.length - missed.length} of ${all.length}`);
+  for (const name of missed) console.log(`  not reached: ${name}`);
+}
+
+async function tell(seed: number): Promise<void> {
+  const { plan, outcome } = await replay(seed);
+  console.log(`seed ${seed}, ${outcome.violation ?? `ends ${outcome.endedAs}`}; what befalls it:`);
+  for (const adversity of plan.adversities) console.log(`  ${JSON.stringify(adversity)}`);
+  for (const line of outcome.story) console.log(line);
+}
+
+async function findMutants(): Promise<boolean> {
+  let missed = 0;
+  for (const mutant of mutants) {
+    await using built = await buildMutant(mutant);
+    const campaign = await built.hunt(firstSeed, livesPerMutant, 1);
+    const [violation] = campaign.violations;
+    if (violation === undefined) {
+      missed++;
+      console.log(`NOT FOUND in ${campaign.lives} lives: ${mutant.name}`);
+      continue;
+    }
+    const { plan, outcome } = await built.replay(violation.seed);
+    console.log(
+      `found in life ${campaign.lives} (seed ${violation.seed}): ${mutant.name}: ${violation.violation}; ` +
+        `shortest: ${plan.adversities.length} adversities, ${outcome.story.length} lines`,
+    );
+  }
+  return missed === 0;
+}

@@ -1,0 +1,7 @@
+import { catalogue } from '../../src/errors.ts';
+
+/** Codes that a life in the simulation cannot meet: they end the program before the machine starts. */
+const outside = ['CONFIG_INVALID', 'STATE_LOCKED'];
+
+/** The codes that the simulation is to reach. */
+export const codes = Object.keys(catalogue).filter((code) => !outside.includes(code));

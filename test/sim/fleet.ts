@@ -1,0 +1,290 @@
+import { OnboardingError } from '../../src/errors.ts';
+import type { Identity, Session, SessionEvents } from '../../src/services/register.ts';
+import type { Message } from '../../src/services/registrationResult.ts';
+import type { HttpAnswer } from '../../src/services/requestCertificate.ts';
+import type { Chance } from './chance.ts';
+import type { Loop } from './loop.ts';
+import { certificatePem, type SigningRequest } from './pki.ts';
+import type { managerFaults, natsFaults, Plan, provisioningFaults } from './plan.ts';
+
+export const natsUrl = 'tls://nats.fleet:4222';
+const another = 'ffffffffffffffffffffffffffffffff';
+/** How long a stream remembers message ids. */
+const duplicateWindowMs = 120_000;
+const noticeHalfOpenMs = 15_000;
+const latestMs = 40_000;
+
+/** What of the fleet a device's world needs, and what the invariants look at. */
+export interface SimulatedFleet {
+  /** PEM */
+  readonly ca: string;
+  /** The manager's memory: id → the question that was accepted. */
+  readonly registry: Map<string, string>;
+  /** Message ids of questions that were heard, per device, since its last answer. */
+  readonly heard: Map<string, Set<string>>;
+  readonly signed: SigningRequest[];
+  post(json: string, signal: AbortSignal, isRenewal: boolean): Promise<HttpAnswer>;
+  connect(identity: Identity, events: SessionEvents, signal: AbortSignal): Promise<Session>;
+  /** All connections end: the device lost its power or slept. */
+  hangUp(how: 'silently' | 'told'): void;
+}
+
+export interface FleetWorld {
+  readonly plan: Plan;
+  readonly loop: Loop;
+  readonly chance: Chance;
+  readonly provisioningFault: () => (typeof provisioningFaults)[number] | null;
+  readonly natsFault: () => (typeof natsFaults)[number] | null;
+  readonly managerFault: () => (typeof managerFaults)[number] | null;
+  readonly tell: (line: string) => void;
+}
+
+interface Link {
+  open: boolean;
+  /** Nothing passes any more, and nobody has noticed. */
+  silent: boolean;
+  readonly listeners: Map<string, (message: Message) => void>;
+  /** Bytes keep their order. */
+  lastDelivery: number;
+  end(error: OnboardingError | null): void;
+}
+
+export function createFleet(world: FleetWorld): SimulatedFleet {
+  const { plan, loop, chance, tell } = world;
+  const ca = certificatePem({
+    subject: 'fleet root',
+    key: 'fleetroot',
+    issuer: 'fleetroot',
+    notBefore: 0,
+    notAfter: Date.UTC(2060, 0, 1),
+    authority: true,
+    serial: 0,
+  });
+  const rogue = ca.replaceAll('fleetroot', 'rogueroot').replace('fleet root', 'rogue root');
+  const registry = new Map<string, string>();
+  const heard = new Map<string, Set<string>>();
+  const signed: SigningRequest[] = [];
+  const seenIds = new Map<string, number>();
+  const results = new Map<string, Message>();
+  const links = new Set<Link>();
+  let serial = 0;
+
+  /** TCP loses nothing: what the network loses comes later. */
+  const trip = () => {
+    let ms = plan.roundTripMs / 2 + chance() * 5;
+    while (chance() < plan.loss) ms += 200 + plan.roundTripMs;
+    return ms;
+  };
+  const after = (ms: number, call: () => void) => loop.at(loop.now() + ms, call);
+
+  function sign(csr: SigningRequest, fault: string | null, isRenewal: boolean): Record<string, unknown> {
+    signed.push(csr);
+    const now = loop.now();
+    const stranger = fault === 'another CA' && isRenewal && !plan.https;
+    const dates: Record<string, [number, number]> = {
+      'certificate expired': [now - 2 * plan.certificateLifeMs, now - 600_000],
+      'certificate not yet valid': [now + 600_000, now + plan.certificateLifeMs],
+    };
+    const [notBefore, notAfter] = dates[fault ?? ''] ?? [now - 60_000, now + plan.certificateLifeMs];
+    const certificate = certificatePem({
+      subject:
+        fault === 'certificate of another device'
+          ? csr.commonName.replace(/fleet\/[^/]+/, `fleet/${another}`)
+          : csr.commonName,
+      key: fault === 'certificate of another key' ? 'otherkey' : csr.key,
+      issuer: stranger || fault === 'certificate of another CA' ? 'rogueroot' : 'fleetroot',
+      notBefore,
+      notAfter,
+      authority: false,
+      serial: ++serial,
+    });
+    return { certificate, caCertificate: stranger ? rogue : ca, fleetManagementNatsUrl: natsUrl };
+  }
+
+  function answerOf(csr: SigningRequest, fault: string | null, isRenewal: boolean): HttpAnswer {
+    const serverTime = chance() < 0.9 ? Math.floor(loop.now() / 1000) * 1000 : null;
+    const plain = { status: 200, contentType: 'application/json', body: '', serverTime, retryAfterMs: null };
+    const [, status] = /^HTTP (\d+)/.exec(fault ?? '') ?? [];
+    if (status !== undefined) {
+      const retryAfterMs = fault?.includes('Retry-After') ? Math.round(chance() * 120_000) : null;
+      return { ...plain, status: Number(status), retryAfterMs };
+    }
+    if (fault === 'captive portal')
+      return { ...plain, contentType: 'text/html', body: '<html>Log in</html>' };
+    const json = sign(csr, fault, isRenewal);
+    if (fault === 'field missing') delete json.caCertificate;
+    if (fault === 'address malformed') json.fleetManagementNatsUrl = 'ftp://nowhere';
+    const body = JSON.stringify(json);
+    return { ...plain, body: fault === 'truncated' ? body.slice(0, body.length / 2) : body };
+  }
+
+  function post(json: string, signal: AbortSignal, isRenewal: boolean): Promise<HttpAnswer> {
+    const csr = JSON.parse((JSON.parse(json) as { csr: string }).csr) as SigningRequest;
+    return new Promise((resolve, reject) => {
+      const settle = (ms: number, call: () => void) => after(ms, () => signal.aborted || call());
+      signal.addEventListener('abort', () => reject(signal.reason));
+      after(trip(), () => {
+        const fault = world.provisioningFault();
+        tell(`provisioning server: ${fault ?? 'signs'}`);
+        const error = { refused: 'PROVISIONING_UNREACHABLE', tls: 'PROVISIONING_TLS' } as const;
+        if (fault === 'refused' || fault === 'tls') {
+          settle(trip(), () => reject(new OnboardingError(error[fault], 'simulated')));
+        } else if (fault === 'answer lost') sign(csr, null, isRenewal);
+        else if (fault !== 'silent') {
+          const answer = answerOf(csr, fault, isRenewal);
+          settle(trip() + (fault === 'late' ? chance() * latestMs : 0), () => resolve(answer));
+        }
+      });
+    });
+  }
+
+  function connect(
+    { deviceId }: Identity,
+    { onDenied }: SessionEvents,
+    signal: AbortSignal,
+  ): Promise<Session> {
+    return new Promise((resolve, reject) => {
+      const settle = (ms: number, call: () => void) => after(ms, () => signal.aborted || call());
+      signal.addEventListener('abort', () => reject(signal.reason));
+      const refusal = {
+        refused: 'NATS_UNREACHABLE',
+        tls: 'NATS_TLS',
+        'not secure': 'NATS_NOT_SECURE',
+        denied: 'NATS_DENIED',
+      } as const;
+      const fault = world.natsFault();
+      if (fault === 'silent') return;
+      settle(trip() + trip() + trip() + trip(), () => {
+        tell(`nats: ${fault ?? 'connected'}`);
+        if (fault !== null && Object.hasOwn(refusal, fault)) {
+          reject(new OnboardingError(refusal[fault as keyof typeof refusal], 'simulated'));
+        } else resolve(open(deviceId, onDenied, fault));
+      });
+    });
+  }
+
+  function open(deviceId: string, onDenied: SessionEvents['onDenied'], fault: string | null): Session {
+    let lose: (error: OnboardingError) => void = () => {};
+    const lost = new Promise<OnboardingError>((settle) => {
+      lose = settle;
+    });
+    const link: Link = {
+      open: true,
+      silent: false,
+      listeners: new Map(),
+      lastDelivery: 0,
+      end(error) {
+        link.open = false;
+        links.delete(link);
+        if (error) lose(error);
+      },
+    };
+    links.add(link);
+    const deliver = (call: () => void) => {
+      link.lastDelivery = Math.max(link.lastDelivery + 0.01, loop.now() + trip());
+      loop.at(link.lastDelivery, () => link.open && !link.silent && call());
+    };
+    if (fault === 'breaks') after(chance() * 3 * plan.roundTripMs, () => link.end(broken()));
+    if (fault === 'half-open') {
+      after(chance() * 3 * plan.roundTripMs, () => {
+        link.silent = true;
+        after(noticeHalfOpenMs, () => link.end(broken()));
+      });
+    }
+    return {
+      lost,
+      listen: (subject, onMessage) =>
+        deliver(() => {
+          if (world.natsFault() === 'subscription denied') deliver(() => onDenied('subscription', subject));
+          else link.listeners.set(subject, (message) => deliver(() => onMessage(message)));
+        }),
+      ask: (subject, _text, headers, onReply) =>
+        deliver(() => {
+          if (world.natsFault() === 'publish denied') deliver(() => onDenied('publish', subject));
+          else hear(deviceId, headers['Nats-Msg-Id'] ?? '', (reply) => deliver(() => onReply(reply)));
+        }),
+      lastStored: (subject) =>
+        new Promise((resolve) => {
+          deliver(() => {
+            const absent = world.natsFault() === 'no stream' || plan.api === 'request';
+            const stored = absent ? 'unavailable' : (results.get(subject) ?? 'none');
+            const waits = world.natsFault() === 'look-up silent' ? 6000 : 0;
+            after(waits, () => deliver(() => resolve(waits > 0 ? 'unavailable' : stored)));
+          });
+        }),
+      close: async () => link.end(null),
+    };
+  }
+
+  function hear(deviceId: string, messageId: string, reply: (message: Message) => void): void {
+    const status = (code: number) => reply({ ...nothing, status: code });
+    const away = world.managerFault() === 'away';
+    if (plan.api === 'request' || world.natsFault() === 'no stream') {
+      if (away) return status(503);
+      manage(deviceId, messageId, plan.api === 'request' ? reply : null);
+      return;
+    }
+    const seenAt = seenIds.get(messageId);
+    const duplicate = seenAt !== undefined && loop.now() - seenAt < duplicateWindowMs;
+    if (!duplicate) {
+      seenIds.set(messageId, loop.now());
+      const take = () => {
+        if (world.managerFault() === 'away') after(5000, take);
+        else manage(deviceId, messageId, null);
+      };
+      after(trip(), take);
+    }
+    reply({ ...nothing, text: JSON.stringify({ stream: 'ACTIONS', seq: seenIds.size, duplicate }) });
+  }
+
+  /** One question: the manager accepts each device once. */
+  function manage(id: string, messageId: string, reply: ((message: Message) => void) | null): void {
+    const fault = world.managerFault();
+    tell(`manager: hears ${messageId.slice(-4)}: ${fault ?? 'answers'}`);
+    if (fault === 'request lost') return;
+    const ids = heard.get(id) ?? new Set<string>();
+    heard.set(id, ids.add(messageId));
+    const send = (text: string, more: Partial<Message> = {}) => {
+      const timestamp = new Date(loop.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+      const message: Message = { ...nothing, text, id, timestamp, ...more };
+      if (reply !== null) return reply(message);
+      const subject = `device_results.${id}.register`;
+      if (world.natsFault() !== 'no stream') results.set(subject, { ...message, storedAt: loop.now() });
+      for (const link of links) link.listeners.get(subject)?.(message);
+    };
+    const alias = `Alpha${id}`;
+    const success = JSON.stringify({ status: 'success', payload: { alias }, alias, token: 'c2VjcmV0' });
+    if (fault === 'refuses') {
+      ids.clear();
+      return send('{"status":"failure","error":"maintenance"}');
+    }
+    if (fault === 'result old') {
+      return send(success, { timestamp: new Date(loop.now() - 86_400_000).toISOString() });
+    }
+    const isNew = !registry.has(id);
+    if (isNew) registry.set(id, messageId);
+    const text = isNew ? success : '{"status":"failure","error":"device already registered"}';
+    if (!isNew) ids.clear();
+    if (fault === 'result lost') return;
+    if (fault === 'result malformed') return send('{"status":"succ');
+    if (fault === 'result of another device') return send(success, { id: another });
+    const copies = fault === 'result twice' ? 2 : 1;
+    const wait = fault === 'result late' ? chance() * latestMs : 0;
+    for (let copy = 0; copy < copies; copy++) after(wait + trip(), () => send(text));
+  }
+
+  return {
+    ca,
+    registry,
+    heard,
+    signed,
+    post,
+    connect,
+    hangUp(how) {
+      for (const link of [...links]) link.end(how === 'told' ? broken() : null);
+    },
+  };
+}
+
+const nothing: Message = { text: '', id: null, timestamp: null, storedAt: null, status: null };
+const broken = () => new OnboardingError('NATS_UNREACHABLE', 'the connection broke');

@@ -1,0 +1,416 @@
+import { openStateDirectory, refreshFile } from '../../src/adapters/files.ts';
+import { type Config, resolveConfig } from '../../src/config.ts';
+import { type Daemon, type Known, startDaemon } from '../../src/daemon.ts';
+import { type DeviceState, parseState } from '../../src/services/deviceState.ts';
+import type { World } from '../../src/wiring.ts';
+import { chanceOf } from './chance.ts';
+import { createClock } from './clock.ts';
+import { createDisk } from './disk.ts';
+import { createFleet, natsUrl } from './fleet.ts';
+import { createLoop, settled } from './loop.ts';
+import * as pki from './pki.ts';
+import { type Adversity, type Crash, healAt, type Plan } from './plan.ts';
+
+/** What became of one life. */
+export interface Outcome {
+  /** The first invariant that was broken; null: none */
+  readonly violation: string | null;
+  readonly story: readonly string[];
+  /** What the life reached: edges, codes, crash points, faults. */
+  readonly reached: ReadonlySet<string>;
+  readonly boots: number;
+  readonly steps: number;
+  readonly endedAs: 'registered' | 'failed' | 'violation';
+}
+
+const start = Date.UTC(2026, 10, 23);
+const builtAt = start - 30 * 86_400_000;
+const folder = '/var/lib/onboardd';
+const pathOf = (name: string) => `${folder}/${name}`;
+const exported = { token: '/var/lib/agent/PAT.pat' };
+const minute = 60_000;
+const hour = 60 * minute;
+/** The longest a healthy fleet may wait for a device: the longest Retry-After, rests in `failed`, some backoffs. */
+const patienceMs = 4 * hour;
+const clashing = 'clashing-device';
+
+const resolved = resolveConfig(
+  {
+    flags: { stateDir: folder },
+    environment: {},
+    overlay: new Map(),
+    file: { provisioning: { url: 'http://10.0.0.1' }, device: { type: 'mobile' }, exports: exported },
+  },
+  { stateDir: folder, architecture: 'arm64', buildVersion: '1', logFormat: 'json' },
+);
+if ('problems' in resolved) throw new Error(resolved.problems.join());
+const usual = resolved.config;
+
+interface Boot {
+  readonly number: number;
+  readonly known: Known;
+  daemon: Daemon | null;
+  alive: boolean;
+  registered: boolean;
+  steps: number;
+  crash: Crash | null;
+  lastFailure: string | null;
+  /** Nothing was sent since the last failure. */
+  waits: boolean;
+  /** Nothing was sent and nothing logged since the clock was set. */
+  quiet: boolean;
+}
+
+/**
+ * One whole life of a device: the real machine and the real services over a simulated disk, network, clock and fleet.
+ * The invariants are looked at in every step; the first one broken ends the life.
+ */
+export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
+  const loop = createLoop(start);
+  const story: string[] = [];
+  const reached = new Set<string>();
+  const damaged: string[] = [];
+  const ids = new Set<string>();
+  const keys = new Set<string>();
+  let violation: string | null = null;
+  let boot = null as Boot | null;
+  let boots = 0;
+  let steps = 0;
+  /** Registered, and nothing befalls the device any more. */
+  let livesOn = false;
+
+  const tell = (line: string) => {
+    if (tellStory) story.push(`${((loop.now() - start) / 1000).toFixed(3).padStart(11)} s  ${line}`);
+  };
+  const violate = (what: string) => {
+    if (violation === null) tell(`VIOLATION: ${what}`);
+    violation ??= what;
+  };
+  const since = () => loop.now() - start;
+  const active = <Kind extends Adversity['kind']>(kind: Kind) => {
+    if (since() >= healAt) return null;
+    for (const adversity of plan.adversities) {
+      if (adversity.kind !== kind || !('from' in adversity)) continue;
+      if (adversity.from > since() || adversity.to <= since()) continue;
+      reached.add(`fault ${kind}: ${adversity.fault}`);
+      return adversity.fault as Extract<Adversity, { kind: Kind; fault: string }>['fault'];
+    }
+    return null;
+  };
+  const of = <Kind extends Adversity['kind']>(kind: Kind) =>
+    plan.adversities.filter((one): one is Extract<Adversity, { kind: Kind }> => one.kind === kind);
+
+  const crashes = plan.adversities.filter(
+    (one): one is Crash => one.kind === 'power cut' || one.kind === 'kill',
+  );
+
+  /** A moment at which the device can be struck. */
+  const step = (operation: string, name: string) => {
+    if (boot === null || !boot.alive) throw new Error('the power is off');
+    steps++;
+    boot.steps++;
+    if (operation === 'send') boot.waits = boot.quiet = false;
+    const crash = crashes.find((one) => one.boot === boot?.number && one.step === boot.steps);
+    if (crash === undefined || since() >= healAt) return;
+    boot.crash = crash;
+    boot.alive = false;
+    const where = `${crash.kind} before ${operation} ${name.replace(`${folder}/`, '')}`;
+    reached.add(where);
+    tell(where);
+    throw new Error('the power is off');
+  };
+  const disk = createDisk(chanceOf(plan.seed, 'disk'), step, () => active('disk'));
+  const fleet = createFleet({
+    plan,
+    loop,
+    chance: chanceOf(plan.seed, 'fleet'),
+    provisioningFault: () => active('provisioning'),
+    natsFault: () => active('nats'),
+    managerFault: () => active('manager'),
+    tell,
+  });
+  if (plan.clash) fleet.registry.set(clashing, 'another device');
+  const clock = createClock(loop, plan, {
+    isAwake: () => boot?.alive === true,
+    onSet: () => checkClockIsNoticed(),
+    onSuspend: () => fleet.hangUp('told'),
+    tell,
+  });
+
+  const deviceChance = chanceOf(plan.seed, 'device');
+  let made = 0;
+  const newId = () =>
+    `${(++made).toString(16).padStart(8, '0')}-0000-4000-8000-${Math.floor(deviceChance() * 2 ** 40)
+      .toString(16)
+      .padStart(12, '0')}`;
+  const config: Config = {
+    ...usual,
+    provisioning: { ...usual.provisioning, url: plan.https ? 'https://10.0.0.1' : 'http://10.0.0.1' },
+    identity: { ...usual.identity, deviceId: plan.clash ? clashing : null },
+    registration: { ...usual.registration, api: plan.api },
+    retry: { ...usual.retry, failedAfterMs: plan.failedAfterMs },
+  };
+
+  function worldOf(own: Boot): World {
+    const timed = (call: () => void) => () => own.alive && call();
+    return {
+      directory: openStateDirectory(folder, disk.disk),
+      exportFile: (path, text, mode) => refreshFile(path, text, mode, disk.disk),
+      pki,
+      newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
+      post(json, signal) {
+        step('send', 'csr');
+        checkRequest(json);
+        return fleet.post(json, signal, own.known.state === 'registered');
+      },
+      async connect(identity, events, signal) {
+        step('send', 'connect');
+        checkIdentity(identity);
+        const session = await fleet.connect(identity, events, signal);
+        return {
+          ...session,
+          ask(subject, text, headers, onReply) {
+            step('send', 'question');
+            checkQuestion(identity.deviceId, headers['Nats-Msg-Id']);
+            session.ask(subject, text, headers, onReply);
+          },
+        };
+      },
+      connectTimeoutMs: 35_000,
+      now: clock.now,
+      monotonic: clock.monotonic,
+      random: deviceChance,
+      newId,
+      later: (ms, call) => clock.after(ms, timed(call)),
+      watchForSteps: (before, onStep) => clock.watch(before, timed(onStep)),
+      timers: {
+        setTimeout: (call, ms) => clock.after(ms, timed(call)),
+        clearTimeout: (cancel) => (cancel as (() => void) | undefined)?.(),
+      },
+    };
+  }
+
+  function powerOn(): void {
+    boots++;
+    clock.boot();
+    for (const { boot: number, file, how } of of('damage')) {
+      if (number === boots && since() < healAt) damage(file, how);
+    }
+    const known: Known = { deviceId: null, state: 'idle' };
+    const own: Boot = {
+      number: boots,
+      known,
+      daemon: null,
+      alive: true,
+      registered: false,
+      steps: 0,
+      crash: null,
+      lastFailure: null,
+      waits: false,
+      quiet: false,
+    };
+    boot = own;
+    tell(`boot ${boots}`);
+    try {
+      const world = worldOf(own);
+      own.daemon = startDaemon(
+        world,
+        { config, hostname: 'device', builtAt },
+        known,
+        (_, event, text, fields) => {
+          if (own.alive) onLog(own, event, text, fields ?? {});
+        },
+      );
+      own.daemon.broken.catch((error: unknown) => {
+        if (own.alive) violate(`a bug ended the daemon: ${error instanceof Error ? error.stack : error}`);
+      });
+    } catch (error) {
+      if (!own.alive) return;
+      // The service manager starts it again.
+      tell(`the daemon did not start: ${error instanceof Error ? error.message : error}`);
+      own.alive = false;
+      loop.at(loop.now() + 5000, powerOn);
+    }
+  }
+
+  function powerOff(kind: 'power cut' | 'kill' | 'restart', offMs: number): void {
+    if (boot === null) return;
+    const own = boot;
+    own.alive = false;
+    own.daemon?.stop();
+    fleet.hangUp('silently');
+    if (kind === 'power cut') disk.cutPower();
+    checkDisk();
+    boot = null;
+    loop.at(loop.now() + offMs, powerOn);
+  }
+
+  function damage(file: string, how: string): void {
+    const text = disk.read(pathOf(file));
+    if (text === null) return;
+    const left: Record<string, string | null> = {
+      emptied: '',
+      cut: text.slice(0, text.length / 2),
+      garbage: '\u0000\u0001garbage',
+      gone: null,
+    };
+    damaged.push(file);
+    reached.add(`damage ${file}: ${how}`);
+    tell(`${file} is ${how}`);
+    disk.put(pathOf(file), left[how] ?? null);
+  }
+
+  function onLog(own: Boot, event: string, text: string, fields: Readonly<Record<string, unknown>>): void {
+    tell(`log: ${event} ${text}`);
+    own.quiet = false;
+    if (livesOn && fields.from === 'registered') violate('registered, and left again while all was well');
+    if (event === 'state.changed') reached.add(`edge ${fields.from} → ${fields.to}`);
+    if (event === 'certificate.renewed') {
+      reached.add('edge registered → registered (renewed)');
+      if (durableState()?.provisioned?.caCertificate !== fleet.ca) violate('a renewal brought another CA');
+    }
+    if (event === 'step.failed') {
+      reached.add(`code ${fields.code} in ${fields.step}`);
+      own.lastFailure = String(fields.code);
+      own.waits = true;
+      if (typeof fields.retryInMs !== 'number' && plan.failedAfterMs > 0)
+        violate(`${text}: waits for nothing`);
+    }
+    if (event === 'device.registered') {
+      own.registered = true;
+      checkRegistered();
+    }
+  }
+
+  // ---- the invariants -------------------------------------------------------------------------------------------
+
+  const lostState = () => damaged.includes('state.json');
+  const mayForget = () =>
+    lostState() && (damaged.includes('identity.key') || damaged.includes('device_id.txt'));
+
+  function durableState(): DeviceState | null {
+    try {
+      return parseState(disk.durable(pathOf('state.json')) ?? '');
+    } catch {
+      return null;
+    }
+  }
+
+  function checkRequest(json: string): void {
+    const { key, commonName } = JSON.parse((JSON.parse(json) as { csr: string }).csr) as pki.SigningRequest;
+    const id = commonName.split('/')[3] ?? '';
+    ids.add(id);
+    keys.add(key);
+    const durableKey = disk.durable(pathOf('identity.key'));
+    if (durableKey === null || !durableKey.includes(key)) violate('a CSR left before its key was durable');
+    if (durableState()?.deviceId !== id) violate('a CSR left before its device id was durable');
+    if (ids.size > 1 && !mayForget()) violate(`a second identity: ${[...ids].join(', ')}`);
+    const mostKeys = 1 + damaged.filter((name) => name === 'identity.key').length + (mayForget() ? 1 : 0);
+    if (keys.size > mostKeys) violate(`${keys.size} keys were sent to be signed`);
+  }
+
+  function checkIdentity(identity: Parameters<World['connect']>[0]): void {
+    if (identity.caCertificate !== fleet.ca) violate('another CA is trusted');
+    if (identity.natsUrl !== natsUrl) violate('another server is dialled');
+    const [leaf] = pki.parseCertificates(identity.certificate);
+    if (leaf?.publicKey !== pki.publicKeyOf(identity.key)) violate('the certificate is for another key');
+  }
+
+  function checkQuestion(id: string, messageId: string | undefined): void {
+    const state = durableState();
+    if (state?.registration) violate('a registered device asks again');
+    if (state?.request?.messageId !== messageId) violate('a question left before it was durable');
+    const open = fleet.heard.get(id) ?? new Set();
+    if (open.size > 0 && !open.has(messageId ?? '') && !lostState())
+      violate('a question under a new message id, while the former has no answer');
+  }
+
+  function checkRegistered(): void {
+    const state = durableState();
+    if (!state?.registration) return violate('registered, and not durably so');
+    if (plan.clash) return violate('registered under the id of another device');
+    if (!fleet.registry.has(state.deviceId)) violate('registered, and the fleet did not accept it');
+    if (state.provisioned?.caCertificate !== fleet.ca) violate('registered with another CA');
+  }
+
+  function checkDisk(): void {
+    for (const name of ['state.json', 'identity.key', 'device_id.txt']) {
+      const text = disk.read(pathOf(name));
+      if (text === null || damaged.includes(name)) continue;
+      try {
+        if (name === 'state.json') parseState(text);
+        else if (name === 'identity.key') pki.publicKeyOf(text);
+        else if (text === '') throw new Error('empty');
+      } catch {
+        violate(`${name} is half written: ${JSON.stringify(text.slice(0, 40))}`);
+      }
+    }
+  }
+
+  /** `CLOCK_WRONG` is left within seconds of the clock being set. */
+  function checkClockIsNoticed(): void {
+    const own = boot;
+    if (own?.lastFailure !== 'CLOCK_WRONG' || !own.waits) return;
+    own.quiet = true;
+    clock.after(10_000, () => {
+      if (own.alive && own.quiet && !clock.wasAsleep(10_000))
+        violate('the clock was set, and nothing happened for ten seconds');
+    });
+  }
+
+  // ---- the life --------------------------------------------------------------------------------------------------
+
+  const afterEach = () => {
+    if (boot?.crash) powerOff(boot.crash.kind, boot.crash.offMs);
+  };
+  for (const { at } of of('restart')) {
+    loop.at(start + at, () => {
+      if (boot?.alive) powerOff('restart', 1000);
+    });
+  }
+  // Where `failed` rests for ever, somebody restarts the service once the trouble is over.
+  for (const later of [1000, 30 * minute, hour, 2 * hour, 3 * hour]) {
+    loop.at(start + healAt + later, () => {
+      if (boot?.alive && boot.known.state === 'failed' && plan.failedAfterMs === 0) powerOff('restart', 1000);
+    });
+  }
+  const broken = () => violation !== null;
+  const registered = () => broken() || (boot?.alive === true && boot.known.state === 'registered');
+  loop.at(start, powerOn);
+  await loop.run(start + healAt, broken, afterEach);
+  if (!broken()) tell('all is well again');
+  await loop.run(start + healAt + patienceMs, registered, afterEach);
+  const state = boot?.known.state;
+  const lastCode = boot?.lastFailure;
+  const lawfullyFailed =
+    (plan.clash && lastCode === 'REGISTRATION_REJECTED') ||
+    (lostState() && damaged.includes('device_id.txt') && lastCode === 'STATE_CORRUPT');
+  if (!broken() && state !== 'registered' && !lawfullyFailed)
+    violate(`not registered ${patienceMs / hour} h after all was well: ${state}, ${lastCode}`);
+  if (!broken() && state === 'registered') await liveOn();
+  boot?.daemon?.stop();
+  if (boot) (boot as Boot).alive = false;
+  await settled();
+  return {
+    violation,
+    story,
+    reached,
+    boots,
+    steps,
+    endedAs: violation ? 'violation' : state === 'registered' ? 'registered' : 'failed',
+  };
+
+  /** A registered device that starts again asks nobody; and its certificate never runs out. */
+  async function liveOn(): Promise<void> {
+    powerOff('restart', 1000);
+    await loop.run(loop.now() + 3 * minute, broken, afterEach);
+    if (!broken() && !registered()) violate('registered, started again, and not registered');
+    if (plan.certificateLifeMs > 10 * hour) return;
+    livesOn = true;
+    await loop.run(loop.now() + 1.3 * plan.certificateLifeMs, broken, afterEach);
+    const certificate = durableState()?.provisioned?.certificate;
+    const [leaf] = certificate === undefined ? [] : pki.parseCertificates(certificate);
+    if (!broken() && (leaf?.notAfter.getTime() ?? 0) < loop.now()) violate('the certificate ran out');
+    if (!broken() && boot?.known.state !== 'registered') violate(`registered, then ${boot?.known.state}`);
+  }
+}

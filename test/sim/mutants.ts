@@ -1,0 +1,132 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { build } from 'esbuild';
+
+/** A fault that is put into the program on purpose: the simulation must find it. */
+export interface Mutant {
+  readonly name: string;
+  readonly changes: readonly { readonly file: string; readonly from: string; readonly to: string }[];
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const one = (name: string, file: string, from: string, to: string): Mutant => ({
+  name,
+  changes: [{ file, from, to }],
+});
+
+export const mutants: readonly Mutant[] = [
+  one('a file is renamed before it is synced', 'src/adapters/files.ts', 'disk.fsyncSync(file);', ''),
+  one(
+    'the folder is not synced after a rename',
+    'src/adapters/files.ts',
+    'syncFolder(folder, disk);\n  });\n}\n\n/** @returns the text',
+    '});\n}\n\n/** @returns the text',
+  ),
+  one(
+    'a question gets a new message id each time',
+    'src/services/register.ts',
+    '{ ...request, publishes: request.publishes + 1 }',
+    '{ ...request, messageId: newId(), publishes: request.publishes + 1 }',
+  ),
+  one(
+    'a question is not recorded before it is published',
+    'src/services/register.ts',
+    'question = recordQuestion(ports);',
+    'question = { messageId: ports.newId(), firstAt: isoTime(now()), publishes: 1 };',
+  ),
+  {
+    name: 'a damaged state makes a new identity',
+    changes: [
+      {
+        file: 'src/services/resume.ts',
+        from: 'const rebuilt = traces ? rebuild(ports, publicKey) : null;',
+        to: 'const rebuilt = null;',
+      },
+      {
+        file: 'src/services/resume.ts',
+        from: 'rebuilt === null && publicKey !== null && configuredId === null',
+        to: 'false',
+      },
+    ],
+  },
+  one(
+    'any “already registered” counts as registered',
+    'src/services/register.ts',
+    '(askedBefore && isAlreadyRegistered(result.error))',
+    'isAlreadyRegistered(result.error)',
+  ),
+  one(
+    'an earlier question without an answer is forgotten',
+    'src/services/register.ts',
+    'before.request !== null || before.mayBeAccepted',
+    'false',
+  ),
+  one(
+    'a result of any age is taken for the answer',
+    'src/services/register.ts',
+    'at !== null && at < askedAt - toleranceMs',
+    'false',
+  ),
+  one(
+    'a renewal takes any CA',
+    'src/services/requestCertificate.ts',
+    'options.authenticated ? null : (state.provisioned?.caCertificate ?? null)',
+    'null',
+  ),
+  one(
+    'the certificate is not renewed before it runs out',
+    'src/services/resume.ts',
+    "now >= Date.parse(provisioned.renewAt) ? 'due' : 'usable'",
+    "'usable'",
+  ),
+  one(
+    'steps of the clock are not noticed',
+    'src/wiring.ts',
+    "sendBack({ type: 'CLOCK_STEPPED' })",
+    'undefined',
+  ),
+  one(
+    'a timeout ends the tries',
+    'src/machines/onboarding.ts',
+    "after: { backoff: { target: 'attempting', actions: 'again' } },",
+    'after: {},',
+  ),
+];
+
+type Hunt = typeof import('./hunt.ts');
+
+/** The simulation, built with the fault in the program. @throws {Error} where the source has changed under the fault */
+export async function buildMutant({ changes }: Mutant): Promise<Hunt & AsyncDisposable> {
+  const folder = await mkdtemp(join(tmpdir(), 'mutant-'));
+  const outfile = join(folder, 'hunt.mjs');
+  await build({
+    entryPoints: [join(root, 'test/sim/hunt.ts')],
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    outfile,
+    logLevel: 'error',
+    plugins: [
+      {
+        name: 'mutate',
+        setup({ onLoad }) {
+          const files = [...new Set(changes.map(({ file }) => join(root, file)))];
+          for (const path of files) {
+            onLoad({ filter: new RegExp(`${path.replace(/[.\\/]/g, '\\$&')}$`) }, async () => {
+              let contents = await readFile(path, 'utf8');
+              for (const { file, from, to } of changes.filter(({ file }) => join(root, file) === path)) {
+                if (!contents.includes(from)) throw new Error(`${file} holds no ${from}`);
+                contents = contents.replace(from, to);
+              }
+              return { contents, loader: 'ts' };
+            });
+          }
+        },
+      },
+    ],
+  });
+  const hunt = (await import(pathToFileURL(outfile).href)) as Hunt;
+  return { ...hunt, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+}

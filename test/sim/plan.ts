@@ -1,0 +1,170 @@
+import { type Chance, chanceOf, pick, scaleBetween, wholeBetween } from './chance.ts';
+import type { DiskFault } from './disk.ts';
+
+export const provisioningFaults = [
+  'refused',
+  'silent',
+  'late',
+  'tls',
+  'answer lost',
+  'HTTP 500',
+  'HTTP 503, Retry-After',
+  'HTTP 429',
+  'HTTP 403',
+  'HTTP 404',
+  'captive portal',
+  'truncated',
+  'field missing',
+  'address malformed',
+  'certificate of another key',
+  'certificate of another CA',
+  'certificate expired',
+  'certificate not yet valid',
+  'certificate of another device',
+  'another CA',
+] as const;
+export const natsFaults = [
+  'refused',
+  'silent',
+  'tls',
+  'not secure',
+  'denied',
+  'breaks',
+  'half-open',
+  'publish denied',
+  'subscription denied',
+  'no stream',
+  'look-up silent',
+] as const;
+export const managerFaults = [
+  'away',
+  'request lost',
+  'result lost',
+  'result late',
+  'result twice',
+  'result malformed',
+  'result of another device',
+  'result old',
+  'refuses',
+] as const;
+
+type Window<Kind extends string, Fault> = {
+  readonly kind: Kind;
+  readonly fault: Fault;
+  readonly from: number;
+  readonly to: number;
+};
+
+/** The power fails, or the process is killed, before the step of the boot. */
+export interface Crash {
+  readonly kind: 'power cut' | 'kill';
+  readonly boot: number;
+  readonly step: number;
+  readonly offMs: number;
+}
+
+/** What befalls a device. Times in milliseconds since its first power-on; boots and steps count from 1. */
+export type Adversity =
+  | Crash
+  | { readonly kind: 'restart'; readonly at: number }
+  | { readonly kind: 'damage'; readonly boot: number; readonly file: string; readonly how: Damage }
+  | { readonly kind: 'clock step'; readonly at: number; readonly byMs: number }
+  | { readonly kind: 'no battery'; readonly wallAtBoot: number; readonly setAfterMs: number }
+  | { readonly kind: 'suspend'; readonly at: number; readonly ms: number }
+  | Window<'disk', DiskFault>
+  | Window<'provisioning', (typeof provisioningFaults)[number]>
+  | Window<'nats', (typeof natsFaults)[number]>
+  | Window<'manager', (typeof managerFaults)[number]>;
+export type Damage = 'emptied' | 'cut' | 'garbage' | 'gone';
+
+export interface Plan {
+  readonly seed: number;
+  readonly api: 'jetstream' | 'request';
+  readonly failedAfterMs: number;
+  readonly certificateLifeMs: number;
+  readonly roundTripMs: number;
+  /** Messages that the network loses, a fraction */
+  readonly loss: number;
+  /**
+   * Another device of the fleet has this device's id already. Told apart only where no answer is lost: to a device that
+   * asked before, “already registered” is its own registration.
+   */
+  readonly clash: boolean;
+  readonly https: boolean;
+  readonly adversities: readonly Adversity[];
+}
+
+const minute = 60_000;
+const day = 24 * 60 * minute;
+/** From here on nothing befalls the device any more. */
+export const healAt = 120 * minute;
+
+/** One seed, one whole life. */
+export function planOf(seed: number): Plan {
+  const chance = chanceOf(seed, 'plan');
+  const count = Math.floor(chance() ** 2 * 9);
+  const clash = chance() < 0.02;
+  const adversities = Array.from({ length: count }, () => adversityOf(chance));
+  return {
+    seed,
+    api: chance() < 0.75 ? 'jetstream' : 'request',
+    failedAfterMs: chance() < 0.8 ? 15 * minute : 0,
+    certificateLifeMs: chance() < 0.3 ? scaleBetween(chance, 30 * minute, 5 * 60 * minute) : 365 * day,
+    roundTripMs: scaleBetween(chance, 1, 900),
+    loss: chance() < 0.3 ? chance() * 0.3 : 0,
+    clash,
+    https: chance() < 0.3,
+    adversities: clash ? adversities.filter(({ kind }) => kind === 'provisioning') : adversities,
+  };
+}
+
+function adversityOf(chance: Chance): Adversity {
+  const from = chance() < 0.4 ? 0 : scaleBetween(chance, 10, 60 * minute);
+  const to = from + scaleBetween(chance, 100, 45 * minute);
+  const kinds: (() => Adversity)[] = [
+    () => crash(chance),
+    () => crash(chance),
+    () => crash(chance),
+    () => ({ kind: 'restart', at: from }),
+    () => ({
+      kind: 'damage',
+      boot: wholeBetween(chance, 1, 4),
+      file: pick(chance, [
+        'state.json',
+        'identity.key',
+        'device_id.txt',
+        'identity.crt',
+        'registration.json',
+      ]),
+      how: pick(chance, ['emptied', 'cut', 'garbage', 'gone']),
+    }),
+    () => ({
+      kind: 'clock step',
+      at: from,
+      byMs: pick(chance, [-1, 1]) * scaleBetween(chance, 1000, 8000 * day),
+    }),
+    () => ({
+      kind: 'no battery',
+      wallAtBoot: pick(chance, [0, Date.UTC(2019, 0, 1), Date.UTC(2026, 10, 12)]),
+      setAfterMs: scaleBetween(chance, 100, 30 * minute),
+    }),
+    () => ({ kind: 'suspend', at: from, ms: scaleBetween(chance, 1000, 60 * minute) }),
+    () => ({ kind: 'disk', fault: pick(chance, ['EIO', 'ENOSPC', 'EROFS']), from, to }),
+    () => ({ kind: 'provisioning', fault: pick(chance, provisioningFaults), from, to }),
+    () => ({ kind: 'provisioning', fault: pick(chance, provisioningFaults), from, to }),
+    () => ({ kind: 'nats', fault: pick(chance, natsFaults), from, to }),
+    () => ({ kind: 'nats', fault: pick(chance, natsFaults), from, to }),
+    () => ({ kind: 'manager', fault: pick(chance, managerFaults), from, to }),
+    () => ({ kind: 'manager', fault: pick(chance, managerFaults), from, to }),
+  ];
+  return pick(chance, kinds)();
+}
+
+function crash(chance: Chance): Adversity {
+  return {
+    kind: chance() < 0.7 ? 'power cut' : 'kill',
+    boot: wholeBetween(chance, 1, 4),
+    step: wholeBetween(chance, 1, 220),
+    offMs: scaleBetween(chance, 100, 20 * minute),
+  };
+}
