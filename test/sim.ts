@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { stateEdges } from '../scripts/docs.ts';
 import { codes } from './sim/codes.ts';
 import { type Campaign, emptyCampaign, hunt, replay } from './sim/hunt.ts';
+import { longWait } from './sim/longWait.ts';
 import { buildMutant, mutants } from './sim/mutants.ts';
 import { managerFaults, natsFaults, provisioningFaults } from './sim/plan.ts';
 
@@ -37,7 +38,7 @@ if (values.worker) await work();
 else if (values.replay !== undefined) await tell(Number(values.replay));
 else {
   const found = await findMutants();
-  const sound = values.mutants || (await simulate());
+  const sound = values.mutants || ((await simulate()) && (await waitForWeeks()));
   process.exitCode = found && sound ? 0 : 1;
 }
 
@@ -70,6 +71,16 @@ async function simulate(): Promise<boolean> {
   const [first] = campaign.violations;
   if (first) await tell(first.seed);
   return campaign.violations.length === 0 && campaign.lives === lives;
+}
+
+async function waitForWeeks(): Promise<boolean> {
+  const { violation, renewals, heap } = await longWait(8, 6);
+  const shown = heap.map((megabytes) => megabytes.toFixed(1)).join(', ');
+  console.log(
+    `six lives of eight weeks each: ${violation ?? `${renewals} renewals`}; heap after each, MB: ${shown}`,
+  );
+  const grown = (heap.at(-1) ?? 0) - (heap[1] ?? 0);
+  return violation === null && grown < 5;
 }
 
 async function hunted(from: number, count: number): Promise<Campaign> {

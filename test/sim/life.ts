@@ -44,7 +44,8 @@ const resolved = resolveConfig(
   { stateDir: folder, architecture: 'arm64', buildVersion: '1', logFormat: 'json' },
 );
 if ('problems' in resolved) throw new Error(resolved.problems.join());
-const usual = resolved.config;
+/** The defaults, with the least that must be set. */
+export const usualConfig = resolved.config;
 
 interface Boot {
   readonly number: number;
@@ -144,11 +145,11 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       .toString(16)
       .padStart(12, '0')}`;
   const config: Config = {
-    ...usual,
-    provisioning: { ...usual.provisioning, url: plan.https ? 'https://10.0.0.1' : 'http://10.0.0.1' },
-    identity: { ...usual.identity, deviceId: plan.clash ? clashing : null },
-    registration: { ...usual.registration, api: plan.api },
-    retry: { ...usual.retry, failedAfterMs: plan.failedAfterMs },
+    ...usualConfig,
+    provisioning: { ...usualConfig.provisioning, url: plan.https ? 'https://10.0.0.1' : 'http://10.0.0.1' },
+    identity: { ...usualConfig.identity, deviceId: plan.clash ? clashing : null },
+    registration: { ...usualConfig.registration, api: plan.api },
+    retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
   };
 
   function worldOf(own: Boot): World {
@@ -405,9 +406,11 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     powerOff('restart', 1000);
     await loop.run(loop.now() + 3 * minute, broken, afterEach);
     if (!broken() && !registered()) violate('registered, started again, and not registered');
-    if (plan.certificateLifeMs > 10 * hour) return;
+    const isShort = plan.certificateLifeMs < 10 * hour;
+    const liveOnMs = plan.liveOnMs ?? (isShort ? 1.3 * plan.certificateLifeMs : 0);
+    if (liveOnMs === 0) return;
     livesOn = true;
-    await loop.run(loop.now() + 1.3 * plan.certificateLifeMs, broken, afterEach);
+    await loop.run(loop.now() + liveOnMs, broken, afterEach);
     const certificate = durableState()?.provisioned?.certificate;
     const [leaf] = certificate === undefined ? [] : pki.parseCertificates(certificate);
     if (!broken() && (leaf?.notAfter.getTime() ?? 0) < loop.now()) violate('the certificate ran out');

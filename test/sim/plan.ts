@@ -92,6 +92,8 @@ export interface Plan {
   readonly clash: boolean;
   readonly https: boolean;
   readonly adversities: readonly Adversity[];
+  /** How long it is watched once it is registered and all is well; 1.3 lives of a short certificate by default */
+  readonly liveOnMs?: number;
 }
 
 const minute = 60_000;

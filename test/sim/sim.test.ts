@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import { hunt, replay } from './hunt.ts';
-import { live } from './life.ts';
+import { live, usualConfig } from './life.ts';
+import { longWait } from './longWait.ts';
 import { buildMutant, mutants } from './mutants.ts';
 import { planOf } from './plan.ts';
+import { loadOf, machineStorm, type Storm, storm } from './storm.ts';
 
 test('five hundred simulated lives break no invariant', async () => {
   const { violations, lives } = await hunt(1, 500);
@@ -31,4 +33,30 @@ test.each([
   expect(outcome.violation).not.toBeNull();
   expect(plan.adversities.length).toBeLessThanOrEqual(3);
   expect((await replay(violations[0]?.seed ?? 0)).outcome.violation).toBeNull();
+}, 60_000);
+
+test('a device that has nothing to do for weeks renews in time and asks nothing else', async () => {
+  const { violation, renewals } = await longWait(2, 1);
+  expect(violation).toBeNull();
+  expect(renewals).toBeGreaterThanOrEqual(3);
+}, 60_000);
+
+test('after an outage the devices come back spread out, each gets one certificate, and the waits alone tell the same', async () => {
+  const settings: Storm = {
+    devices: 300,
+    seed: 1,
+    retry: usualConfig.retry,
+    powerOnMs: 5000,
+    downMs: 600_000,
+    capacity: Number.POSITIVE_INFINITY,
+  };
+  const [machine, waits] = [await machineStorm(usualConfig, settings), storm(settings)];
+  for (const curve of [machine, waits]) {
+    expect(curve.certificatesPerDevice).toEqual(new Map([[1, 300]]));
+    expect(loadOf(curve, settings).peak).toBeLessThan(20);
+  }
+  const requests = ({ requests }: typeof machine) => requests.reduce((sum, count) => sum + count, 0) / 300;
+  expect(requests(machine)).toBeCloseTo(requests(waits), 0);
+  const many = { ...settings, devices: 50_000 };
+  expect(loadOf(storm(many), many).ratio).toBeLessThan(3);
 }, 60_000);

@@ -1,0 +1,224 @@
+import type { Config } from '../../src/config.ts';
+import { type Known, startDaemon } from '../../src/daemon.ts';
+import { backoffMs } from '../../src/machines/backoff.ts';
+import type { StateDirectory } from '../../src/services/deviceState.ts';
+import { chanceOf } from './chance.ts';
+import { createFleet } from './fleet.ts';
+import { createLoop, settled } from './loop.ts';
+import * as pki from './pki.ts';
+
+/** A fleet that is down when all its devices power on, and comes back. Times in milliseconds. */
+export interface Storm {
+  readonly devices: number;
+  readonly seed: number;
+  readonly retry: Config['retry'];
+  /** Devices power on within this time. */
+  readonly powerOnMs: number;
+  readonly downMs: number;
+  /** Requests that the provisioning server answers in a second; more get HTTP 503. */
+  readonly capacity: number;
+}
+
+export interface StormCurve {
+  /** Requests that reached the provisioning server, by second */
+  readonly requests: number[];
+  /** Certificates issued, by second */
+  readonly issued: number[];
+  /** How many devices have how many certificates; one each, or something is wrong. */
+  readonly certificatesPerDevice: ReadonlyMap<number, number>;
+}
+
+const refusedAfterMs = 20;
+
+/**
+ * The storm of a million: each device is its own next attempt, and the waits are those of the machine (`backoffMs`).
+ * That the whole machine behaves so, `machineStorm` shows with fewer.
+ */
+export function storm({ devices, seed, retry, powerOnMs, downMs, capacity }: Storm): StormCurve {
+  const chance = chanceOf(seed, 'storm');
+  const queue = createQueue(devices);
+  const attempts = new Uint16Array(devices);
+  const certificates = new Uint8Array(devices);
+  const requests: number[] = [];
+  const issued: number[] = [];
+  for (let device = 0; device < devices; device++) queue.push(chance() * powerOnMs, device);
+  for (let next = queue.pop(); next !== null; next = queue.pop()) {
+    const { time, device } = next;
+    const second = Math.floor(time / 1000);
+    requests[second] = (requests[second] ?? 0) + 1;
+    if (time >= downMs && (issued[second] ?? 0) < capacity) {
+      issued[second] = (issued[second] ?? 0) + 1;
+      certificates[device] = (certificates[device] ?? 0) + 1;
+      continue;
+    }
+    const attempt = (attempts[device] ?? 0) + 1;
+    attempts[device] = attempt;
+    queue.push(time + refusedAfterMs + backoffMs(retry, attempt, chance()), device);
+  }
+  return {
+    requests: filled(requests),
+    issued: filled(issued),
+    certificatesPerDevice: countsOf(certificates),
+  };
+}
+
+/** The same storm with the real machine and services of every device, in one simulated world. */
+export async function machineStorm(config: Config, settings: Storm): Promise<StormCurve> {
+  const { devices, seed, powerOnMs, downMs, capacity, retry } = settings;
+  const loop = createLoop(Date.UTC(2026, 10, 23));
+  const start = loop.now();
+  const second = () => Math.floor((loop.now() - start) / 1000);
+  const requests: number[] = [];
+  const issued: number[] = [];
+  const fleet = createFleet({
+    plan: {
+      seed,
+      api: 'jetstream',
+      failedAfterMs: retry.failedAfterMs,
+      certificateLifeMs: 365 * 86_400_000,
+      roundTripMs: refusedAfterMs,
+      loss: 0,
+      clash: false,
+      https: false,
+      adversities: [],
+    },
+    loop,
+    chance: chanceOf(seed, 'fleet'),
+    provisioningFault() {
+      const now = second();
+      requests[now] = (requests[now] ?? 0) + 1;
+      if (loop.now() - start < downMs) return 'refused';
+      if ((issued[now] ?? 0) >= capacity) return 'HTTP 500';
+      issued[now] = (issued[now] ?? 0) + 1;
+      return null;
+    },
+    natsFault: () => null,
+    managerFault: () => null,
+    tell: () => undefined,
+  });
+  const chance = chanceOf(seed, 'device');
+  let registered = 0;
+  const stops = Array.from({ length: devices }, (_, index) => {
+    let stop = () => {};
+    loop.at(start + chance() * powerOnMs, () => {
+      const known: Known = { deviceId: null, state: 'idle' };
+      const after = (ms: number, call: () => void) => loop.at(loop.now() + ms, call);
+      const world = {
+        ...fleet,
+        pki,
+        post: (json: string, signal: AbortSignal) => fleet.post(json, signal, false),
+        directory: memoryDirectory(),
+        exportFile: () => undefined,
+        newKey: async () => pki.keyPem(`key${index}`),
+        newId: () => `${index}-0`,
+        connectTimeoutMs: 35_000,
+        now: loop.now,
+        monotonic: loop.now,
+        random: chance,
+        later: after,
+        watchForSteps: () => () => undefined,
+        timers: {
+          setTimeout: (call: () => void, ms: number) => after(ms, call),
+          clearTimeout: (cancel: unknown) => (cancel as (() => void) | undefined)?.(),
+        },
+      };
+      const daemon = startDaemon(
+        world,
+        { config: { ...config, retry }, hostname: '', builtAt: 0 },
+        known,
+        (_, event) => {
+          if (event === 'device.registered') registered++;
+        },
+      );
+      stop = daemon.stop;
+    });
+    return () => stop();
+  });
+  await loop.run(
+    start + 24 * 3_600_000,
+    () => registered === devices,
+    () => undefined,
+  );
+  for (const stop of stops) stop();
+  await settled();
+  const perKey = new Map<string, number>();
+  for (const { key } of fleet.signed) perKey.set(key, (perKey.get(key) ?? 0) + 1);
+  return {
+    requests: filled(requests),
+    issued: filled(issued),
+    certificatesPerDevice: countsOf([...perKey.values()]),
+  };
+}
+
+/** How the provisioning server fared from its return to the last certificate. */
+export function loadOf({ requests, issued }: StormCurve, { downMs }: Storm) {
+  const after = requests.slice(Math.floor(downMs / 1000), issued.length);
+  const total = after.reduce((sum, count) => sum + count, 0);
+  const mean = total / after.length;
+  const peak = after.reduce((most, count) => Math.max(most, count), 0);
+  return { peak, mean, ratio: peak / mean, seconds: after.length };
+}
+
+function memoryDirectory(): StateDirectory {
+  const contents = new Map<string, string>();
+  return {
+    read: (name) => contents.get(name) ?? null,
+    write: (name, text) => void contents.set(name, text),
+    refresh: (name, text) => void contents.set(name, text),
+    restrict: () => undefined,
+    setAside: (name) => name,
+  };
+}
+
+function filled(counts: number[]): number[] {
+  return Array.from(counts, (count) => count ?? 0);
+}
+
+function countsOf(values: ArrayLike<number>): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] ?? 0;
+    counts.set(value, (counts.get(value) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** A binary heap of moments, one per device, in typed arrays: a million fit in a few megabytes. */
+function createQueue(most: number) {
+  const times = new Float64Array(most + 1);
+  const devices = new Uint32Array(most + 1);
+  let size = 0;
+  const put = (index: number, time: number, device: number) => {
+    times[index] = time;
+    devices[index] = device;
+  };
+  return {
+    push(time: number, device: number) {
+      let index = size++;
+      while (index > 0) {
+        const above = (index - 1) >> 1;
+        if ((times[above] as number) <= time) break;
+        put(index, times[above] as number, devices[above] as number);
+        index = above;
+      }
+      put(index, time, device);
+    },
+    pop(): { time: number; device: number } | null {
+      if (size === 0) return null;
+      const first = { time: times[0] as number, device: devices[0] as number };
+      size--;
+      const [time, device] = [times[size] as number, devices[size] as number];
+      let index = 0;
+      for (;;) {
+        let below = 2 * index + 1;
+        if (below >= size) break;
+        if (below + 1 < size && (times[below + 1] as number) < (times[below] as number)) below++;
+        if ((times[below] as number) >= time) break;
+        put(index, times[below] as number, devices[below] as number);
+        index = below;
+      }
+      put(index, time, device);
+      return first;
+    },
+  };
+}
