@@ -217,11 +217,10 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   }
 
   function hear(deviceId: string, messageId: string, reply: (message: Message) => void): void {
-    const status = (code: number) => reply({ ...nothing, status: code });
     const away = world.managerFault() === 'away';
     if (plan.api === 'request' || world.natsFault() === 'no stream') {
-      if (away) return status(503);
-      manage(deviceId, messageId, plan.api === 'request' ? reply : null);
+      if (away) reply({ ...nothing, status: 503 });
+      else manage(deviceId, messageId, plan.api === 'request' ? reply : null);
       return;
     }
     const seenAt = seenIds.get(messageId);
@@ -247,30 +246,33 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     const send = (text: string, more: Partial<Message> = {}) => {
       const timestamp = new Date(loop.now()).toISOString().replace(/\.\d+Z$/, 'Z');
       const message: Message = { ...nothing, text, id, timestamp, ...more };
-      if (reply !== null) return reply(message);
+      if (reply !== null) {
+        reply(message);
+        return;
+      }
       const subject = `device_results.${id}.register`;
       if (world.natsFault() !== 'no stream') results.set(subject, { ...message, storedAt: loop.now() });
       for (const link of links) link.listeners.get(subject)?.(message);
     };
     const alias = `Alpha${id}`;
     const success = JSON.stringify({ status: 'success', payload: { alias }, alias, token: 'c2VjcmV0' });
+    const aDayAgo = new Date(loop.now() - 86_400_000).toISOString();
     if (fault === 'refuses') {
       ids.clear();
-      return send('{"status":"failure","error":"maintenance"}');
-    }
-    if (fault === 'result old') {
-      return send(success, { timestamp: new Date(loop.now() - 86_400_000).toISOString() });
-    }
+      send('{"status":"failure","error":"maintenance"}');
+    } else if (fault === 'result old') send(success, { timestamp: aDayAgo });
+    if (fault === 'refuses' || fault === 'result old') return;
     const isNew = !registry.has(id);
     if (isNew) registry.set(id, messageId);
+    else ids.clear();
     const text = isNew ? success : '{"status":"failure","error":"device already registered"}';
-    if (!isNew) ids.clear();
-    if (fault === 'result lost') return;
-    if (fault === 'result malformed') return send('{"status":"succ');
-    if (fault === 'result of another device') return send(success, { id: another });
-    const copies = fault === 'result twice' ? 2 : 1;
-    const wait = fault === 'result late' ? chance() * latestMs : 0;
-    for (let copy = 0; copy < copies; copy++) after(wait + trip(), () => send(text));
+    if (fault === 'result malformed') send('{"status":"succ');
+    else if (fault === 'result of another device') send(success, { id: another });
+    else if (fault !== 'result lost') {
+      const copies = fault === 'result twice' ? 2 : 1;
+      const wait = fault === 'result late' ? chance() * latestMs : 0;
+      for (let copy = 0; copy < copies; copy++) after(wait + trip(), () => send(text));
+    }
   }
 
   return {

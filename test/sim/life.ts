@@ -1,12 +1,12 @@
 import { openStateDirectory, refreshFile } from '../../src/adapters/files.ts';
 import { type Config, resolveConfig } from '../../src/config.ts';
 import { type Daemon, type Known, startDaemon } from '../../src/daemon.ts';
-import { type DeviceState, parseState } from '../../src/services/deviceState.ts';
 import type { World } from '../../src/wiring.ts';
 import { chanceOf } from './chance.ts';
 import { createClock } from './clock.ts';
 import { createDisk } from './disk.ts';
-import { createFleet, natsUrl } from './fleet.ts';
+import { createFleet } from './fleet.ts';
+import { createInvariants, folder, pathOf } from './invariants.ts';
 import { createLoop, settled } from './loop.ts';
 import * as pki from './pki.ts';
 import { type Adversity, type Crash, healAt, type Plan } from './plan.ts';
@@ -25,8 +25,6 @@ export interface Outcome {
 
 const start = Date.UTC(2026, 10, 23);
 const builtAt = start - 30 * 86_400_000;
-const folder = '/var/lib/onboardd';
-const pathOf = (name: string) => `${folder}/${name}`;
 const exported = { token: '/var/lib/agent/PAT.pat' };
 const minute = 60_000;
 const hour = 60 * minute;
@@ -71,8 +69,6 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   const story: string[] = [];
   const reached = new Set<string>();
   const damaged: string[] = [];
-  const ids = new Set<string>();
-  const keys = new Set<string>();
   let violation: string | null = null;
   let boot = null as Boot | null;
   let boots = 0;
@@ -131,6 +127,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     tell,
   });
   if (plan.clash) fleet.registry.set(clashing, 'another device');
+  const invariants = createInvariants({ plan, disk, fleet, damaged, violate });
   const clock = createClock(loop, plan, {
     isAwake: () => boot?.alive === true,
     onSet: () => checkClockIsNoticed(),
@@ -161,18 +158,18 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {
         step('send', 'csr');
-        checkRequest(json);
+        invariants.checkRequest(json);
         return fleet.post(json, signal, own.known.state === 'registered');
       },
       async connect(identity, events, signal) {
         step('send', 'connect');
-        checkIdentity(identity);
+        invariants.checkIdentity(identity);
         const session = await fleet.connect(identity, events, signal);
         return {
           ...session,
           ask(subject, text, headers, onReply) {
             step('send', 'question');
-            checkQuestion(identity.deviceId, headers['Nats-Msg-Id']);
+            invariants.checkQuestion(identity.deviceId, headers['Nats-Msg-Id']);
             session.ask(subject, text, headers, onReply);
           },
         };
@@ -241,7 +238,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     own.daemon?.stop();
     fleet.hangUp('silently');
     if (kind === 'power cut') disk.cutPower();
-    checkDisk();
+    invariants.checkDisk();
     boot = null;
     loop.at(loop.now() + offMs, powerOn);
   }
@@ -268,7 +265,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     if (event === 'state.changed') reached.add(`edge ${fields.from} → ${fields.to}`);
     if (event === 'certificate.renewed') {
       reached.add('edge registered → registered (renewed)');
-      if (durableState()?.provisioned?.caCertificate !== fleet.ca) violate('a renewal brought another CA');
+      invariants.checkRenewed();
     }
     if (event === 'step.failed') {
       reached.add(`code ${fields.code} in ${fields.step}`);
@@ -279,72 +276,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     }
     if (event === 'device.registered') {
       own.registered = true;
-      checkRegistered();
-    }
-  }
-
-  // ---- the invariants -------------------------------------------------------------------------------------------
-
-  const lostState = () => damaged.includes('state.json');
-  const mayForget = () =>
-    lostState() && (damaged.includes('identity.key') || damaged.includes('device_id.txt'));
-
-  function durableState(): DeviceState | null {
-    try {
-      return parseState(disk.durable(pathOf('state.json')) ?? '');
-    } catch {
-      return null;
-    }
-  }
-
-  function checkRequest(json: string): void {
-    const { key, commonName } = JSON.parse((JSON.parse(json) as { csr: string }).csr) as pki.SigningRequest;
-    const id = commonName.split('/')[3] ?? '';
-    ids.add(id);
-    keys.add(key);
-    const durableKey = disk.durable(pathOf('identity.key'));
-    if (durableKey === null || !durableKey.includes(key)) violate('a CSR left before its key was durable');
-    if (durableState()?.deviceId !== id) violate('a CSR left before its device id was durable');
-    if (ids.size > 1 && !mayForget()) violate(`a second identity: ${[...ids].join(', ')}`);
-    const mostKeys = 1 + damaged.filter((name) => name === 'identity.key').length + (mayForget() ? 1 : 0);
-    if (keys.size > mostKeys) violate(`${keys.size} keys were sent to be signed`);
-  }
-
-  function checkIdentity(identity: Parameters<World['connect']>[0]): void {
-    if (identity.caCertificate !== fleet.ca) violate('another CA is trusted');
-    if (identity.natsUrl !== natsUrl) violate('another server is dialled');
-    const [leaf] = pki.parseCertificates(identity.certificate);
-    if (leaf?.publicKey !== pki.publicKeyOf(identity.key)) violate('the certificate is for another key');
-  }
-
-  function checkQuestion(id: string, messageId: string | undefined): void {
-    const state = durableState();
-    if (state?.registration) violate('a registered device asks again');
-    if (state?.request?.messageId !== messageId) violate('a question left before it was durable');
-    const open = fleet.heard.get(id) ?? new Set();
-    if (open.size > 0 && !open.has(messageId ?? '') && !lostState())
-      violate('a question under a new message id, while the former has no answer');
-  }
-
-  function checkRegistered(): void {
-    const state = durableState();
-    if (!state?.registration) return violate('registered, and not durably so');
-    if (plan.clash) return violate('registered under the id of another device');
-    if (!fleet.registry.has(state.deviceId)) violate('registered, and the fleet did not accept it');
-    if (state.provisioned?.caCertificate !== fleet.ca) violate('registered with another CA');
-  }
-
-  function checkDisk(): void {
-    for (const name of ['state.json', 'identity.key', 'device_id.txt']) {
-      const text = disk.read(pathOf(name));
-      if (text === null || damaged.includes(name)) continue;
-      try {
-        if (name === 'state.json') parseState(text);
-        else if (name === 'identity.key') pki.publicKeyOf(text);
-        else if (text === '') throw new Error('empty');
-      } catch {
-        violate(`${name} is half written: ${JSON.stringify(text.slice(0, 40))}`);
-      }
+      invariants.checkRegistered();
     }
   }
 
@@ -358,8 +290,6 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
         violate('the clock was set, and nothing happened for ten seconds');
     });
   }
-
-  // ---- the life --------------------------------------------------------------------------------------------------
 
   const afterEach = () => {
     if (boot?.crash) powerOff(boot.crash.kind, boot.crash.offMs);
@@ -385,7 +315,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   const lastCode = boot?.lastFailure;
   const lawfullyFailed =
     (plan.clash && lastCode === 'REGISTRATION_REJECTED') ||
-    (lostState() && damaged.includes('device_id.txt') && lastCode === 'STATE_CORRUPT');
+    (invariants.mayBeUnknown() && lastCode === 'STATE_CORRUPT');
   if (!broken() && state !== 'registered' && !lawfullyFailed)
     violate(`not registered ${patienceMs / hour} h after all was well: ${state}, ${lastCode}`);
   if (!broken() && state === 'registered') await liveOn();
@@ -411,9 +341,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     if (liveOnMs === 0) return;
     livesOn = true;
     await loop.run(loop.now() + liveOnMs, broken, afterEach);
-    const certificate = durableState()?.provisioned?.certificate;
-    const [leaf] = certificate === undefined ? [] : pki.parseCertificates(certificate);
-    if (!broken() && (leaf?.notAfter.getTime() ?? 0) < loop.now()) violate('the certificate ran out');
+    if (!broken()) invariants.checkCertificateLives(loop.now());
     if (!broken() && boot?.known.state !== 'registered') violate(`registered, then ${boot?.known.state}`);
   }
 }

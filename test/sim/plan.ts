@@ -106,17 +106,23 @@ export function planOf(seed: number): Plan {
   const chance = chanceOf(seed, 'plan');
   const count = Math.floor(chance() ** 2 * 9);
   const clash = chance() < 0.02;
-  const adversities = Array.from({ length: count }, () => adversityOf(chance));
+  const drawn = Array.from({ length: count }, () => adversityOf(chance));
+  const adversities = clash ? drawn.filter(({ kind }) => kind === 'provisioning') : drawn;
+  const isShort = chance() < 0.3;
+  // Renewals are rare: where there is one, somebody often tries to slip in another CA.
+  if (isShort && chance() < 0.15) {
+    adversities.push({ kind: 'provisioning', fault: 'another CA', from: 20 * minute, to: healAt });
+  }
   return {
     seed,
     api: chance() < 0.75 ? 'jetstream' : 'request',
     failedAfterMs: chance() < 0.8 ? 15 * minute : 0,
-    certificateLifeMs: chance() < 0.3 ? scaleBetween(chance, 30 * minute, 5 * 60 * minute) : 365 * day,
+    certificateLifeMs: isShort ? scaleBetween(chance, 30 * minute, 5 * 60 * minute) : 365 * day,
     roundTripMs: scaleBetween(chance, 1, 900),
     loss: chance() < 0.3 ? chance() * 0.3 : 0,
     clash,
     https: chance() < 0.3,
-    adversities: clash ? adversities.filter(({ kind }) => kind === 'provisioning') : adversities,
+    adversities,
   };
 }
 

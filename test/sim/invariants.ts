@@ -1,0 +1,108 @@
+import { type DeviceState, parseState } from '../../src/services/deviceState.ts';
+import type { Identity } from '../../src/services/register.ts';
+import type { SimulatedDisk } from './disk.ts';
+import { natsUrl, type SimulatedFleet } from './fleet.ts';
+import * as pki from './pki.ts';
+import type { Plan } from './plan.ts';
+
+export const folder = '/var/lib/onboardd';
+export const pathOf = (name: string) => `${folder}/${name}`;
+
+interface Watched {
+  readonly plan: Plan;
+  readonly disk: SimulatedDisk;
+  readonly fleet: SimulatedFleet;
+  /** Files that something other than the device damaged, as often as it did */
+  readonly damaged: readonly string[];
+  readonly violate: (what: string) => void;
+}
+
+/** What must hold at every step of a life, seen from outside: from the wire, the fleet and the disk. */
+export function createInvariants({ plan, disk, fleet, damaged, violate }: Watched) {
+  const ids = new Set<string>();
+  const keys = new Set<string>();
+  const lostState = () => damaged.includes('state.json');
+  /** What was damaged held all that there was of the identity. */
+  const mayForget = () =>
+    lostState() && (damaged.includes('identity.key') || damaged.includes('device_id.txt'));
+
+  /** The state that a power cut now would leave for sure. */
+  function durableState(): DeviceState | null {
+    try {
+      return parseState(disk.durable(pathOf('state.json')) ?? '');
+    } catch {
+      return null;
+    }
+  }
+
+  return {
+    /** The id is nowhere: the device may say so and stop. */
+    mayBeUnknown: () => lostState() && damaged.includes('device_id.txt'),
+
+    /** A request for a certificate leaves: one id, one key, both durable. */
+    checkRequest(json: string): void {
+      const { key, commonName } = JSON.parse((JSON.parse(json) as { csr: string }).csr) as pki.SigningRequest;
+      const id = commonName.split('/')[3] ?? '';
+      ids.add(id);
+      keys.add(key);
+      if (!disk.durable(pathOf('identity.key'))?.includes(key))
+        violate('a CSR left before its key was durable');
+      if (durableState()?.deviceId !== id) violate('a CSR left before its device id was durable');
+      if (ids.size > 1 && !mayForget()) violate(`a second identity: ${[...ids].join(', ')}`);
+      const mostKeys = 1 + damaged.filter((name) => name === 'identity.key').length + (mayForget() ? 1 : 0);
+      if (keys.size > mostKeys) violate(`${keys.size} keys were sent to be signed`);
+    },
+
+    /** A connection is made: to the fleet's server, with its CA, with the key of the certificate. */
+    checkIdentity(identity: Identity): void {
+      if (identity.caCertificate !== fleet.ca) violate('another CA is trusted');
+      if (identity.natsUrl !== natsUrl) violate('another server is dialled');
+      const [leaf] = pki.parseCertificates(identity.certificate);
+      if (leaf?.publicKey !== pki.publicKeyOf(identity.key)) violate('the certificate is for another key');
+    },
+
+    /** A question leaves: durable, never after the answer, never under a second id. */
+    checkQuestion(id: string, messageId: string | undefined): void {
+      const state = durableState();
+      if (state?.registration) violate('a registered device asks again');
+      if (state?.request?.messageId !== messageId) violate('a question left before it was durable');
+      const open = fleet.heard.get(id) ?? new Set();
+      if (open.size > 0 && !open.has(messageId ?? '') && !lostState())
+        violate('a question under a new message id, while the former has no answer');
+    },
+
+    /** The device says that it is registered. */
+    checkRegistered(): void {
+      const state = durableState();
+      if (!state?.registration) violate('registered, and not durably so');
+      else if (plan.clash) violate('registered under the id of another device');
+      else if (!fleet.registry.has(state.deviceId)) violate('registered, and the fleet did not accept it');
+      else if (state.provisioned?.caCertificate !== fleet.ca) violate('registered with another CA');
+    },
+
+    checkRenewed(): void {
+      if (durableState()?.provisioned?.caCertificate !== fleet.ca) violate('a renewal brought another CA');
+    },
+
+    checkCertificateLives(now: number): void {
+      const certificate = durableState()?.provisioned?.certificate;
+      const [leaf] = certificate === undefined ? [] : pki.parseCertificates(certificate);
+      if (leaf === undefined || leaf.notAfter.getTime() < now) violate('the certificate ran out');
+    },
+
+    /** What a crash left: each file whole, the old one or the new one. */
+    checkDisk(): void {
+      for (const name of ['state.json', 'identity.key', 'device_id.txt']) {
+        const text = disk.read(pathOf(name));
+        if (text === null || damaged.includes(name)) continue;
+        try {
+          if (name === 'state.json') parseState(text);
+          else if (name === 'identity.key') pki.publicKeyOf(text);
+          else if (text === '') throw new Error('empty');
+        } catch {
+          violate(`${name} is half written: ${JSON.stringify(text.slice(0, 40))}`);
+        }
+      }
+    },
+  };
+}
