@@ -52,6 +52,9 @@ export interface HostDefaults {
   readonly architecture: string;
   readonly buildVersion: string | null;
   readonly logFormat: LogFormat;
+  /** Credential `provisioning.token`, `provisioning.ca` of the service manager; null where there is none */
+  readonly tokenFile: string | null;
+  readonly caFile: string | null;
 }
 
 /** One key of the configuration: its check, and the words for documentation and errors. */
@@ -142,9 +145,14 @@ export const settings = {
   },
   'provisioning.caFile': file({
     meaning: 'PEM file that alone is trusted for `https:`',
-    shownDefault: 'system roots',
+    shownDefault: 'the credential `provisioning.ca`, else system roots',
+    value: (host) => host.caFile,
   }),
-  'provisioning.tokenFile': file({ meaning: 'File with a bearer token to send' }),
+  'provisioning.tokenFile': file({
+    meaning: 'File with a bearer token to send',
+    shownDefault: 'the credential `provisioning.token`, else none',
+    value: (host) => host.tokenFile,
+  }),
   'provisioning.swarmId': line({ meaning: 'Sent as `swarm_id`' }),
   'provisioning.timeoutMs': number({ meaning: 'Limit of one attempt' }, 'integer', 1, longestTimer, 15000),
   'identity.deviceId': text(

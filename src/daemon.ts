@@ -61,20 +61,19 @@ export function startDaemon(world: World, settings: Settings, known: Known, log:
         }
         const { attempt, failure, nextRetryAt } = context;
         const summary = JSON.stringify([to, since, attempt, nextRetryAt, failure]);
+        const progress: Progress = {
+          state: to,
+          since: isoTime(since),
+          attempt,
+          nextRetryAt: nextRetryAt === null ? null : isoTime(nextRetryAt),
+          lastError: failure && { code: failure.code, message: failure.message, at: isoTime(failure.at) },
+        };
         if (known.deviceId !== null && summary !== saved) {
           saved = summary;
-          saveProgress(directory, log, {
-            state: to,
-            since: isoTime(since),
-            attempt,
-            nextRetryAt: nextRetryAt === null ? null : isoTime(nextRetryAt),
-            lastError: failure && {
-              code: failure.code,
-              message: failure.message,
-              at: isoTime(failure.at),
-            },
-          });
+          saveProgress(directory, log, progress);
         }
+        const isRegistered = to === 'registered' && step !== 'attempting' && step !== 'backingOff';
+        world.announce?.(progress, isRegistered);
         if (from !== to) {
           log('info', 'state.changed', `${from} → ${to}`, { from, to, durationMs });
           if (to === 'registered') logRegistered(log, directory, now - started);
@@ -84,7 +83,7 @@ export function startDaemon(world: World, settings: Settings, known: Known, log:
           }
         }
         if (to === 'failed') resolve('failed');
-        if (to === 'registered' && step !== 'attempting' && step !== 'backingOff') resolve('registered');
+        if (isRegistered) resolve('registered');
       },
     });
   });

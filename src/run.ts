@@ -5,7 +5,9 @@ import { openStateDirectory, refreshFile } from './adapters/files.ts';
 import { postProvision } from './adapters/http.ts';
 import { connectTimeoutMs, natsClient } from './adapters/jetstream.ts';
 import type { Log } from './adapters/logger.ts';
+import { thisMachine } from './adapters/machine.ts';
 import * as pki from './adapters/pki.ts';
+import { type Supervisor, superviseBy } from './adapters/systemd.ts';
 import type { Config } from './config.ts';
 import { type Known, startDaemon } from './daemon.ts';
 import type { Settings, World } from './wiring.ts';
@@ -25,7 +27,8 @@ export async function run(
   known: Known,
   log: Log,
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
-  const daemon = startDaemon(realWorld(options), options, known, log);
+  const supervisor = superviseBy(process.env);
+  const daemon = startDaemon(realWorld(options, supervisor), options, known, log);
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
@@ -33,10 +36,11 @@ export async function run(
     return await Promise.race([signalled, daemon.broken, ...(options.once ? [daemon.settled] : [])]);
   } finally {
     daemon.stop();
+    supervisor.stop();
   }
 }
 
-function realWorld({ config, version }: RunOptions): World {
+function realWorld({ config, version }: RunOptions, { announce }: Supervisor): World {
   const ca = config.provisioning.caFile === null ? null : readFileSync(config.provisioning.caFile, 'utf8');
   const server = {
     url: config.provisioning.url,
@@ -46,6 +50,8 @@ function realWorld({ config, version }: RunOptions): World {
   };
   return {
     ...systemClock,
+    machine: thisMachine,
+    announce,
     directory: openStateDirectory(config.stateDir),
     exportFile: refreshFile,
     pki,

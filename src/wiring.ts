@@ -4,8 +4,9 @@ import type { Config } from './config.ts';
 import { type OnboardingEvent, onboarding } from './machines/onboarding.ts';
 import type { CertificateReader } from './services/acceptCertificate.ts';
 import { type DeliverPorts, deliverResult, prepareIdentity } from './services/deliver.ts';
-import { currentState, type StateDirectory } from './services/deviceState.ts';
+import { currentState, type Progress, type StateDirectory } from './services/deviceState.ts';
 import { generateKey } from './services/generateKey.ts';
+import type { Machine } from './services/machineBinding.ts';
 import { type RegisterPorts, register } from './services/register.ts';
 import {
   type RequestCertificatePorts,
@@ -27,6 +28,8 @@ export interface World {
   readonly connectTimeoutMs: number;
   /** Milliseconds since 1970 */
   readonly now: () => number;
+  /** The machine that this is */
+  readonly machine: () => Machine;
   /** Milliseconds that no clock step changes */
   readonly monotonic: () => number;
   /** Uniform in [0, 1) */
@@ -36,7 +39,9 @@ export interface World {
   readonly later: RegisterPorts['later'];
   /** Calls back when the wall clock jumps. @returns a function that ends the watch */
   readonly watchForSteps: (since: number, onStep: () => void) => () => void;
-  /** The machine's timers; the system's where absent */
+  /** Tells the service manager. `isRegistered`: and everything was delivered */
+  readonly announce?: (progress: Progress, isRegistered: boolean) => void;
+  /** The state machine's timers; the system's where absent */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
     clearTimeout(id: unknown): void;

@@ -14,6 +14,8 @@ const host: HostDefaults = {
   architecture: 'arm64',
   buildVersion: '12',
   logFormat: 'json',
+  tokenFile: null,
+  caFile: null,
 };
 const required = { provisioning: { url: 'http://10.0.0.1' }, device: { type: 'mobile' } };
 const resolve = (sources: Partial<Sources>) =>

@@ -125,7 +125,14 @@ interface Target {
   readonly property: fc.IAsyncProperty<[string]>;
 }
 
-const host = { stateDir: '/s', architecture: 'arm64', buildVersion: null, logFormat: 'json' } as const;
+const host = {
+  stateDir: '/s',
+  architecture: 'arm64',
+  buildVersion: null,
+  logFormat: 'json',
+  tokenFile: null,
+  caFile: null,
+} as const;
 const targets: Target[] = [
   {
     name: 'registration results',
@@ -200,7 +207,17 @@ const targets: Target[] = [
           };
           const directory = memory({ ...whole, [name]: text });
           const stage = await tried(() =>
-            resume({ directory, pki, now: () => now, newId: () => 'ffff-ffff', onDamage: () => {} }, null),
+            resume(
+              {
+                directory,
+                pki,
+                now: () => now,
+                machine: () => ({ hardware: null, installation: null }),
+                newId: () => 'ffff-ffff',
+                onDamage: () => {},
+              },
+              null,
+            ),
           );
           const after = directory.read(files.state);
           const kept =

@@ -1,5 +1,6 @@
-import { fstatSync, readFileSync } from 'node:fs';
+import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { arch, hostname } from 'node:os';
+import { join } from 'node:path';
 import type { HostDefaults } from '../config.ts';
 
 const goNames: Readonly<Record<string, string>> = {
@@ -15,8 +16,16 @@ export function hostDefaults(environment: NodeJS.ProcessEnv): HostDefaults {
     stateDir: environment.STATE_DIRECTORY?.split(':')[0] || '/var/lib/onboardd',
     architecture: goNames[arch()] ?? arch(),
     buildVersion: buildVersion('/etc/os-release'),
+    tokenFile: credential(environment, 'provisioning.token'),
+    caFile: credential(environment, 'provisioning.ca'),
     logFormat: isJournal(environment.JOURNAL_STREAM) ? 'journal' : process.stdout.isTTY ? 'pretty' : 'json',
   };
+}
+
+/** `LoadCredential=` of systemd.exec(5). @returns the file, null where the service manager gave none */
+function credential({ CREDENTIALS_DIRECTORY }: NodeJS.ProcessEnv, name: string): string | null {
+  const path = CREDENTIALS_DIRECTORY ? join(CREDENTIALS_DIRECTORY, name) : null;
+  return path !== null && existsSync(path) ? path : null;
 }
 
 /** The text of `{hostname}`: the first line of the file that names it, else the system's. */

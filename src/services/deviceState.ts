@@ -1,10 +1,13 @@
 import { OnboardingError } from '../errors.ts';
 import { type StateName, stateNames } from '../machines/onboarding.ts';
+import { isMachine, type Machine } from './machineBinding.ts';
 
 /** `state.json`: the one source of truth besides the key. Times are RFC 3339. */
 export interface DeviceState {
   readonly version: typeof stateVersion;
   readonly deviceId: string;
+  /** The machine that the state belongs to; null until it was first seen */
+  readonly machine: Machine | null;
   readonly provisioned: Provisioned | null;
   /** A question to the fleet manager that has had no answer yet. */
   readonly request: OpenRequest | null;
@@ -79,6 +82,7 @@ export function newState(deviceId: string, now: number): DeviceState {
   return {
     version: stateVersion,
     deviceId,
+    machine: null,
     provisioned: null,
     request: null,
     refusal: null,
@@ -148,6 +152,7 @@ export function parseState(text: string): DeviceState {
   return {
     version: stateVersion,
     deviceId,
+    machine: isMachine(json.machine) ? json.machine : null,
     provisioned,
     request,
     refusal,

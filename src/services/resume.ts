@@ -15,6 +15,7 @@ import {
   type StateDirectory,
   writeState,
 } from './deviceState.ts';
+import { boundTo, isClone, type Machine } from './machineBinding.ts';
 import { isAlreadyRegistered, readResult } from './registrationResult.ts';
 
 export interface KeyReader {
@@ -26,6 +27,8 @@ export interface ResumePorts {
   readonly directory: StateDirectory;
   readonly pki: CertificateReader & KeyReader;
   readonly now: () => number;
+  /** The machine that this is */
+  readonly machine: () => Machine;
   /** A random UUID */
   readonly newId: () => string;
   /** Says which damaged file was set aside, and what became of it. */
@@ -41,9 +44,9 @@ export interface ResumePorts {
  */
 export function resume(ports: ResumePorts, configuredId: string | null): Resumed {
   const { directory, now } = ports;
-  refuseNewer(directory);
+  refuseStrangers(ports);
   const key = soundKey(ports);
-  const state = soundState(ports, key, configuredId);
+  const state = bind(ports, soundState(ports, key, configuredId));
   directory.refresh(files.deviceId, state.deviceId, 0o644);
   if (key !== null) directory.restrict(files.key, 0o600);
   const facts: Facts = {
@@ -55,13 +58,32 @@ export function resume(ports: ResumePorts, configuredId: string | null): Resumed
   return { stage: stageOf(facts), renewAt: due };
 }
 
-/** What a newer version left is not ours to judge, nor is its key. @throws {OnboardingError} STATE_CORRUPT */
-function refuseNewer(directory: StateDirectory): void {
+/**
+ * What a newer version left is not ours to judge, nor is its key; what another machine left is not ours to use.
+ *
+ * @throws {OnboardingError} STATE_CORRUPT, STATE_CLONED
+ */
+function refuseStrangers({ directory, machine }: ResumePorts): void {
   try {
-    parseState(directory.read(files.state) ?? '');
+    const { deviceId, machine: bound } = parseState(directory.read(files.state) ?? '');
+    if (bound === null || !isClone(bound, machine())) return;
+    throw new OnboardingError(
+      'STATE_CLONED',
+      `the identity ${deviceId} was made on another machine and copied to this one`,
+    );
   } catch (error) {
-    if (error instanceof NewerStateError) throw error;
+    const { code } = error as OnboardingError;
+    if (error instanceof NewerStateError || code === 'STATE_CLONED') throw error;
   }
+}
+
+function bind({ directory, machine }: ResumePorts, state: DeviceState): DeviceState {
+  const bound = boundTo(state.machine, machine());
+  if (bound.hardware === state.machine?.hardware && bound.installation === state.machine.installation)
+    return state;
+  const next = { ...state, machine: bound };
+  writeState(directory, next);
+  return next;
 }
 
 /** The public key of the key on disk. A damaged key is set aside: nothing can be done with it, and a new one can. */
@@ -87,7 +109,7 @@ function soundKey({ directory, pki, onDamage }: ResumePorts): string | null {
 
 /** The state on disk; else what can be rebuilt from the copies beside it; else, where no key exists, a new device. */
 function soundState(ports: ResumePorts, publicKey: string | null, configuredId: string | null): DeviceState {
-  const { directory, now, newId, onDamage } = ports;
+  const { directory, now, newId, machine, onDamage } = ports;
   const text = directory.read(files.state);
   let damage: unknown = null;
   if (text !== null) {
@@ -118,7 +140,8 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
       }),
     );
   }
-  const state = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now());
+  const made = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now());
+  const state = { ...made, machine: boundTo(null, machine()) };
   writeState(directory, state);
   return state;
 }

@@ -39,6 +39,15 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     /** The id is nowhere: the device may say so and stop. */
     mayBeUnknown: () => lostState() && damaged.includes('device_id.txt'),
 
+    /** There is a state that says which machine made it. */
+    isBound(): boolean {
+      try {
+        return parseState(disk.read(pathOf('state.json')) ?? '').machine !== null;
+      } catch {
+        return false;
+      }
+    },
+
     /** A request for a certificate leaves: one id, one key, both durable. */
     checkRequest(json: string): void {
       const { key, commonName } = JSON.parse((JSON.parse(json) as { csr: string }).csr) as pki.SigningRequest;

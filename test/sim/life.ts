@@ -39,7 +39,14 @@ const resolved = resolveConfig(
     overlay: new Map(),
     file: { provisioning: { url: 'http://10.0.0.1' }, device: { type: 'mobile' }, exports: exported },
   },
-  { stateDir: folder, architecture: 'arm64', buildVersion: '1', logFormat: 'json' },
+  {
+    stateDir: folder,
+    architecture: 'arm64',
+    buildVersion: '1',
+    logFormat: 'json',
+    tokenFile: null,
+    caFile: null,
+  },
 );
 if ('problems' in resolved) throw new Error(resolved.problems.join());
 /** The defaults, with the least that must be set. */
@@ -71,6 +78,9 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   const damaged: string[] = [];
   let violation: string | null = null;
   let boot = null as Boot | null;
+  let machine = 'board';
+  /** The disk came into another machine with an identity on it. */
+  let isClone = false;
   let boots = 0;
   let steps = 0;
   /** Registered, and nothing befalls the device any more. */
@@ -158,11 +168,13 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {
         step('send', 'csr');
+        if (isClone) violate('a clone asks for a certificate');
         invariants.checkRequest(json);
         return fleet.post(json, signal, own.known.state === 'registered');
       },
       async connect(identity, events, signal) {
         step('send', 'connect');
+        if (isClone) violate('a clone connects');
         invariants.checkIdentity(identity);
         const session = await fleet.connect(identity, events, signal);
         return {
@@ -175,6 +187,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
         };
       },
       connectTimeoutMs: 35_000,
+      machine: () => ({ hardware: machine, installation: 'system' }),
       now: clock.now,
       monotonic: clock.monotonic,
       random: deviceChance,
@@ -194,6 +207,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     for (const { boot: number, file, how } of of('damage')) {
       if (number === boots && since() < healAt) damage(file, how);
     }
+    for (const { boot: number } of of('other machine')) if (number === boots && since() < healAt) moveDisk();
     const known: Known = { deviceId: null, state: 'idle' };
     const own: Boot = {
       number: boots,
@@ -241,6 +255,13 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     invariants.checkDisk();
     boot = null;
     loop.at(loop.now() + offMs, powerOn);
+  }
+
+  function moveDisk(): void {
+    machine = 'another board';
+    isClone = invariants.isBound();
+    reached.add(isClone ? 'cloned with an identity' : 'cloned without an identity');
+    tell('the disk is in another machine');
   }
 
   function damage(file: string, how: string): void {
@@ -314,6 +335,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   const state = boot?.known.state;
   const lastCode = boot?.lastFailure;
   const lawfullyFailed =
+    (isClone && lastCode === 'STATE_CLONED') ||
     (plan.clash && lastCode === 'REGISTRATION_REJECTED') ||
     (invariants.mayBeUnknown() && lastCode === 'STATE_CORRUPT');
   if (!broken() && state !== 'registered' && !lawfullyFailed)

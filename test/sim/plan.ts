@@ -70,6 +70,7 @@ export type Adversity =
   | { readonly kind: 'damage'; readonly boot: number; readonly file: string; readonly how: Damage }
   | { readonly kind: 'clock step'; readonly at: number; readonly byMs: number }
   | { readonly kind: 'no battery'; readonly wallAtBoot: number; readonly setAfterMs: number }
+  | { readonly kind: 'other machine'; readonly boot: number }
   | { readonly kind: 'suspend'; readonly at: number; readonly ms: number }
   | Window<'disk', DiskFault>
   | Window<'provisioning', (typeof provisioningFaults)[number]>
@@ -134,6 +135,7 @@ function adversityOf(chance: Chance): Adversity {
     () => crash(chance),
     () => crash(chance),
     () => ({ kind: 'restart', at: from }),
+    () => (chance() < 0.3 ? { kind: 'other machine', boot: wholeBetween(chance, 2, 4) } : crash(chance)),
     () => ({
       kind: 'damage',
       boot: wholeBetween(chance, 1, 4),

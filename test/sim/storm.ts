@@ -112,6 +112,7 @@ export async function machineStorm(config: Config, settings: Storm): Promise<Sto
         newKey: async () => pki.keyPem(`key${index}`),
         newId: () => `${index}-0`,
         connectTimeoutMs: 35_000,
+        machine: () => ({ hardware: null, installation: null }),
         now: loop.now,
         monotonic: loop.now,
         random: chance,

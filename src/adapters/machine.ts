@@ -1,0 +1,38 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import type { Machine } from '../services/machineBinding.ts';
+
+/** Serial numbers of the hardware: the device tree's is for everybody to read, those of DMI for root alone. */
+const serialFiles = [
+  '/sys/firmware/devicetree/base/serial-number',
+  '/sys/class/dmi/id/product_uuid',
+  '/sys/class/dmi/id/product_serial',
+];
+
+/** What boards say that were given no serial number. */
+const placeholders = /^(0+|f+|none|n\/a|default string|to be filled by o\.?e\.?m\.?|not specified|unknown)$/i;
+
+/**
+ * The machine that this is. Only hashes, keyed by this program's name: machine-id(5) asks that the id itself be shown
+ * to nobody. An id that lives until the next boot alone (`/run/machine-id`) says nothing.
+ */
+export function thisMachine(): Machine {
+  const serial = serialFiles
+    .map(read)
+    .find((text) => text !== null && !placeholders.test(text.replace(/-/g, '')));
+  const machineId = existsSync('/run/machine-id') ? null : read('/etc/machine-id');
+  const isSet = machineId !== null && /^[0-9a-f]{32}$/.test(machineId);
+  return { hardware: serial ? hash(serial) : null, installation: isSet ? hash(machineId) : null };
+}
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8').replace(/\0/g, '').trim() || null;
+  } catch {
+    return null;
+  }
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(`onboardd ${text}`).digest('hex');
+}
