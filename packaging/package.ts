@@ -1,0 +1,144 @@
+/**
+ * Makes the packages: `npm run package`, or one architecture: `npm run package -- arm64`.
+ *
+ *   dist/onboardd_VERSION_ARCH.deb           for Debian and what comes from it
+ *   dist/onboardd-VERSION-linux-ARCH.tar.gz  the same tree, for Yocto, Buildroot and image builders of their own
+ */
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { jsonSchema } from '../src/config.ts';
+import { commandsOfProgram } from './commands.ts';
+import { bashCompletion, zshCompletion } from './completion.ts';
+import { manual } from './manual.ts';
+import { billOfMaterials, licences } from './parts.mjs';
+import { makeProgram, programsFor } from './program.mjs';
+import { missingAfterInstalling, root } from './tools.mjs';
+
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+const built = Number(
+  process.env.SOURCE_DATE_EPOCH ??
+    execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8' }),
+);
+const date = new Date(built * 1000).toISOString().slice(0, 10);
+const debian = (name: string) => readFileSync(join(root, 'packaging/debian', name), 'utf8');
+
+const asked = process.argv.slice(2);
+const architectures = asked.length > 0 ? asked : ['amd64', 'arm64'];
+const missing = missingAfterInstalling(['dpkg-deb', ...architectures.flatMap(programsFor)]);
+if (missing.length > 0) {
+  console.error(`needed and not there: ${missing.join(', ')}; as root, this command installs them`);
+  process.exit(1);
+}
+for (const architecture of architectures) {
+  const program = await makeProgram(architecture);
+  const tree = makeTree(architecture, program);
+  for (const made of [archive(architecture, tree), deb(architecture, tree)]) {
+    console.log(`${made}  ${(statSync(made).size / 2 ** 20).toFixed(1)} MiB`);
+  }
+}
+
+/** What is installed, as it lies below `/`. */
+function makeTree(architecture: string, program: string): string {
+  const tree = join(root, 'dist', architecture, 'tree');
+  rmSync(tree, { recursive: true, force: true });
+  const put = (path: string, text: string | Buffer, mode = 0o644) => {
+    mkdirSync(dirname(join(tree, path)), { recursive: true, mode: 0o755 });
+    writeFileSync(join(tree, path), text);
+    chmodSync(join(tree, path), mode);
+  };
+  put('usr/bin/onboardd', '', 0o755);
+  copyFileSync(program, join(tree, 'usr/bin/onboardd'));
+  for (const unit of readdirSync(join(root, 'systemd'))) {
+    const [folder, name] = unit.endsWith('.sysusers')
+      ? ['sysusers.d', 'onboardd.conf']
+      : ['systemd/system', unit];
+    put(`usr/lib/${folder}/${name}`, readFileSync(join(root, 'systemd', unit)));
+  }
+  const commands = commandsOfProgram();
+  put('usr/share/man/man8/onboardd.8.gz', gzip(manual(version, date, commands)));
+  put('usr/share/bash-completion/completions/onboardd', bashCompletion(commands));
+  put('usr/share/zsh/vendor-completions/_onboardd', zshCompletion(commands));
+  put('usr/share/onboardd/config.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`);
+  put('usr/share/doc/onboardd/sbom.cdx.json', billOfMaterials(version, date));
+  put('usr/share/doc/onboardd/third-party-licences.gz', gzip(licences(architecture)));
+  put('usr/share/doc/onboardd/copyright', debian('copyright'));
+  put('usr/share/doc/onboardd/changelog.gz', gzip(debianChangelog()));
+  put('usr/share/lintian/overrides/onboardd', debian('lintian-overrides'));
+  put('etc/onboardd/config.json', debian('config.json'));
+  symlinkSync('/usr/share/onboardd/config.schema.json', join(tree, 'etc/onboardd/config.schema.json'));
+  return tree;
+}
+
+/** The entry of this version: what CHANGELOG.md tells users. */
+function debianChangelog(): string {
+  const [, newest = ''] = readFileSync(join(root, 'CHANGELOG.md'), 'utf8').split(/^## .*$/m);
+  const items = newest
+    .trim()
+    .replace(/^- /gm, '  * ')
+    .replace(/^ {2}(?! \*|\*)/gm, '    ');
+  const when = new Date(built * 1000).toUTCString().replace('GMT', '+0000');
+  const who = /^Maintainer: (.*)$/m.exec(debian('control'))?.[1];
+  return `onboardd (${version}) stable; urgency=medium\n\n${items}\n\n -- ${who}  ${when}\n`;
+}
+
+function archive(architecture: string, tree: string): string {
+  const file = join(root, 'dist', `onboardd-${version}-linux-${architecture}.tar.gz`);
+  const fixed = ['--sort=name', `--mtime=@${built}`, '--owner=0', '--group=0', '--numeric-owner'];
+  const tar = execFileSync('tar', [...fixed, '-C', tree, '-c', '.'], { maxBuffer: 2 ** 29 });
+  writeFileSync(file, gzip(tar));
+  return file;
+}
+
+function deb(architecture: string, tree: string): string {
+  const file = join(root, 'dist', `onboardd_${version}_${architecture}.deb`);
+  const control = join(tree, 'DEBIAN');
+  mkdirSync(control);
+  const files = readdirSync(tree, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  const kibibytes = files.reduce((sum, path) => sum + Math.ceil(statSync(path).size / 1024), 0);
+  const sums = files
+    .filter((path) => !path.includes('/etc/'))
+    .map((path) => execFileSync('md5sum', [path], { encoding: 'utf8' }).replace(`${tree}/`, ''));
+  writeFileSync(join(control, 'md5sums'), sums.sort().join(''));
+  writeFileSync(join(control, 'conffiles'), '/etc/onboardd/config.json\n');
+  writeFileSync(
+    join(control, 'control'),
+    debian('control')
+      .replaceAll('@VERSION@', version)
+      .replaceAll('@ARCHITECTURE@', architecture)
+      .replaceAll('@SIZE@', String(kibibytes)),
+  );
+  for (const script of ['postinst', 'prerm', 'postrm']) {
+    writeFileSync(join(control, script), debian(script));
+    chmodSync(join(control, script), 0o755);
+  }
+  for (const path of readdirSync(tree, { recursive: true, encoding: 'utf8' })) {
+    if (path !== 'etc/onboardd/config.schema.json') utimesSync(join(tree, path), built, built);
+  }
+  // One thread: several cut the data where the number of cores says, and the bytes would differ.
+  execFileSync('dpkg-deb', ['--root-owner-group', '-Zxz', '-z3', '--threads-max=1', '--build', tree, file], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, SOURCE_DATE_EPOCH: String(built) },
+  });
+  rmSync(control, { recursive: true });
+  return file;
+}
+
+/** Level 9, no name and no time in it: the same text gives the same bytes. */
+function gzip(text: string | Buffer): Buffer {
+  return gzipSync(text, { level: 9 });
+}

@@ -1,0 +1,72 @@
+/** One program file per architecture: the bundle inside a Node.js runtime of its own (Node's single executables). */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fetched, root } from './tools.mjs';
+
+const sentinel = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
+const machines = {
+  amd64: { strip: 'strip', run: [] },
+  // Its code cache is made by its own runtime, under emulation: one of another architecture is refused.
+  arm64: {
+    strip: 'aarch64-linux-gnu-strip',
+    run: process.arch === 'arm64' ? [] : ['qemu-aarch64-static', '-L', '/usr/aarch64-linux-gnu'],
+  },
+};
+
+/** What the program of an architecture needs of the system. */
+export function programsFor(architecture) {
+  const { strip, run } = machines[architecture];
+  return [
+    strip,
+    ...(run.length > 0 ? ['qemu-aarch64-static', '/usr/aarch64-linux-gnu/lib/libstdc++.so.6'] : []),
+  ];
+}
+
+/** @returns path of the program. The same commit gives the same bytes. */
+export async function makeProgram(architecture) {
+  const { strip, run } = machines[architecture];
+  const folder = join(root, 'dist', architecture);
+  mkdirSync(folder, { recursive: true });
+  const runtime = join(fetched(architecture), 'bin/node');
+  const program = join(folder, 'onboardd');
+  const blob = join(folder, 'onboardd.blob');
+  const recipe = join(folder, 'sea.json');
+  writeFileSync(
+    recipe,
+    JSON.stringify({
+      main: join('dist', 'onboardd.cjs'),
+      output: blob,
+      disableExperimentalSEAWarning: true,
+      useCodeCache: true,
+      // Whatever NODE_OPTIONS says: an environment must not bring code of its own into the program.
+      execArgvExtension: 'none',
+    }),
+  );
+  // A seed of its own would order the code cache anew each time.
+  const [command, ...args] = [...run, runtime, '--random-seed=1', '--experimental-sea-config', recipe];
+  execFileSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: process.env.PATH },
+  });
+  copyFileSync(runtime, program);
+  chmodSync(program, 0o755);
+  // Before the blob goes in: stripping after would take it away.
+  execFileSync(strip, [program]);
+  const { inject } = createRequire(import.meta.url)(join(fetched('postject'), 'dist/api.js'));
+  await quietly(() => inject(program, 'NODE_SEA_BLOB', readFileSync(blob), { sentinelFuse: sentinel }));
+  return program;
+}
+
+/** postject warns of each section that it does not know. */
+async function quietly(call) {
+  const { warn, log } = console;
+  console.warn = console.log = () => undefined;
+  try {
+    return await call();
+  } finally {
+    Object.assign(console, { warn, log });
+  }
+}

