@@ -84,18 +84,35 @@ export function openStateDirectory(folder: string, disk: Disk = fs): StateDirect
   });
   restrictMode(folder, 0o700, disk);
   const pathOf = (name: string) => join(folder, name);
+  /** A process that was killed, or a sync that failed, may have left names that a power cut would take back. */
+  let isDurable = false;
+  /** Whatever is read here is acted upon, so it has to be durable first. */
+  const settled = <T>(call: () => T): T => {
+    if (!isDurable) attempt('sync', folder, () => syncFolder(folder, disk));
+    isDurable = true;
+    return call();
+  };
+  const changed = <T>(call: () => T): T =>
+    settled(() => {
+      isDurable = false;
+      const result = call();
+      isDurable = true;
+      return result;
+    });
   return {
-    read: (name) => readText(pathOf(name), disk),
-    write: (name, text, mode) => writeDurably(pathOf(name), text, mode, disk),
-    refresh: (name, text, mode) => refreshFile(pathOf(name), text, mode, disk),
+    read: (name) => settled(() => readText(pathOf(name), disk)),
+    write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk)),
+    refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, disk)),
     restrict: (name, mode) => restrictMode(pathOf(name), mode, disk),
     setAside: (name) =>
-      attempt('set aside', pathOf(name), () => {
-        const free = freeName(folder, name, disk);
-        disk.renameSync(pathOf(name), join(folder, free));
-        syncFolder(folder, disk);
-        return free;
-      }),
+      changed(() =>
+        attempt('set aside', pathOf(name), () => {
+          const free = freeName(folder, name, disk);
+          disk.renameSync(pathOf(name), join(folder, free));
+          syncFolder(folder, disk);
+          return free;
+        }),
+      ),
   };
 }
 

@@ -105,6 +105,8 @@ async function attempt(
 ): Promise<'ANSWERED' | 'EXPIRED'> {
   const { directory, pki, now } = ports;
   const before = currentState(directory);
+  // The answer was kept, and something after it failed.
+  if (before.registration !== null) return 'ANSWERED';
   const identity = identityOf(before, directory, options);
   const [leaf] = pki.parseCertificates(identity.certificate);
   if (leaf && now() > leaf.notAfter.getTime()) return 'EXPIRED';
@@ -146,7 +148,7 @@ async function attempt(
         return answer.reject(error);
       }
       try {
-        if (!answers(message, question, before, now())) return;
+        if (!answers(message, question, before, now(), leaf)) return;
         answer.resolve({ message, result: readResult(message.text) });
       } catch (error) {
         // A damaged message that lies in the stream must not keep the device from asking again.
@@ -239,13 +241,16 @@ function answers(
   question: OpenRequest,
   { deviceId, refusal }: DeviceState,
   now: number,
+  certificate: { notBefore: Date } | undefined,
 ): boolean {
   if (message.id !== null && message.id !== deviceId) return false;
   const told = message.timestamp === null ? Number.NaN : Date.parse(message.timestamp);
   const at = Number.isNaN(told) ? message.storedAt : told;
   const stored = message.storedAt !== null;
-  // A clock that was set back since would make every answer too old.
-  const askedAt = Math.min(Date.parse(question.firstAt), now);
+  // A clock that was set back since would make every answer too old; one that lay in 1970, every result an answer,
+  // yet nothing was asked before there was a certificate to ask with.
+  const earliest = certificate?.notBefore.getTime() ?? 0;
+  const askedAt = Math.max(Math.min(Date.parse(question.firstAt), now), earliest);
   if (at !== null && at < askedAt - toleranceMs) {
     if (stored) return false;
     const dates = `${isoTime(at)}, the question of ${isoTime(askedAt)}`;

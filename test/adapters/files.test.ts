@@ -66,3 +66,31 @@ test('a file that cannot be read is an error, never taken for an absent one', ()
   expect(directory.read('absent')).toBeNull();
   expect(() => directory.read('identity.key')).toThrow(/cannot read/);
 });
+
+test('after a sync that failed nothing is read or written before the folder is durable', () => {
+  const place = folder();
+  let isBroken = false;
+  const { disk, calls } = watched({
+    fsyncSync: (descriptor) => {
+      if (isBroken && fs.fstatSync(descriptor).isDirectory()) throw new Error('EIO');
+      fs.fsyncSync(descriptor);
+    },
+  });
+  const directory = openStateDirectory(place, disk);
+  expect(directory.read('identity.key')).toBeNull();
+  isBroken = true;
+  expect(() => directory.write('identity.key', 'key', 0o600)).toThrow(/EIO/);
+  expect(() => directory.read('identity.key')).toThrow(/cannot sync/);
+  isBroken = false;
+  calls.length = 0;
+  expect(directory.read('identity.key')).toBe('key');
+  expect(calls).toContain('fsyncSync');
+});
+
+test('what a killed process left is made durable before it is acted upon', () => {
+  const place = folder();
+  fs.writeFileSync(join(place, 'identity.key'), 'key');
+  const { disk, calls } = watched();
+  expect(openStateDirectory(place, disk).read('identity.key')).toBe('key');
+  expect(calls).toEqual(['openSync', 'fsyncSync', 'closeSync']);
+});

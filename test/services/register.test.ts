@@ -90,6 +90,7 @@ function attempt(stored: Message | 'none' = 'none', changes: Partial<DeviceState
       onTold();
     });
   return {
+    told,
     disk,
     clock,
     until,
@@ -141,4 +142,20 @@ test('“already registered” to the first question of a device is a clash', as
   await first.until('ASKED');
   first.reply({ text: alreadyRegistered });
   expect(await first.until('FAILED')).toMatchObject({ error: { code: 'REGISTRATION_REJECTED' } });
+});
+
+test('a question whose date is of 1970, rebuilt under a wrong clock, makes no old result an answer', async () => {
+  const request = { messageId: 'q', firstAt: new Date(0).toISOString(), publishes: 1 };
+  const timestamp = new Date(now - 24 * hour).toISOString();
+  const stored = { ...nothing, text: '{"status":"success"}', timestamp, storedAt: now };
+  const asking = attempt(stored, { request });
+  await asking.until('ASKED');
+  expect(asking.state().registration).toBeNull();
+});
+
+test('an answer that was kept is not asked for again, whatever failed after it', async () => {
+  const registration = { alias: 'a', at: new Date(now).toISOString(), result: '{"status":"success"}' };
+  const kept = attempt('none', { registration });
+  await kept.until('ANSWERED');
+  expect(kept.told.map(({ type }) => type)).toEqual(['ANSWERED']);
 });
