@@ -131,6 +131,6 @@ function saveProgress(directory: StateDirectory, log: Log, progress: Progress): 
   try {
     updateState(directory, () => ({ progress }));
   } catch (error) {
-    log('debug', 'progress.unsaved', String(error));
+    log('debug', 'progress.unsaved', String(error), {});
   }
 }
