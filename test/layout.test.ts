@@ -6,7 +6,7 @@ import { eventsPage, eventsSchema, generatedReadme } from '../scripts/docs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const source = join(root, 'src');
-const leaves = ['config.ts', 'errors.ts', 'events.ts', 'natsAddress.ts'];
+const leaves = ['config.ts', 'errors.ts', 'events.ts', 'natsAddress.ts', 'trouble.ts'];
 
 /** Room → what its files may import of the project. */
 const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
@@ -14,11 +14,13 @@ const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
   'errors.ts': () => false,
   'events.ts': (_, typeOnly) => typeOnly,
   'natsAddress.ts': () => false,
+  'trouble.ts': (to) => to === 'errors.ts',
   machines: (to) => to.startsWith('machines/') || to === 'errors.ts',
   services: (to) => /^(services|machines)\//.test(to) || leaves.includes(to),
   adapters: (to, typeOnly) =>
     to === 'errors.ts' ||
     to === 'natsAddress.ts' ||
+    to === 'trouble.ts' ||
     (typeOnly && (/^(config|events)\.ts$/.test(to) || to.startsWith('services/'))),
   'main.ts': () => true,
   commands: (to) => to !== 'main.ts',
