@@ -1,7 +1,8 @@
-/** Writes the generated parts of README.md: `npm run docs`. A test holds the file to them. */
+/** Writes the generated parts of README.md, and the pages of events: `npm run docs`. A test holds the files to them. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { environmentName, settingKeys, settings } from '../src/config.ts';
 import { catalogue } from '../src/errors.ts';
+import { commonFields, type EventEntry, eventSchema, events, type Field } from '../src/events.ts';
 import { onboarding, type StateName, stateNames } from '../src/machines/onboarding.ts';
 
 const readme = new URL('../README.md', import.meta.url);
@@ -79,5 +80,51 @@ function errorTable(): string {
   return ['| code | class | cause | remedy |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 
-if (process.argv[1]?.endsWith('docs.ts'))
+/** docs/events.md */
+export function eventsPage(): string {
+  const entries: [string, EventEntry][] = Object.entries(events);
+  const overview = entries.map(
+    ([name, { level, meaning, messageId }]) =>
+      `| [\`${name}\`](#${name.replace('.', '')}) | ${level} | ${meaning} | \`${messageId}\` |`,
+  );
+  const sections = entries.flatMap(([name, { level, meaning, fields }]) => [
+    `## ${name}\n\n${meaning} Level: \`${level}\`.`,
+    Object.keys(fields).length === 0 ? 'No fields of its own.' : fieldTable(fields),
+  ]);
+  return `${[
+    '# Log events\n\nGenerated from `src/events.ts` and `src/errors.ts` by `npm run docs`. One JSON object a line on standard output;\nthe format `journal` puts the syslog priority `<N>` in front. `events.schema.json` is the JSON schema of a line, and\nevery line that the program writes in a test is held to it. `onboardd explain NAME` prints an entry.',
+    ['| event | level | meaning | message id |', '| --- | --- | --- | --- |', ...overview].join('\n'),
+    '**Stability.** Names, types and meanings stay; new events and new fields may come, so pass over what you do not know.\n`message` is for people and may be worded anew.',
+    '**Message ids.** A line on standard output cannot carry journal fields, and Node.js has no datagram socket for the\njournal’s native protocol: in the journal the event is found by its name (`journalctl -u onboardd -o cat | jq \'select(.event\n== "step.failed")\'`). Forwarders that do write the native journal may set `MESSAGE_ID` from the table; the ids never change.',
+    `## Every line\n\n\`deviceId\` and \`state\` are there once they are known.`,
+    fieldTable(commonFields),
+    ...sections,
+    '## Error codes\n\nValues of `code`. `transient`: onboardd tries again by itself. `permanent`: it rests in `failed` for\n`retry.failedAfterMs` first, and somebody has to change something.',
+    errorTable(),
+  ].join('\n\n')}\n`;
+}
+
+function fieldTable(fields: Readonly<Record<string, Field<unknown>>>): string {
+  const rows = Object.entries(fields).map(
+    ([name, { schema, meaning }]) => `| \`${name}\` | ${typeOf(schema)} | ${meaning} |`,
+  );
+  return ['| field | type | meaning |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
+function typeOf({ type, enum: values, format }: Readonly<Record<string, unknown>>): string {
+  if (Array.isArray(values)) return values.map((value) => `\`${value}\``).join(', ');
+  if (format === 'date-time') return 'time';
+  return Array.isArray(type) ? type.join(' or ') : String(type);
+}
+
+/** docs/events.schema.json */
+export function eventsSchema(): string {
+  return `${JSON.stringify(eventSchema(Object.keys(catalogue)), null, 2)}\n`;
+}
+
+if (process.argv[1]?.endsWith('docs.ts')) {
+  const page = (name: string) => new URL(`../docs/${name}`, import.meta.url);
   writeFileSync(readme, generatedReadme(readFileSync(readme, 'utf8')));
+  writeFileSync(page('events.md'), eventsPage());
+  writeFileSync(page('events.schema.json'), eventsSchema());
+}

@@ -8,6 +8,8 @@ import {
   type Progress,
   type StateDirectory,
   updateState,
+  type Visit,
+  withVisit,
 } from './services/deviceState.ts';
 import { type Settings, type World, wire } from './wiring.ts';
 
@@ -40,6 +42,7 @@ export function startDaemon(world: World, settings: Settings, known: Known, log:
   let since = world.now();
   let entered = started;
   let saved = '';
+  let history: readonly Visit[] | null = null;
   let breakDown: (error: unknown) => void = () => {};
   const broken = new Promise<never>((_, reject) => {
     breakDown = reject;
@@ -55,6 +58,11 @@ export function startDaemon(world: World, settings: Settings, known: Known, log:
         const from = known.state;
         const durationMs = now - entered;
         if (from !== to) {
+          history = withVisit(history ?? historyOf(directory), {
+            state: from,
+            at: isoTime(since),
+            durationMs,
+          });
           known.state = to;
           since = world.now();
           entered = now;
@@ -67,6 +75,7 @@ export function startDaemon(world: World, settings: Settings, known: Known, log:
           attempt,
           nextRetryAt: nextRetryAt === null ? null : isoTime(nextRetryAt),
           lastError: failure && { code: failure.code, message: failure.message, at: isoTime(failure.at) },
+          history: history ?? historyOf(directory),
         };
         if (known.deviceId !== null && summary !== saved) {
           saved = summary;
@@ -118,6 +127,15 @@ function aliasOf(directory: StateDirectory): string | null {
   }
 }
 
+/** What earlier starts left. */
+function historyOf(directory: StateDirectory): readonly Visit[] {
+  try {
+    return currentState(directory).progress.history;
+  } catch {
+    return [];
+  }
+}
+
 function deviceIdOf(directory: StateDirectory): string | null {
   try {
     return currentState(directory).deviceId;
@@ -131,6 +149,6 @@ function saveProgress(directory: StateDirectory, log: Log, progress: Progress): 
   try {
     updateState(directory, () => ({ progress }));
   } catch (error) {
-    log('debug', 'progress.unsaved', String(error));
+    log('debug', 'progress.unsaved', String(error), {});
   }
 }

@@ -112,7 +112,7 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
 
 function logDamage(log: Log): Parameters<typeof resume>[0]['onDamage'] {
   return ({ code, class: errorClass, message }) =>
-    log('error', 'step.failed', message, {
+    log('warn', 'step.failed', message, {
       step: 'idle',
       code,
       class: errorClass,

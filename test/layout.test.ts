@@ -2,24 +2,28 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { generatedReadme } from '../scripts/docs.ts';
+import { eventsPage, eventsSchema, generatedReadme } from '../scripts/docs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const source = join(root, 'src');
-const leaves = ['config.ts', 'errors.ts', 'natsAddress.ts'];
+const leaves = ['config.ts', 'errors.ts', 'events.ts', 'natsAddress.ts', 'trouble.ts'];
 
 /** Room → what its files may import of the project. */
 const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
   'config.ts': (to) => to === 'natsAddress.ts',
   'errors.ts': () => false,
+  'events.ts': (_, typeOnly) => typeOnly,
   'natsAddress.ts': () => false,
+  'trouble.ts': (to) => to === 'errors.ts',
   machines: (to) => to.startsWith('machines/') || to === 'errors.ts',
   services: (to) => /^(services|machines)\//.test(to) || leaves.includes(to),
   adapters: (to, typeOnly) =>
     to === 'errors.ts' ||
     to === 'natsAddress.ts' ||
-    (typeOnly && (to === 'config.ts' || to.startsWith('services/'))),
+    to === 'trouble.ts' ||
+    (typeOnly && (/^(config|events)\.ts$/.test(to) || to.startsWith('services/'))),
   'main.ts': () => true,
+  commands: (to) => to !== 'main.ts',
   'run.ts': (to) => to !== 'main.ts',
   'daemon.ts': (to, typeOnly) => typeOnly || /^(services|machines)\/|^(errors|wiring)\.ts$/.test(to),
   'wiring.ts': (to, typeOnly) => typeOnly || /^(services|machines)\//.test(to),
@@ -53,6 +57,11 @@ test('machines and services reach time, chance, disk and network through adapter
 test('the README’s statechart and tables are those of the source (npm run docs)', () => {
   const text = readFileSync(join(root, 'README.md'), 'utf8');
   expect(generatedReadme(text)).toBe(text);
+});
+
+test('the pages of events are those of the catalogue (npm run docs)', () => {
+  expect(readFileSync(join(root, 'docs/events.md'), 'utf8')).toBe(eventsPage());
+  expect(readFileSync(join(root, 'docs/events.schema.json'), 'utf8')).toBe(eventsSchema());
 });
 
 test('the lock file names no registry', () => {

@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import formats from 'ajv-formats';
 
 /** The built program, as package.json names it. */
 export const programFile = fileURLToPath(new URL('../dist/onboardd.cjs', import.meta.url));
@@ -16,6 +18,21 @@ export type Line = Readonly<Record<string, unknown>> & { readonly event: string 
 export interface Device {
   readonly stateDir: string;
   readonly configFile: string;
+}
+
+const schemas = formats
+  .default(new Ajv2020({ strictTypes: false }))
+  .addSchema(
+    JSON.parse(readFileSync(new URL('../docs/events.schema.json', import.meta.url), 'utf8')),
+    'events',
+  );
+
+/** Holds a line to docs/events.schema.json. @throws {Error} which says what is wrong with it */
+export function checkLine(line: Line): void {
+  const valid = schemas.getSchema(`events#/$defs/${line.event}`);
+  const wrong =
+    valid === undefined ? 'there is no such event' : !valid(line) && schemas.errorsText(valid.errors);
+  if (wrong) throw new Error(`a line that is not in the catalogue: ${wrong}: ${JSON.stringify(line)}`);
 }
 
 const folders = new Set<string>();
@@ -54,7 +71,7 @@ export interface Running {
   readonly stderr: () => string;
   /** Resolves with the first line, past or to come, that the test accepts; rejects where the program ends before. */
   until(accepts: (line: Line) => boolean): Promise<Line>;
-  /** Exit status, or the signal's name */
+  /** Exit status, or the signal's name; rejects where a line of its log is not in the catalogue */
   readonly ended: Promise<number | NodeJS.Signals>;
 }
 
@@ -75,6 +92,7 @@ export function start(
   const waiting = new Set<() => void>();
   let stderr = '';
   let closed = false;
+  let flaw: unknown;
   child.stderr?.on('data', (text) => {
     stderr += text;
   });
@@ -84,6 +102,11 @@ export function start(
   const output = createInterface({ input: child.stdout as NodeJS.ReadableStream });
   output.on('line', (line) => {
     const parsed = JSON.parse(line) as Line;
+    try {
+      checkLine(parsed);
+    } catch (error) {
+      flaw ??= error;
+    }
     lines.push(parsed);
     onLine(parsed);
     notify();
@@ -91,15 +114,17 @@ export function start(
   const ended = Promise.all([once(child, 'exit'), once(output, 'close')]).then(([[code, signal]]) => {
     closed = true;
     notify();
+    if (flaw) throw flaw;
     return (code ?? signal) as number | NodeJS.Signals;
   });
   const until = (accepts: (line: Line) => boolean) =>
     new Promise<Line>((resolve, reject) => {
       const look = () => {
         const line = lines.find(accepts);
-        if (line === undefined && !closed) return;
+        if (line === undefined && flaw === undefined && !closed) return;
         waiting.delete(look);
-        if (line) resolve(line);
+        if (flaw) reject(flaw);
+        else if (line) resolve(line);
         else reject(new Error(`the program ended before: ${JSON.stringify(lines.slice(-5))} ${stderr}`));
       };
       waiting.add(look);

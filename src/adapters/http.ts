@@ -27,7 +27,7 @@ export function postProvision(
   json: string,
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
-  const url = new URL(`${server.url.replace(/\/+$/, '')}/api/devices/provision`);
+  const url = provisioningUrl(server.url);
   const secure = url.protocol === 'https:';
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) => reject(networkError(error, secure));
@@ -52,6 +52,11 @@ export function postProvision(
     request.on('error', fail);
     request.end(json);
   });
+}
+
+/** @param base `provisioning.url` */
+export function provisioningUrl(base: string): URL {
+  return new URL(`${base.replace(/\/+$/, '')}/api/devices/provision`);
 }
 
 async function readAnswer(response: http.IncomingMessage): Promise<HttpAnswer> {
@@ -92,7 +97,8 @@ function parseDate(value: string | undefined): number | null {
   return Number.isNaN(time) ? null : time;
 }
 
-function authorization(tokenFile: string | null): { authorization?: string } {
+/** The header for the token. @throws {OnboardingError} PROVISIONING_REJECTED where there is none in the file */
+export function authorization(tokenFile: string | null): { authorization?: string } {
   if (tokenFile === null) return {};
   try {
     const token = readFileSync(tokenFile, 'utf8').trim();

@@ -78,6 +78,35 @@ export function natsClient(options: JetStreamOptions) {
   };
 }
 
+/**
+ * Connects once and subscribes to a subject to see whether the device may; publishes nothing.
+ *
+ * @returns whether the server let it subscribe
+ * @throws {OnboardingError} NATS_*
+ */
+export async function trySubscription(
+  address: NatsAddress,
+  identity: Identity,
+  tls: 'required' | 'optional',
+  subject: string,
+  signal: AbortSignal,
+): Promise<'allowed' | 'denied'> {
+  const connection = await dial(address, identity, tls, '_INBOX', signal);
+  try {
+    let denied = false;
+    connection.subscribe(subject, {
+      callback: (error) => {
+        denied ||= error !== null;
+      },
+    });
+    // The server answers in order: a refusal is there before the answer to the flush.
+    await connection.flush();
+    return denied ? 'denied' : 'allowed';
+  } finally {
+    await connection.close();
+  }
+}
+
 interface Memory {
   stream: string | null;
 }

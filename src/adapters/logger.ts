@@ -1,13 +1,14 @@
 import { createLogger, format, transports } from 'winston';
 import type { LogFormat, LogLevel } from '../config.ts';
 import { redact } from '../errors.ts';
+import type { EventName, events, FieldsOf } from '../events.ts';
 
-/** One line of the log: the event, a sentence for a person, and the event's own fields. */
-export type Log = (
-  level: LogLevel,
-  event: string,
+/** One line of the log: an event of the catalogue, a sentence for a person, and the event's own fields. */
+export type Log = <E extends EventName>(
+  level: (typeof events)[E]['level'],
+  event: E,
   message: string,
-  fields?: Readonly<Record<string, unknown>>,
+  fields: FieldsOf<E>,
 ) => void;
 
 /** Syslog priorities, sd-daemon(3). */
@@ -31,7 +32,7 @@ export function createLog(
   });
   // A reader that went away must not end the daemon.
   process.stdout.on('error', () => undefined);
-  return (lineLevel, event, message, fields = {}) => {
+  return (lineLevel, event, message, fields) => {
     const line: Line = {
       timestamp: new Date().toISOString(),
       level: lineLevel,

@@ -50,6 +50,15 @@ export interface Progress {
   readonly attempt: number;
   readonly nextRetryAt: string | null;
   readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | null;
+  /** The way it has come: the last visit of each state that was left, in the order in which they were left. */
+  readonly history: readonly Visit[];
+}
+
+export interface Visit {
+  readonly state: StateName;
+  /** When it was entered */
+  readonly at: string;
+  readonly durationMs: number;
 }
 
 export const stateVersion = 1;
@@ -88,7 +97,14 @@ export function newState(deviceId: string, now: number): DeviceState {
     refusal: null,
     mayBeAccepted: false,
     registration: null,
-    progress: { state: 'idle', since: isoTime(now), attempt: 1, nextRetryAt: null, lastError: null },
+    progress: {
+      state: 'idle',
+      since: isoTime(now),
+      attempt: 1,
+      nextRetryAt: null,
+      lastError: null,
+      history: [],
+    },
   };
 }
 
@@ -158,7 +174,7 @@ export function parseState(text: string): DeviceState {
     refusal,
     mayBeAccepted: json.mayBeAccepted === true,
     registration,
-    progress: isProgress(progress) ? progress : fresh,
+    progress: isProgress(progress) ? { ...progress, history: soundHistory(progress.history) } : fresh,
   };
 }
 
@@ -180,11 +196,34 @@ function isRegistration(value: unknown): value is Registration {
   return isRecord(value) && isNullOr(value.alias, isText) && isTime(value.at) && isText(value.result);
 }
 
-function isProgress(value: unknown): value is Progress {
+/** Adds a visit in place of the state's earlier one, so that the history never grows past the states. */
+export function withVisit(history: readonly Visit[], visit: Visit): Visit[] {
+  return [...history.filter(({ state }) => state !== visit.state), visit];
+}
+
+/** Older versions wrote none, and what is malformed in it is left out: it decides nothing. */
+function soundHistory(value: unknown): Visit[] {
+  if (!Array.isArray(value)) return [];
+  const sound = value.slice(-2 * stateNames.length).filter(isVisit);
+  return sound.reduce<Visit[]>(
+    (all, { state, at, durationMs }) => withVisit(all, { state, at, durationMs }),
+    [],
+  );
+}
+
+function isVisit(value: unknown): value is Visit {
+  return isRecord(value) && isStateName(value.state) && isTime(value.at) && isCount(value.durationMs);
+}
+
+function isStateName(value: unknown): value is StateName {
+  return (stateNames as readonly unknown[]).includes(value);
+}
+
+function isProgress(value: unknown): value is Omit<Progress, 'history'> & { history?: unknown } {
   if (!isRecord(value)) return false;
   const { state, since, attempt, nextRetryAt, lastError } = value;
   return (
-    (stateNames as readonly unknown[]).includes(state) &&
+    isStateName(state) &&
     isTime(since) &&
     isCount(attempt) &&
     isNullOr(nextRetryAt, isTime) &&

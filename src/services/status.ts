@@ -1,7 +1,8 @@
+import { catalogue, type ErrorCode } from '../errors.ts';
 import type { StateName } from '../machines/onboarding.ts';
 import { parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
-import { type DeviceState, parseState } from './deviceState.ts';
+import { type DeviceState, parseState, type Visit } from './deviceState.ts';
 
 /** `status --json`: what the device is doing; what is not known is null. Times are RFC 3339. */
 export interface Status {
@@ -20,10 +21,23 @@ export interface Status {
   } | null;
   readonly natsUrl: string | null;
   readonly version: string;
+  /** Whether a daemon runs on the state directory */
+  readonly running: boolean | null;
+  /** The last visit of each state that was left */
+  readonly history: readonly Visit[];
 }
 
-/** @param stateText content of `state.json`, null where there is none. @throws {OnboardingError} STATE_CORRUPT */
-export function statusOf(stateText: string | null, reader: CertificateReader, version: string): Status {
+/**
+ * @param stateText content of `state.json`, null where there is none
+ * @param running whether a daemon runs on the state directory; null: not known
+ * @throws {OnboardingError} STATE_CORRUPT
+ */
+export function statusOf(
+  stateText: string | null,
+  reader: CertificateReader,
+  version: string,
+  running: boolean | null,
+): Status {
   if (stateText === null) {
     return {
       state: 'idle',
@@ -36,10 +50,12 @@ export function statusOf(stateText: string | null, reader: CertificateReader, ve
       certificate: null,
       natsUrl: null,
       version,
+      running,
+      history: [],
     };
   }
   const { deviceId, progress, provisioned, registration } = parseState(stateText);
-  const { state, since, attempt, nextRetryAt, lastError } = progress;
+  const { state, since, attempt, nextRetryAt, lastError, history } = progress;
   return {
     state,
     since,
@@ -51,22 +67,14 @@ export function statusOf(stateText: string | null, reader: CertificateReader, ve
     certificate: provisioned ? certificateOf(reader, provisioned) : null,
     natsUrl: provisioned ? shownAddress(provisioned.natsUrl) : null,
     version,
+    running,
+    history,
   };
 }
 
-/** Lines for a person. */
-export function statusLines(status: Status): string[] {
-  const { state, since, lastError, nextRetryAt, certificate } = status;
-  const rows: [string, string | null][] = [
-    ['state', since === null ? state : `${state} since ${since}`],
-    ['device id', status.deviceId],
-    ['alias', status.alias],
-    ['next try', nextRetryAt === null ? null : `${nextRetryAt}, after attempt ${status.attempt}`],
-    ['last error', lastError && `${lastError.code}: ${lastError.message} (${lastError.at})`],
-    ['certificate', certificate && `${certificate.subject}, valid until ${certificate.notAfter}`],
-    ['NATS', status.natsUrl],
-  ];
-  return rows.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(12)} ${value}`]));
+/** What to do about an error of the state, where its code is one of this version. */
+export function remedyOf(code: string): string | null {
+  return Object.hasOwn(catalogue, code) ? catalogue[code as ErrorCode].remedy : null;
 }
 
 function certificateOf(
@@ -84,7 +92,7 @@ function certificateOf(
 }
 
 /** Rebuilt from what was understood, so that no credentials can slip through. */
-function shownAddress(natsUrl: string): string | null {
+export function shownAddress(natsUrl: string): string | null {
   try {
     return parseNatsAddresses(natsUrl).map(showNatsAddress).join(',');
   } catch {

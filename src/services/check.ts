@@ -1,0 +1,62 @@
+import { catalogue, type ErrorCode } from '../errors.ts';
+import { type Problem, problems, type Trouble } from '../trouble.ts';
+
+/** What one check found. */
+export interface Finding {
+  readonly verdict: 'pass' | 'fail' | 'skip';
+  /** The code that the daemon would log */
+  readonly code: ErrorCode | null;
+  /** Finer than the code, where the network is concerned */
+  readonly problem: Problem | null;
+  readonly detail: string;
+  readonly remedy: string | null;
+}
+
+export const checkIds = [
+  'configuration',
+  'state-directory',
+  'clock',
+  'name-resolution',
+  'provisioning-server',
+  'nats-server',
+  'certificate',
+] as const;
+export type CheckId = (typeof checkIds)[number];
+
+export interface Check extends Finding {
+  readonly id: CheckId;
+  readonly durationMs: number;
+}
+
+export function passed(detail: string): Finding {
+  return { verdict: 'pass', code: null, problem: null, detail, remedy: null };
+}
+
+export function skipped(detail: string): Finding {
+  return { verdict: 'skip', code: null, problem: null, detail, remedy: null };
+}
+
+/** @param remedy by default that of the catalogue */
+export function failed(code: ErrorCode, detail: string, remedy?: string): Finding {
+  return { verdict: 'fail', code, problem: null, detail, remedy: remedy ?? catalogue[code].remedy };
+}
+
+/** @param server whose trouble it is, for the code */
+export function troubled(server: 'provisioning' | 'nats', { problem, detail }: Trouble): Finding {
+  const { codes, remedy } = problems[problem];
+  return { verdict: 'fail', code: codes[server === 'nats' ? 1 : 0], problem, detail, remedy };
+}
+
+/** One line for each check, with its remedy, and a last one that sums up. */
+export function checkLines(checks: readonly Check[]): string[] {
+  const lines = checks.map(({ id, verdict, durationMs, code, detail, remedy }) => {
+    const took = durationMs < 1000 ? `${durationMs} ms` : `${(durationMs / 1000).toFixed(1)} s`;
+    const what = code === null ? detail : `${code}: ${detail}`;
+    const text = remedy === null ? what : `${what.replace(/[.;]*$/, '')}. Remedy: ${remedy}`;
+    return `${verdict.padEnd(4)}  ${id.padEnd(19)}  ${took.padStart(6)}  ${text.replace(/\p{Cc}/gu, ' ')}`;
+  });
+  const count = (verdict: string) => checks.filter((check) => check.verdict === verdict).length;
+  const bad = count('fail');
+  const sum = bad === 0 ? 'nothing is wrong' : `${bad} of ${checks.length} checks failed`;
+  return [...lines, `${sum}: ${count('pass')} passed, ${bad} failed, ${count('skip')} skipped`];
+}
