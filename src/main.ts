@@ -1,3 +1,5 @@
+// First, so that a signal is heard while the others load.
+import './adapters/signals.ts';
 import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +11,7 @@ import { hostDefaults, hostName } from './adapters/host.ts';
 import { lockDirectory } from './adapters/lock.ts';
 import { createLog, type Log } from './adapters/logger.ts';
 import * as pki from './adapters/pki.ts';
+import { leaveSignals } from './adapters/signals.ts';
 import { type Config, resolveConfig, type Sources, stateDirOf } from './config.ts';
 import type { Known } from './daemon.ts';
 import { catalogue, describe, OnboardingError } from './errors.ts';
@@ -54,7 +57,9 @@ async function main(argv: string[]): Promise<number> {
   const program = common(new Command('onboardd'))
     .description('Takes a Linux device from first power-on to a registered member of a fleet.')
     .version(version)
-    .exitOverride();
+    .hook('preAction', async (_, command) => {
+      if (command.name() !== 'run') await leaveSignals();
+    });
   common(program.command('run'))
     .description('onboard, then stay and watch')
     .option('--once', 'end at registered or failed')

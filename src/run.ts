@@ -6,6 +6,7 @@ import { postProvision } from './adapters/http.ts';
 import { connectTimeoutMs, natsClient } from './adapters/jetstream.ts';
 import type { Log } from './adapters/logger.ts';
 import * as pki from './adapters/pki.ts';
+import { signalSoFar, stopSignal } from './adapters/signals.ts';
 import type { Config } from './config.ts';
 import { type Known, startDaemon } from './daemon.ts';
 import type { Settings, World } from './wiring.ts';
@@ -25,18 +26,18 @@ export async function run(
   known: Known,
   log: Log,
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
+  const early = await signalSoFar();
+  if (early !== null) return early;
   const daemon = startDaemon(realWorld(options), options, known, log);
-  const signalled = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
-  });
   try {
-    return await Promise.race([signalled, daemon.broken, ...(options.once ? [daemon.settled] : [])]);
+    return await Promise.race([stopSignal(), daemon.broken, ...(options.once ? [daemon.settled] : [])]);
   } finally {
     daemon.stop();
   }
 }
 
-function realWorld({ config, version }: RunOptions): World {
+/** The adapters, wired for one device. */
+export function realWorld({ config, version }: Pick<RunOptions, 'config' | 'version'>): World {
   const ca = config.provisioning.caFile === null ? null : readFileSync(config.provisioning.caFile, 'utf8');
   const server = {
     url: config.provisioning.url,
