@@ -1,3 +1,5 @@
+// First, so that a signal is heard while the others load.
+import './adapters/signals.ts';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
@@ -6,6 +8,7 @@ import { openStateDirectory, removeDurably } from './adapters/files.ts';
 import { hostDefaults } from './adapters/host.ts';
 import { lockDirectory } from './adapters/lock.ts';
 import { createLog, type Log } from './adapters/logger.ts';
+import { leaveSignals } from './adapters/signals.ts';
 import { checkCommand } from './commands/check.ts';
 import {
   type CommonFlags,
@@ -49,7 +52,9 @@ async function main(argv: string[]): Promise<number> {
   const program = common(new Command('onboardd'))
     .description('Takes a Linux device from first power-on to a registered member of a fleet.')
     .version(version)
-    .exitOverride();
+    .hook('preAction', async (_, command) => {
+      if (command.name() !== 'run') await leaveSignals();
+    });
   common(program.command('run'))
     .description('onboard, then stay and watch')
     .option('--once', 'end at registered or failed')

@@ -7,7 +7,8 @@ import { connectTimeoutMs, natsClient } from './adapters/jetstream.ts';
 import type { Log } from './adapters/logger.ts';
 import { thisMachine } from './adapters/machine.ts';
 import * as pki from './adapters/pki.ts';
-import { type Supervisor, superviseBy } from './adapters/systemd.ts';
+import { signalSoFar, stopSignal } from './adapters/signals.ts';
+import { superviseBy } from './adapters/systemd.ts';
 import type { Config } from './config.ts';
 import { type Known, startDaemon } from './daemon.ts';
 import type { Settings, World } from './wiring.ts';
@@ -27,20 +28,20 @@ export async function run(
   known: Known,
   log: Log,
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
+  const early = await signalSoFar();
+  if (early !== null) return early;
   const supervisor = superviseBy(process.env);
-  const daemon = startDaemon(realWorld(options, supervisor), options, known, log);
-  const signalled = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
-  });
+  const daemon = startDaemon({ ...realWorld(options), announce: supervisor.announce }, options, known, log);
   try {
-    return await Promise.race([signalled, daemon.broken, ...(options.once ? [daemon.settled] : [])]);
+    return await Promise.race([stopSignal(), daemon.broken, ...(options.once ? [daemon.settled] : [])]);
   } finally {
     daemon.stop();
     supervisor.stop();
   }
 }
 
-function realWorld({ config, version }: RunOptions, { announce }: Supervisor): World {
+/** The adapters, wired for one device. */
+export function realWorld({ config, version }: Pick<RunOptions, 'config' | 'version'>): World {
   const ca = config.provisioning.caFile === null ? null : readFileSync(config.provisioning.caFile, 'utf8');
   const server = {
     url: config.provisioning.url,
@@ -51,7 +52,6 @@ function realWorld({ config, version }: RunOptions, { announce }: Supervisor): W
   return {
     ...systemClock,
     machine: thisMachine,
-    announce,
     directory: openStateDirectory(config.stateDir),
     exportFile: refreshFile,
     pki,

@@ -64,9 +64,12 @@ export function natsClient(options: JetStreamOptions) {
       try {
         const connection = await dial(address, identity, options.tls, inboxPrefix, signal);
         const session = openSession(connection, address, inboxPrefix, memory, onDenied);
-        if (options.needsInbox) {
-          connection.subscribe(createInbox(inboxPrefix), { callback: () => undefined });
-          await connection.flush();
+        if (options.needsInbox && !(await hasInbox(connection, inboxPrefix))) {
+          await session.close();
+          throw new OnboardingError(
+            'NATS_DENIED',
+            `the NATS server denies the subscription ${inboxPrefix}.>`,
+          );
         }
         return session;
       } catch (error) {
@@ -105,6 +108,18 @@ export async function trySubscription(
   } finally {
     await connection.close();
   }
+}
+
+/** Subscribes to an inbox of this prefix. @returns false where the server denies it */
+async function hasInbox(connection: NatsConnection, prefix: string): Promise<boolean> {
+  let denied = false;
+  const callback = (error: unknown) => {
+    denied ||= error !== null;
+  };
+  connection.subscribe(createInbox(prefix), { callback });
+  // The server answers in order: a denial arrives before the flush is answered.
+  await connection.flush();
+  return !denied;
 }
 
 interface Memory {

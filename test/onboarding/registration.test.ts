@@ -1,0 +1,116 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { expect, test } from 'vitest';
+import { at, failure, fleetWith, launch, onboard, state } from './bench.ts';
+
+test('a device that may not publish says NATS_DENIED and registers once it may', async () => {
+  const fleet = await fleetWith({
+    rights: (id) => ({ publish: { allow: ['elsewhere'] }, subscribe: { allow: [`device_results.${id}.>`] } }),
+  });
+  const program = launch(at(fleet));
+  await program.until(failure('NATS_DENIED'));
+  await fleet.nats.setRights(() => 'all');
+  await program.until((line) => line.event === 'device.registered');
+});
+
+test('a NATS server without TLS gets nothing', async () => {
+  const fleet = await fleetWith({ nats: { tls: false } });
+  const program = launch(at(fleet), ['--once']);
+  expect(await program.ended).toBe(1);
+  expect(program.lines.find(failure('NATS_NOT_SECURE'))).toMatchObject({
+    class: 'permanent',
+    step: 'registering',
+  });
+  expect(fleet.manager.requests).toEqual([]);
+});
+
+test('an id that another device registered is a clash, however often it is asked', async () => {
+  const fleet = await fleetWith();
+  const identity = { deviceId: 'laptop-1' };
+  await onboard(at(fleet, { identity }));
+  const second = launch(at(fleet, { identity }));
+  let seen = 0;
+  await second.until((line) => line.event === 'device.failed' && ++seen === 1);
+  await second.until(
+    (line) =>
+      line.event === 'step.failed' &&
+      line.code === 'REGISTRATION_REJECTED' &&
+      fleet.manager.requests.length >= 3,
+  );
+  expect(second.lines.some((line) => line.event === 'device.registered')).toBe(false);
+});
+
+test('a device that asked before, and whose answer was lost, takes “already registered” as registered', async () => {
+  const fleet = await fleetWith({ api: 'plain' });
+  fleet.manager.behave = (_, n) => (n === 1 ? 'lose' : undefined);
+  const device = at(fleet, { registration: { timeoutMs: 1000 } });
+  const program = await onboard(device);
+  expect(program.lines.some(failure('REGISTRATION_TIMEOUT'))).toBe(true);
+  expect(fleet.manager.accepted.get(state(device).deviceId)?.count).toBe(1);
+});
+
+test('a result that was published while the device was off is adopted and nothing is asked again', async () => {
+  const fleet = await fleetWith();
+  fleet.manager.behave = () => 'hold';
+  const device = at(fleet);
+  const program = launch(device);
+  await fleet.manager.journal.atLeast(1);
+  program.child.kill('SIGKILL');
+  await program.ended;
+  await fleet.manager.release();
+  await onboard(device);
+  expect(fleet.manager.requests).toHaveLength(1);
+});
+
+test('a refusal is read once: the device asks again later and is accepted', async () => {
+  const fleet = await fleetWith();
+  fleet.manager.behave = (_, n) => (n === 1 ? { reject: 'quota exceeded' } : { delayMs: 1500 });
+  const program = launch(at(fleet));
+  expect(await program.until((line) => line.event === 'device.failed')).toMatchObject({
+    code: 'REGISTRATION_REJECTED',
+  });
+  await program.until((line) => line.event === 'device.registered');
+});
+
+test('results that are damaged, old or for another device never register it', async () => {
+  const fleet = await fleetWith({ api: 'plain' });
+  fleet.manager.behave = (_, n) =>
+    n === 1 ? { raw: '{"status":"succ' } : n === 2 ? { headers: { ID: 'somebody-else' } } : undefined;
+  const program = await onboard(at(fleet, { registration: { timeoutMs: 1500 } }));
+  expect(program.lines.some(failure('REGISTRATION_ANSWER_INVALID'))).toBe(true);
+});
+
+test.each([
+  ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+  ['greets with broken JSON', 'INFO {bad\r\n'],
+  ['greets with null', 'INFO null\r\n'],
+])('a server that %s is told from a NATS server, and does not end the daemon', async (_, greeting) => {
+  const fleet = await fleetWith();
+  const server = createServer((socket) => socket.on('error', () => undefined).end(greeting)).listen(
+    0,
+    '127.0.0.1',
+  );
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const program = launch(at(fleet, { nats: { url: `127.0.0.1:${port}` } }));
+  await program.until(
+    (line) => line.event === 'step.failed' && line.code === 'NATS_UNREACHABLE' && line.attempt === 2,
+  );
+  expect(program.child.exitCode).toBeNull();
+  server.close();
+});
+
+test('a question that nobody heard does not make another device’s id ours', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const identity = { deviceId: 'laptop-1' };
+  const device = at(fleet, { identity });
+  const program = launch(device);
+  await program.until(failure('REGISTRATION_TIMEOUT'));
+  program.child.kill('SIGKILL');
+  await program.ended;
+  await fleet.startManager({ api: 'plain' });
+  await fleet.manager.registry.create('laptop-1', 'another device');
+  const again = launch(device);
+  await again.until(failure('REGISTRATION_REJECTED'));
+  expect(again.lines.some((line) => line.event === 'device.registered')).toBe(false);
+});
