@@ -91,6 +91,8 @@ export type Failed = {
 
 /** The longest between two looks at the wall clock. */
 const lookAtCertificateMs = 60_000;
+/** Whatever the dates of a certificate say, the disk is not read without a pause. */
+const shortestLookMs = 1_000;
 /** The stream's look-ups before a question is repeated; each is bounded by the adapter, this is the backstop. */
 const lookUpTimeoutMs = 20_000;
 
@@ -142,7 +144,10 @@ export function onboarding(policy: Policy, chance: Chance) {
       resultTimeout: policy.registrationTimeoutMs,
       rest: policy.retry.failedAfterMs,
       lookInterval: ({ context: { renewAt } }) =>
-        Math.min(lookAtCertificateMs, Math.max(1, (renewAt ?? Number.POSITIVE_INFINITY) - chance.now())),
+        Math.min(
+          lookAtCertificateMs,
+          Math.max(shortestLookMs, (renewAt ?? Number.POSITIVE_INFINITY) - chance.now()),
+        ),
     },
     guards: {
       permanent: (_, { error }: { error: unknown }) => failureOf(error).class === 'permanent',
