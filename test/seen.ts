@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { tryLnav } from './seen/lnav.ts';
 import { tryMillion } from './seen/million.ts';
 import { tryPage } from './seen/pageInBrowser.ts';
+import { tryRsyslog } from './seen/rsyslog.ts';
 
 /**
  * The slower checks of what is seen from outside, each with a real foreign program: a million lines, chromium, lnav,
@@ -18,6 +20,8 @@ const folder = values.keep ?? mkdtempSync(join(tmpdir(), 'seen-'));
 const tries: [name: string, needs: string | null, run: (folder: string) => Promise<string> | string][] = [
   ['a million lines', null, tryMillion],
   ['the page in a browser', 'chromium', tryPage],
+  ['the lnav format', 'lnav', tryLnav],
+  ['the rsyslog snippet', 'rsyslogd', tryRsyslog],
 ];
 
 let failed = 0;
