@@ -18,6 +18,7 @@ import {
   readSources,
 } from './commands/configuration.ts';
 import { explainCommand } from './commands/explain.ts';
+import { type ReportFlags, reportCommand } from './commands/report.ts';
 import { type StatusFlags, statusCommand } from './commands/status.ts';
 import { resolveConfig, stateDirOf } from './config.ts';
 import type { Known } from './daemon.ts';
@@ -73,6 +74,16 @@ async function main(argv: string[]): Promise<number> {
     .option('--json', 'for programs')
     .action(async (flags: CommonFlags & { json?: boolean }) => {
       code = await checkCommand({ ...program.opts(), ...flags }, { version, builtAt });
+    });
+  program
+    .command('report')
+    .exitOverride()
+    .description('the fleet as its logs tell it: who got how far, how long it took, what went wrong')
+    .argument('[files...]', 'logs of any number of devices; none, or -: standard input')
+    .option('--html <file>', 'write one self-contained page too')
+    .option('--stuck-after <minutes>', 'how long a device may stay unregistered in one state (default: 60)')
+    .action(async (files: string[], flags: ReportFlags) => {
+      code = await reportCommand(files, flags);
     });
   program
     .command('explain')

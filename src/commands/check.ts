@@ -7,6 +7,7 @@ import { isHeld, ownerOf } from '../adapters/holder.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { authorization, provisioningUrl } from '../adapters/http.ts';
 import { trySubscription } from '../adapters/jetstream.ts';
+import { thisMachine } from '../adapters/machine.ts';
 import * as pki from '../adapters/pki.ts';
 import { glanceHttp, type HttpGlance, lookUp, natsGreeting, peerCertificate } from '../adapters/probe.ts';
 import { directoryFacts } from '../adapters/stateFacts.ts';
@@ -64,8 +65,13 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
     problems === null ? passed('complete and in range') : failed('CONFIG_INVALID', problems.join('; ')),
   );
   await run('state-directory', () =>
-    checkDirectory(folder, directoryFacts(folder), ownerOf(folder), isHeld(folder), () =>
-      readText(join(folder, files.state)),
+    checkDirectory(
+      folder,
+      directoryFacts(folder),
+      ownerOf(folder),
+      isHeld(folder),
+      () => readText(join(folder, files.state)),
+      thisMachine,
     ),
   );
   const network = 'config' in resolved ? await checkServers(resolved.config, stored, build, run) : null;

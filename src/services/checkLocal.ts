@@ -3,6 +3,7 @@ import { acceptCertificate, type CertificateReader, clockSkewMs } from './accept
 import { type Finding, failed, passed, skipped } from './check.ts';
 import { type DeviceState, parseState } from './deviceState.ts';
 import { shownTime, spell } from './duration.ts';
+import { isClone, type Machine } from './machineBinding.ts';
 import { checkClock } from './requestCertificate.ts';
 import type { KeyReader } from './resume.ts';
 
@@ -32,6 +33,7 @@ export function checkDirectory(
   owner: string | null,
   running: boolean | null,
   read: () => string | null,
+  machine: () => Machine,
 ): Finding {
   const { exists, nearest, mode, freeBytes, freeInodes } = facts;
   const asOwner = owner === null ? 'as root' : `as ${owner === 'root' ? 'root' : `root or ${owner}`}`;
@@ -55,7 +57,9 @@ export function checkDirectory(
   if (!exists) return passed(`${folder} is not there yet and can be made${daemon}`);
   try {
     const text = read();
-    if (text !== null) parseState(text);
+    const bound = text === null ? null : parseState(text).machine;
+    if (bound !== null && isClone(bound, machine()))
+      return failed('STATE_CLONED', `${folder} belongs to another machine`);
     const open =
       mode !== null && (mode & 0o077) !== 0 ? `, mode ${mode.toString(8)} (the daemon makes it 700)` : '';
     return passed(`${folder}${text === null ? ', no device in it yet' : ''}${open}${daemon}`);

@@ -1,6 +1,7 @@
-/** A length of time for a person: `0.2 s`, `42 s`, `3 min 12 s`, `5 h 2 min`, `12 d 3 h`. @param ms milliseconds */
+/** A length of time for a person: `12 ms`, `0.2 s`, `42 s`, `3 min 12 s`, `5 h 2 min`, `12 d 3 h`. @param ms milliseconds */
 export function spell(ms: number): string {
   const whole = Math.max(0, ms);
+  if (whole > 0 && whole < 95) return `${Math.round(whole)} ms`;
   if (whole < 9_950) return `${(whole / 1000).toFixed(1)} s`;
   const seconds = Math.round(whole / 1000);
   if (seconds < 60) return `${seconds} s`;

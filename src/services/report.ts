@@ -150,6 +150,8 @@ function addToDevice(report: Report, device: DeviceStory, line: LogLine): void {
 
 function enter(device: DeviceStory, state: StateName, at: number): void {
   reach(device, state);
+  // What went wrong before the step that it is in now is over.
+  if (state !== 'failed' && state !== device.state) device.lastCode = device.lastCause = null;
   device.state = state;
   device.since = at;
 }
@@ -177,12 +179,17 @@ function addError(report: Report, device: DeviceStory | null, { code, cause, ste
   error.devices++;
 }
 
-/** How many devices were in each state, in the order of the way. */
+/**
+ * How many devices got as far as each state, in the order of the way: whoever was seen further on was there too, as logs
+ * may begin after it. `failed` is no part of the way.
+ */
 export function funnel({ devices }: Report): { state: StateName; reached: number; now: number }[] {
   const rows = stateNames.map((state) => ({ state, reached: 0, now: 0 }));
+  const failed = 1 << stateNames.indexOf('failed');
   for (const { reached, state } of devices.values()) {
     for (const [index, row] of rows.entries()) {
-      if ((reached & (1 << index)) !== 0) row.reached++;
+      const here = 1 << index;
+      if (here === failed ? (reached & failed) !== 0 : (reached & ~failed) >= here) row.reached++;
       if (row.state === state) row.now++;
     }
   }

@@ -1,0 +1,60 @@
+import { createReadStream, statSync } from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
+import { createGunzip } from 'node:zlib';
+
+/** A longer line is cut: it is none of ours, and must not fill the memory. */
+const longestLine = 256 * 1024;
+const chunkBytes = 1024 * 1024;
+
+/**
+ * Reads a log line by line, in memory that does not grow with it.
+ *
+ * @param path a file, `.gz` too; `-`: standard input
+ * @param onBytes how many bytes more were read of the file
+ * @throws {Error} where it cannot be read
+ */
+export async function readLines(
+  path: string,
+  onLine: (line: string) => void,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const file = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: chunkBytes });
+  file.on('data', (chunk: string | Buffer) => onBytes(chunk.length));
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  let isCut = false;
+  for await (const chunk of path.endsWith('.gz') ? gunzipped(file) : file) {
+    const text = rest + decoder.write(chunk as Buffer);
+    let begin = 0;
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', begin)) {
+      if (!isCut) onLine(text.slice(begin, end));
+      isCut = false;
+      begin = end + 1;
+    }
+    rest = text.slice(begin);
+    if (rest.length > longestLine) {
+      if (!isCut) onLine(rest.slice(0, longestLine));
+      isCut = true;
+      rest = '';
+    }
+  }
+  rest += decoder.end();
+  if (rest !== '' && !isCut) onLine(rest);
+}
+
+function gunzipped(file: NodeJS.ReadableStream): AsyncIterable<Buffer> {
+  const plain = createGunzip();
+  file.once('error', (error) => plain.destroy(error));
+  return file.pipe(plain);
+}
+
+/** Size of all of them, for a progress bar; null where one is no file. */
+export function sizeOf(paths: readonly string[]): number | null {
+  let all = 0;
+  for (const path of paths) {
+    const file = path === '-' ? undefined : statSync(path, { throwIfNoEntry: false });
+    if (!file?.isFile()) return null;
+    all += file.size;
+  }
+  return all;
+}

@@ -1,0 +1,85 @@
+/** Style and script of the report's page. The script writes texts of the log with `textContent` alone. */
+export const pageStyle = `
+:root{--bg:#fbfbfa;--fg:#1c1f23;--dim:#5d656f;--line:#d9dce0;--card:#fff;--idle:#b9bfc7;--keygen:#a8c8ea;--csr:#74a9dc;--provisioned:#4287c6;--registering:#1f5f9e;--registered:#2f8f5b;--failed:#c8442f}
+@media(prefers-color-scheme:dark){:root{--bg:#15171a;--fg:#e8eaed;--dim:#9aa3ad;--line:#33383e;--card:#1d2024;--idle:#6a727c;--keygen:#2f5e8c;--csr:#3f7fbb;--provisioned:#64a3dd;--registering:#9ccbf4;--registered:#4fb37d;--failed:#e8664f}}
+*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.45 system-ui,sans-serif}
+header,main{max-width:68rem;margin:0 auto;padding:0 1rem}h1{font-size:1.5rem;margin:1.2rem 0 .1rem}h2{font-size:1.1rem;margin:0 0 .6rem}
+section{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:1rem;margin:1rem 0}
+.span,.note,.found{color:var(--dim);margin:.1rem 0 .7rem}.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.6rem}
+.tile{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.6rem .8rem}.tile b{font-size:1.5rem;line-height:1.2}.tile em{font-style:normal;color:var(--dim);margin-left:.4rem}.tile span{display:block;color:var(--dim)}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .5rem .25rem 0;font-weight:400}thead th{color:var(--dim)}.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+.funnel .bar{width:55%}.funnel svg{display:block;width:100%;height:1.1rem;background:color-mix(in srgb,var(--line) 40%,transparent);border-radius:3px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr));gap:1rem}figure{margin:0}figcaption b,figcaption span{display:block}figcaption small{font-weight:400;color:var(--dim);margin-left:.5rem}figcaption span{color:var(--dim);font-size:.85rem}figure svg{width:100%;height:auto;display:block}
+svg text{font-size:9.5px;fill:var(--dim)}.tick{stroke:var(--dim);stroke-width:.8}.mark{stroke:var(--fg);stroke-width:1;stroke-dasharray:3 2}
+.s-idle{fill:var(--idle);background:var(--idle)}.s-keygen{fill:var(--keygen);background:var(--keygen)}.s-csr{fill:var(--csr);background:var(--csr)}.s-provisioned{fill:var(--provisioned);background:var(--provisioned)}.s-registering{fill:var(--registering);background:var(--registering)}.s-registered{fill:var(--registered);background:var(--registered)}.s-failed{fill:var(--failed);background:var(--failed)}
+.error{border-top:1px solid var(--line);padding:.5rem 0}.error:first-of-type{border:0;padding-top:0}.error h3{font-size:1rem;margin:0;font-weight:400}.error h3 span{color:var(--dim);margin-left:.6rem}.error p{margin:.15rem 0}.cause{color:var(--dim);overflow-wrap:anywhere;font-size:.9rem}
+code{font-size:.88em;overflow-wrap:anywhere}.legend{display:flex;flex-wrap:wrap;gap:.2rem .9rem;margin:.3rem 0 .7rem;color:var(--dim);font-size:.9rem}.legend i{display:inline-block;width:.8rem;height:.8rem;border-radius:2px;margin-right:.3rem;vertical-align:-1px}
+form{margin-bottom:.6rem;display:flex;gap:.5rem;flex-wrap:wrap}input,select,button{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:.35rem .6rem}input{flex:1 1 12rem;min-width:0}
+.ways{list-style:none;margin:0;padding:0}.ways li{border-top:1px solid var(--line);padding:.5rem 0}.stuck li:first-child{border:0;padding-top:0}.stuck code{flex:0 1 17rem}.ways p{margin:0;display:flex;gap:.2rem .8rem;flex-wrap:wrap}.ways p+div{margin:.3rem 0 .2rem}.way{display:flex;height:.8rem;border-radius:3px;overflow:hidden;gap:1px}.way i{min-width:2px}.ways small{color:var(--dim)}.bad{color:var(--failed)}
+@media(max-width:34rem){.funnel .bar{width:32%}.funnel th,.funnel td{padding-right:.35rem}.tile b{font-size:1.25rem}section{padding:.8rem}.tiles{grid-template-columns:1fr 1fr}}
+@media print{section{break-inside:avoid}form,button{display:none}}
+`;
+
+export const pageScript = `
+(() => {
+  const { states, devices } = JSON.parse(document.getElementById('data').textContent);
+  const root = document.getElementById('devices');
+  const [form, list, found, more] = ['form', '.ways', '.found', 'button'].map((name) => root.querySelector(name));
+  const page = 50;
+  let matching = [];
+  const spell = (ms) => {
+    const s = ms / 1000;
+    if (ms > 0 && ms < 95) return Math.round(ms) + ' ms';
+    if (s < 9.95) return s.toFixed(1) + ' s';
+    if (s < 60) return Math.round(s) + ' s';
+    if (s < 3600) return Math.floor(s / 60) + ' min ' + Math.floor(s % 60) + ' s';
+    if (s < 86400) return Math.floor(s / 3600) + ' h ' + Math.floor((s % 3600) / 60) + ' min';
+    return Math.floor(s / 86400) + ' d ' + Math.floor((s % 86400) / 3600) + ' h';
+  };
+  const make = (tag, className, text) => {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+  const row = ([id, alias, state, forMs, failures, code, visits]) => {
+    const item = make('li');
+    const head = make('p');
+    head.append(make('code', '', id));
+    if (alias) head.append(make('span', '', alias));
+    if (state >= 0) head.append(make('span', states[state] === 'failed' ? 'bad' : '', states[state] + ' for ' + spell(forMs)));
+    if (failures) head.append(make('span', 'bad', failures + (failures > 1 ? ' failures' : ' failure') + (code ? ', last ' + code : '')));
+    const bar = make('div', 'way');
+    const parts = state < 0 ? visits : [...visits, [state, forMs]];
+    for (const [index, ms] of parts) {
+      const part = make('i', 's-' + states[index]);
+      part.style.flexGrow = String(Math.log10(1 + ms) + 0.2);
+      part.title = states[index] + ' ' + spell(ms);
+      bar.append(part);
+    }
+    item.append(head, bar, make('small', '', visits.map(([index, ms]) => states[index] + ' ' + spell(ms)).join(' → ')));
+    return item;
+  };
+  const grow = () => {
+    const begin = list.children.length;
+    list.append(...matching.slice(begin, begin + page).map(row));
+    more.hidden = list.children.length >= matching.length;
+  };
+  const look = () => {
+    const text = form.elements.text.value.trim().toLowerCase();
+    const state = form.elements.state.value;
+    matching = devices.filter(
+      ([id, alias, now]) =>
+        (state === '' || now === Number(state)) &&
+        (text === '' || id.toLowerCase().includes(text) || (alias || '').toLowerCase().includes(text)),
+    );
+    found.textContent = matching.length.toLocaleString('en-US') + (matching.length === 1 ? ' device' : ' devices');
+    list.replaceChildren();
+    grow();
+  };
+  form.addEventListener('input', look);
+  form.addEventListener('submit', (event) => event.preventDefault());
+  more.addEventListener('click', grow);
+  look();
+})();
+`;

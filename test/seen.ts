@@ -1,0 +1,41 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { tryLnav } from './seen/lnav.ts';
+import { tryMillion } from './seen/million.ts';
+import { tryPage } from './seen/pageInBrowser.ts';
+import { tryRsyslog } from './seen/rsyslog.ts';
+
+/**
+ * The slower checks of what is seen from outside, each with a real foreign program: a million lines, chromium, lnav,
+ * rsyslog. `npm run test:seen [-- --keep FOLDER]` keeps the page and its pictures. What is not installed is skipped,
+ * and said so: `apt-get install chromium lnav rsyslog` has all.
+ */
+const { values } = parseArgs({
+  options: { keep: { type: 'string' }, only: { type: 'string', default: '' } },
+});
+const folder = values.keep ?? mkdtempSync(join(tmpdir(), 'seen-'));
+const tries: [name: string, needs: string | null, run: (folder: string) => Promise<string> | string][] = [
+  ['a million lines', null, tryMillion],
+  ['the page in a browser', 'chromium', tryPage],
+  ['the lnav format', 'lnav', tryLnav],
+  ['the rsyslog snippet', 'rsyslogd', tryRsyslog],
+];
+
+let failed = 0;
+for (const [name, needs, run] of tries.filter(([name]) => name.includes(values.only))) {
+  if (needs !== null && spawnSync('sh', ['-c', `command -v ${needs}`]).status !== 0) {
+    console.log(`${name}: skipped, there is no ${needs}`);
+    continue;
+  }
+  try {
+    console.log(`${name}: passed: ${await run(folder)}`);
+  } catch (error) {
+    console.log(`${name}: FAILED: ${error instanceof Error ? error.message : error}`);
+    failed++;
+  }
+}
+if (values.keep === undefined) rmSync(folder, { recursive: true, force: true });
+process.exit(failed > 0 ? 1 : 0);

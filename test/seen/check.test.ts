@@ -1,0 +1,107 @@
+import { once } from 'node:events';
+import { readdirSync, statSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { createAuthority } from '../fleet/ca.ts';
+import { fleetWith, launch } from '../onboarding/bench.ts';
+import { newDevice } from '../program.ts';
+import { at, checks, closedPort, registered, tell } from './bench.ts';
+
+test('check passes a device before, while and after it is onboarded, and changes nothing', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  const before = await checks(device);
+  expect(Object.values(before).map(({ verdict }) => verdict)).toEqual([
+    'pass',
+    'pass',
+    'pass',
+    'skip',
+    'pass',
+    'skip',
+    'skip',
+  ]);
+  expect(() => statSync(device.stateDir)).toThrow();
+  const program = launch(device);
+  await program.until(registered);
+  const asked = fleet.provisioning.requests.filter(({ method }) => method === 'POST').length;
+  await expect.poll(async () => (await tell(device, 'status')).status).toBe(0);
+  const look = () =>
+    ['.', ...readdirSync(device.stateDir)].map((name) => {
+      const { mtimeMs, ctimeMs, ino } = statSync(join(device.stateDir, name));
+      return [name, mtimeMs, ctimeMs, ino];
+    });
+  const files = look();
+  const { status, stdout } = await tell(device, 'check');
+  expect(status, stdout).toBe(0);
+  expect(stdout).toMatch(/^pass {2}nats-server .* lets this device in/m);
+  expect(stdout).toMatch(/^pass {2}certificate .* valid for 36\d d/m);
+  expect(stdout.trim().split('\n')).toHaveLength(8);
+  expect(look()).toEqual(files);
+  expect(fleet.provisioning.requests.filter(({ method }) => method === 'POST')).toHaveLength(asked);
+  expect(fleet.manager.requests).toHaveLength(1);
+  expect(stdout).not.toMatch(/PRIVATE|Bearer/);
+});
+
+test('check tells apart what keeps a device from the provisioning server', async () => {
+  const fleet = await fleetWith({ token: 'letmein' });
+  const of = async (provisioning: Record<string, unknown>) =>
+    checks(newDevice({ provisioning: { timeoutMs: 2000, ...provisioning } }));
+  expect((await of({ url: 'http://no-such-host.invalid' }))['name-resolution']).toMatchObject({
+    verdict: 'fail',
+    code: 'PROVISIONING_UNREACHABLE',
+  });
+  expect((await of({ url: `http://127.0.0.1:${await closedPort()}` }))['provisioning-server']).toMatchObject({
+    problem: 'refused',
+  });
+  const untrusted = (await of({ url: fleet.httpsUrl }))['provisioning-server'];
+  expect(untrusted).toMatchObject({ problem: 'tls-untrusted', code: 'PROVISIONING_TLS' });
+  expect(untrusted?.detail).toMatch(
+    /its certificate: CN=localhost, issued by CN=Stand-in web root, valid 20.* to 20.*, for DNS:localhost/,
+  );
+  expect((await of({ url: fleet.httpsUrl, caFile: fleet.caFile }))['provisioning-server']).toMatchObject({
+    verdict: 'pass',
+  });
+  const silent = createServer().listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  expect((await of({ url: `http://127.0.0.1:${port}` }))['provisioning-server']).toMatchObject({
+    problem: 'silent',
+    code: 'PROVISIONING_TIMEOUT',
+  });
+  silent.close();
+});
+
+test('check tells apart what keeps a device from NATS', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  await launch(device, ['--once']).ended;
+  const nats = async () => (await checks(device))['nats-server'];
+  expect(await nats()).toMatchObject({ verdict: 'pass' });
+  await fleet.nats.setRights(() => ({ subscribe: { allow: ['elsewhere'] } }));
+  expect(await nats()).toMatchObject({ problem: 'permission', code: 'NATS_DENIED' });
+  await fleet.nats.setRights(() => 'none');
+  expect(await nats()).toMatchObject({ problem: 'not-let-in', code: 'NATS_DENIED' });
+  const other = await createAuthority({ commonName: 'another CA' });
+  await fleet.nats.restart({ serverCertificate: await other.issueServer({ hosts: ['127.0.0.1'] }) });
+  const untrusted = await nats();
+  expect(untrusted).toMatchObject({ problem: 'tls-untrusted', code: 'NATS_TLS' });
+  expect(untrusted?.detail).toContain('issued by CN=another CA');
+  await fleet.nats.restart({ serverCertificate: undefined, clientAuthority: other });
+  expect(await nats()).toMatchObject({ problem: 'tls-refused-us', code: 'NATS_TLS' });
+  await fleet.nats.restart({ clientAuthority: undefined, tls: false });
+  expect(await nats()).toMatchObject({ problem: 'not-secure', code: 'NATS_NOT_SECURE' });
+  await fleet.nats.kill('SIGKILL');
+  expect(await nats()).toMatchObject({ problem: 'refused', code: 'NATS_UNREACHABLE' });
+});
+
+test('check with an invalid configuration ends with 78 and names the key', async () => {
+  const device = newDevice({ provisioning: { url: 'ftp://user:secret@host' } });
+  const { status, stdout } = await tell(device, 'check');
+  expect(status).toBe(78);
+  expect(stdout).toMatch(
+    /^fail {2}configuration .*provisioning\.url is .*; allowed: an http: or https: URL/m,
+  );
+  expect(stdout).not.toContain('secret');
+  expect(stdout).toMatch(/^skip {2}provisioning-server/m);
+});

@@ -1,0 +1,93 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { programFile } from '../program.ts';
+import { withPage } from './browser.ts';
+import { check } from './expectations.ts';
+import { fleetLines } from './logs.ts';
+
+const phone = 375;
+const desktop = 1280;
+
+/**
+ * The report's page in chromium: it fits both widths, its script and its filter work, its policy holds, and a hostile
+ * log stays text. Pictures go to `folder`.
+ */
+export async function tryPage(folder: string): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  const devices = 10_000;
+  const evil = JSON.stringify({
+    timestamp: '2026-11-20T06:00:00.000Z',
+    level: 'warn',
+    event: 'step.failed',
+    message: 'm',
+    deviceId: 'evil',
+    state: 'csr',
+    step: '<b id=pwned>',
+    code: 'NATS_TLS',
+    cause: '</script><script>document.title="pwned"</script><img src=x onerror=document.title="pwned">',
+  });
+  const alias = JSON.stringify({
+    ...JSON.parse(evil),
+    event: 'device.registered',
+    alias: '<img src=x onerror=document.title="pwned">',
+    durationMs: 5,
+  });
+  const late = JSON.stringify({
+    ...JSON.parse(evil),
+    timestamp: '2026-11-20T09:30:00.000Z',
+    event: 'daemon.stopped',
+    deviceId: 'evil',
+  });
+  const log = join(folder, 'fleet.log');
+  const html = join(folder, 'report.html');
+  writeFileSync(log, [...fleetLines(devices, 5), evil, alias, late].join('\n'));
+  execFileSync(process.execPath, [programFile, 'report', log, '--html', html], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  return await withPage(pathToFileURL(html).href, async (page) => {
+    const begun = performance.now();
+    const count = (selector: string) =>
+      page.evaluate<number>(`document.querySelectorAll('${selector}').length`);
+    const found = () => page.evaluate<string>(`document.querySelector('.found').textContent`);
+    check('the list shows its first devices', await count('#devices .ways li'), 50);
+    check('all devices are in the page', await found(), '10,000 devices');
+    check('the funnel has the seven states', await count('.funnel tbody tr'), 7);
+    check('each state that was left has its picture', await count('figure svg'), 6);
+    await page.evaluate(`document.querySelector('#devices button').click()`);
+    check('more devices are shown when asked for', await count('#devices .ways li'), 100);
+    await page.evaluate(
+      `(() => { const i = document.querySelector('input'); i.value = 'EVIL'; i.dispatchEvent(new Event('input', { bubbles: true })); })()`,
+    );
+    check('the filter finds a device', await found(), '1 device');
+    check('a hostile alias is text', await count('#devices li img'), 0);
+    await page.evaluate(
+      `(() => { const i = document.querySelector('input'); i.value = ''; const s = document.querySelector('select'); s.value = '6'; s.dispatchEvent(new Event('input', { bubbles: true })); })()`,
+    );
+    check(
+      'the state filters',
+      (
+        await page.evaluate<string[]>(
+          `[...document.querySelectorAll('#devices li span.bad:nth-of-type(1)')].map((e) => e.textContent.split(' ')[0])`,
+        )
+      ).every((word) => word === 'failed' || /^\d/.test(word)),
+      true,
+    );
+    check(
+      'nothing of the log became markup',
+      [await page.evaluate('document.title'), await count('#pwned')].join(),
+      'onboardd report,0',
+    );
+    check('the browser complains of nothing', page.complaints.join('; '), '');
+    for (const width of [phone, desktop]) {
+      await page.resize(width, 800);
+      const [wide, inner] = await page.evaluate<[number, number]>(
+        '[document.documentElement.scrollWidth, innerWidth]',
+      );
+      check(`nothing is wider than ${width} px`, wide <= inner, true);
+      writeFileSync(join(folder, `report-${width}.png`), await page.picture());
+    }
+    return `10,000 devices in chromium at ${phone} and ${desktop} px, ${Math.round(performance.now() - begun)} ms for all looks`;
+  });
+}

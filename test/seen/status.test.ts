@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { expect, test } from 'vitest';
+import { catalogue } from '../../src/errors.ts';
+import { fleetWith, launch } from '../onboarding/bench.ts';
+import { programFile } from '../program.ts';
+import { at, registered, tell } from './bench.ts';
+
+test('status tells a person state, way, certificate and whether the daemon runs', async () => {
+  const device = at(await fleetWith());
+  const before = await tell(device, 'status');
+  expect(before).toMatchObject({ status: 3 });
+  expect(before.stdout).toMatch(/^waits for +the daemon to be started .*: nothing has begun$/m);
+  const program = launch(device);
+  await program.until(registered);
+  const { status, stdout } = await tell(device, 'status');
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/^state +registered for \S+ m?s, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/m);
+  expect(stdout).toMatch(/^waits for +the renewal of its certificate, in \d+ d/m);
+  expect(stdout).toMatch(/^certificate +CN=.*registration_agent, valid for 36\d d/m);
+  expect(stdout).toMatch(
+    /^way +idle .* → keygen .* → csr .* → provisioned .* → registering \S+ m?s → registered$/m,
+  );
+  expect(stdout).toMatch(/^daemon +runs$/m);
+  program.child.kill('SIGTERM');
+  await program.ended;
+  expect((await tell(device, 'status')).stdout).toMatch(/^daemon +does not run$/m);
+  expect(JSON.parse((await tell(device, 'status', '--json')).stdout)).toMatchObject({ running: false });
+});
+
+test('status says in one line what a failing device waits for, and the remedy', async () => {
+  const fleet = await fleetWith();
+  fleet.provisioning.behave = () => ({ status: 503 });
+  const device = at(fleet, { retry: { initialMs: 60_000, maxMs: 60_000, factor: 1, failedAfterMs: 0 } });
+  await launch(device).until(({ event }) => event === 'step.failed');
+  await expect
+    .poll(async () => (await tell(device, 'status')).stdout)
+    .toMatch(/^waits for +the next try, in \S+ m?s, at .* UTC \(attempt 1 failed\)$/m);
+  const { stdout } = await tell(device, 'status');
+  expect(stdout).toMatch(/^last error +PROVISIONING_REJECTED: .*503 \(\S+ m?s ago\)$/m);
+  expect(stdout).toContain(catalogue.PROVISIONING_REJECTED.remedy);
+});
+
+test('a damaged history costs nothing but itself', async () => {
+  const device = at(await fleetWith());
+  await launch(device, ['--once']).ended;
+  const file = join(device.stateDir, 'state.json');
+  const state = JSON.parse(readFileSync(file, 'utf8'));
+  expect(state.progress.history).toHaveLength(5);
+  const visit = { state: 'csr', at: '2026-01-01T00:00:00Z', durationMs: 5 };
+  for (const [history, kept] of [
+    [undefined, []],
+    ['rubbish', []],
+    [[1, null, { state: 'csr' }, { ...visit, state: 'no' }, visit, { ...visit, durationMs: -1 }], [visit]],
+    [Array(10_000).fill(visit), [visit]],
+  ]) {
+    writeFileSync(file, JSON.stringify({ ...state, progress: { ...state.progress, history } }));
+    const { status, stdout } = await tell(device, 'status', '--json');
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).history).toEqual(kept);
+  }
+});
+
+test('status --watch follows the device and ends by Ctrl-C', async () => {
+  const device = at(await fleetWith());
+  const child = spawn(process.execPath, [
+    programFile,
+    'status',
+    '--watch',
+    '--json',
+    '--config',
+    device.configFile,
+  ]);
+  const seen: { state: string; running: boolean }[] = [];
+  const output = createInterface({ input: child.stdout });
+  const sees = (state: string, isRunning: boolean) =>
+    expect.poll(() => seen.at(-1), { timeout: 10_000 }).toMatchObject({ state, running: isRunning });
+  output.on('line', (line) => seen.push(JSON.parse(line)));
+  await sees('idle', false);
+  const program = launch(device);
+  await sees('registered', true);
+  program.child.kill('SIGTERM');
+  await sees('registered', false);
+  child.kill('SIGINT');
+  const [code] = await once(child, 'exit');
+  expect(code).toBe(0);
+  expect(seen.length).toBeLessThan(20);
+});
+
+test.runIf(process.getuid?.() === 0)(
+  'another user learns who may read the state, and that the daemon runs',
+  async () => {
+    const device = at(await fleetWith());
+    await launch(device).until(registered);
+    chmodSync(join(device.stateDir, '..'), 0o755);
+    const child = spawn(process.execPath, [programFile, 'status', '--config', device.configFile], {
+      uid: 65534,
+      gid: 65534,
+      cwd: '/',
+    });
+    let stderr = '';
+    child.stderr.on('data', (text) => {
+      stderr += text;
+    });
+    const [status] = await once(child, 'close');
+    expect(stderr).toMatch(/can be read by root alone: `sudo onboardd status`; the daemon runs/);
+    expect(status).toBe(3);
+  },
+);
