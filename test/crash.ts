@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Fleet, startFleet } from './fleet/fleet.ts';
 import type { Device } from './program.ts';
+import { writeSection } from './report.ts';
 import { flawsAfterKill, newLife, removeDevice, type Sight, sightOf, violationsOf } from './strace/life.ts';
 import { inParallel, sample, seeded } from './strace/sample.ts';
 import {
@@ -25,7 +26,7 @@ import {
  * the other, and started again; then killed once more at a call of that second life, and started a third time. What
  * must hold is looked at from outside after each life (strace/life.ts).
  *
- * `npm run test:crash [-- --singles N] [-- --pairs N] [-- --all] [-- --seed N] [-- --jobs N]`; needs strace.
+ * `npm run test:crash [-- --singles N] [-- --pairs N] [-- --all] [-- --seed N] [-- --jobs N] [-- --write]`; needs strace.
  * Singles are all by default; pairs 300, drawn from the seed; `--all` takes every pair (hours).
  */
 const { values } = parseArgs({
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     all: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
     jobs: { type: 'string', default: '2' },
+    write: { type: 'boolean', default: false },
   },
 });
 const random = seeded(Number(values.seed));
@@ -53,6 +55,7 @@ interface Tally {
   readonly violations: string[];
 }
 const tallies = new Map<string, Tally>();
+let threads = '';
 const begun = performance.now();
 const fleet = await startFleet();
 try {
@@ -170,28 +173,30 @@ function reportThreads(trace: readonly Call[], device: Device): void {
   const others = trace.filter(({ thread }) => thread !== main);
   const passive = new Set(['flock', 'close']);
   const changing = others.filter((call) => !passive.has(call.name) && touches(call, device));
-  const threads = new Set(others.map(({ thread }) => thread)).size;
+  const count = new Set(others.map(({ thread }) => thread)).size;
   const unknown = trace.filter(
     (call) =>
       call.thread === main && touches(call, device) && !calls.includes(call.name) && !passive.has(call.name),
   );
-  console.log(
-    `one life: ${trace.length} calls; ${threads} other threads and processes, of whose ${others.length} calls ${changing.length} touch state directory or wire`,
-  );
+  threads = `One life: ${trace.length} calls; ${count} other threads and processes, of whose ${others.length} calls ${changing.length} touch state directory or wire.`;
+  console.log(threads);
   for (const { name, thread } of [...changing, ...unknown]) {
     tallies.set(`${name} of thread ${thread}`, { lives: 0, violations: [`${name} is not killed at`] });
   }
 }
 
 function report(): void {
-  console.log('\n| killed | lives | violations |\n| --- | --- | --- |');
-  for (const [name, { lives, violations }] of [...tallies].sort()) {
-    console.log(`| ${name} | ${lives} | ${violations.length} |`);
-  }
+  const rows = [...tallies]
+    .sort()
+    .map(([name, { lives, violations }]) => `| ${name} | ${lives} | ${violations.length} |`);
+  const table = ['| killed | lives | violations |', '| --- | --- | --- |', ...rows];
   const all = [...tallies.values()];
   const lives = all.reduce((sum, tally) => sum + tally.lives, 0);
   const bad = all.reduce((sum, { violations }) => sum + violations.length, 0);
   const seconds = ((performance.now() - begun) / 1000).toFixed(0);
-  console.log(`\nseed ${values.seed}: ${lives} lives in ${seconds} s, ${bad} violations`);
+  const summary = `seed ${values.seed}: ${lives} lives in ${seconds} s, ${bad} violations`;
+  for (const line of ['', ...table, '', summary]) console.log(line);
+  if (values.write && bad === 0)
+    writeSection('crash', 'npm run test:crash -- --write', [threads, '', ...table, '', `${summary}.`]);
   process.exitCode = bad > 0 || lives === 0 ? 1 : 0;
 }

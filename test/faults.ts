@@ -1,270 +1,71 @@
 import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createAuthority } from './fleet/ca.ts';
-import { type Fleet, type FleetOptions, startFleet } from './fleet/fleet.ts';
-import type { ManagerBehaviour } from './fleet/manager.ts';
-import type { ProvisioningBehaviour } from './fleet/provisioningBehaviour.ts';
-import { startRelay } from './fleet/relay.ts';
+import { managerRows } from './faults/manager.ts';
+import { natsRows } from './faults/nats.ts';
+import { provisioningRows } from './faults/provisioning.ts';
+import type { Row } from './faults/row.ts';
+import { startFleet } from './fleet/fleet.ts';
 import { newDevice, start } from './program.ts';
+import { writeSection } from './report.ts';
 
 /**
- * The fault matrix: each row is a fresh fleet, one fault, and the real program. What is checked: the code that it logs,
- * and that it ends registered, accepted once, when the fault is gone; what is measured: how long each took.
+ * The fault matrix: each row is a fresh fleet, one fault, and the real program. What is checked: the code that it logs
+ * first, that a permanent one ends in `failed` with its remedy, and that it ends registered, accepted once, when the
+ * fault is gone; what is measured: how long each took.
  *
- * `npm run test:faults [-- --only TEXT]`; prints the table of docs/reliability.md.
+ * `npm run test:faults [-- --only TEXT] [-- --except TEXT] [-- --every N] [-- --write]`; `--write` puts the table into
+ * docs/reliability.md.
  */
-interface Row {
-  readonly fault: string;
-  readonly codes: readonly string[];
-  readonly fleet?: FleetOptions;
-  readonly device?: Record<string, unknown>;
-  /** Makes the fault before the device starts. @returns what ends it, and changes to the device's configuration */
-  readonly make: (fleet: Fleet) => Promise<Made> | Made;
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    except: { type: 'string' },
+    every: { type: 'string', default: '1' },
+    write: { type: 'boolean', default: false },
+  },
+});
+
+interface Outcome {
+  readonly row: Row;
+  readonly code: string;
+  readonly noticedMs: number | null;
+  /** Null: the fault stays */
+  readonly afterMs: number | null;
+  readonly end: string;
 }
 
-interface Made {
-  readonly end?: () => Promise<unknown> | unknown;
-  readonly device?: Record<string, unknown>;
-}
-
-const { values } = parseArgs({ options: { only: { type: 'string', default: '' } } });
-
-const provisioning = (fault: string, codes: string[], behaviour: ProvisioningBehaviour): Row => ({
-  fault: `provisioning: ${fault}`,
-  codes,
-  make: (fleet) => {
-    fleet.provisioning.behave = () => behaviour;
-    return { end: () => (fleet.provisioning.behave = () => undefined) };
-  },
-});
-const manager = (
-  fault: string,
-  codes: string[],
-  behaviour: ManagerBehaviour,
-  fleet: FleetOptions = { api: 'plain' },
-): Row => ({
-  fault: `fleet manager: ${fault}`,
-  codes,
-  fleet,
-  make: (running) => {
-    running.manager.behave = () => behaviour;
-    return { end: () => (running.manager.behave = () => undefined) };
-  },
-});
-const server = (
-  fault: string,
-  codes: string[],
-  spoil: (fleet: Fleet) => Promise<unknown>,
-  mend: (fleet: Fleet) => unknown,
-): Row => ({
-  fault: `NATS: ${fault}`,
-  codes,
-  make: async (fleet) => {
-    await spoil(fleet);
-    return { end: () => mend(fleet) };
-  },
-});
-const link = (fault: string, codes: string[], to: 'provisioning' | 'nats', how: 'cut' | 'freeze'): Row => ({
-  fault: `${to === 'nats' ? 'NATS' : 'provisioning'}: ${fault}`,
-  codes,
-  make: async (fleet) => {
-    const url = new URL(to === 'nats' ? fleet.nats.url : fleet.provisioningUrl);
-    const relay = await startRelay({ to: { host: url.hostname, port: Number(url.port) } });
-    await relay[how]();
-    const address = `127.0.0.1:${relay.port}`;
-    const device =
-      to === 'nats'
-        ? { nats: { url: address } }
-        : { provisioning: { url: `http://${address}`, timeoutMs: 1500 } };
-    return { device, end: () => relay.mend() };
-  },
-});
-
-const hour = 3_600_000;
-const ago = (ms: number) => new Date(Date.now() - ms);
-const rejected = (status: number) => provisioning(`HTTP ${status}`, ['PROVISIONING_REJECTED'], { status });
-const mendServer = (fleet: Fleet) =>
-  fleet.nats.restart({ serverCertificate: undefined, clientAuthority: undefined, tls: true });
-
-const rows: Row[] = [
-  link('connection refused', ['PROVISIONING_UNREACHABLE'], 'provisioning', 'cut'),
-  link('half-open link', ['PROVISIONING_TIMEOUT'], 'provisioning', 'freeze'),
-  provisioning('no answer', ['PROVISIONING_TIMEOUT'], 'hang'),
-  provisioning('one byte every 100 ms', ['PROVISIONING_TIMEOUT'], 'drip'),
-  provisioning('reset', ['PROVISIONING_UNREACHABLE'], 'reset'),
-  provisioning('half-closed', ['PROVISIONING_UNREACHABLE'], 'halfClose'),
-  provisioning('half an answer', ['PROVISIONING_UNREACHABLE'], 'truncate'),
-  provisioning('huge body', ['PROVISIONING_ANSWER_INVALID'], { body: 'x'.repeat(2_000_000) }),
-  provisioning('redirect', ['PROVISIONING_ANSWER_INVALID'], { redirect: 'http://127.0.0.1:9/' }),
-  provisioning('captive portal', ['PROVISIONING_ANSWER_INVALID'], { body: '<html></html>' }),
-  provisioning('truncated JSON', ['PROVISIONING_ANSWER_INVALID'], { body: '{"certificate":"' }),
-  provisioning('JSON of a wrong type', ['PROVISIONING_ANSWER_INVALID'], { body: '[1]' }),
-  provisioning('certificate of a wrong type', ['PROVISIONING_ANSWER_INVALID'], {
-    answer: { certificate: 5 },
-  }),
-  provisioning('certificate is rubbish', ['PROVISIONING_ANSWER_INVALID'], {
-    answer: { certificate: 'rubbish' },
-  }),
-  provisioning('no CA', ['PROVISIONING_ANSWER_INVALID'], { answer: { caCertificate: undefined } }),
-  provisioning('NATS address is rubbish', ['PROVISIONING_ANSWER_INVALID'], {
-    answer: { fleetManagementNatsUrl: 'http://x' },
-  }),
-  ...[400, 401, 403, 404, 409, 418, 422, 408, 425, 429, 500, 502, 503, 504].map(rejected),
-  provisioning('another key’s certificate', ['CERTIFICATE_KEY_MISMATCH'], {
-    certificate: { otherKey: true },
-  }),
-  provisioning('expired certificate', ['CERTIFICATE_EXPIRED'], {
-    certificate: { notBefore: ago(2 * hour), notAfter: ago(hour) },
-  }),
-  provisioning('certificate not yet valid', ['CERTIFICATE_NOT_YET_VALID'], {
-    certificate: { notBefore: ago(-hour), notAfter: ago(-2 * hour) },
-  }),
-  provisioning('another device’s name', ['CERTIFICATE_WRONG_DEVICE'], {
-    certificate: { commonName: 'someone' },
-  }),
-  {
-    fault: 'provisioning: certificate of another CA',
-    codes: ['CERTIFICATE_UNTRUSTED'],
-    make: async (fleet) => {
-      const otherAuthority = await createAuthority({ commonName: 'another CA' });
-      fleet.provisioning.behave = () => ({ certificate: { otherAuthority } });
-      return { end: () => (fleet.provisioning.behave = () => undefined) };
-    },
-  },
-  {
-    fault: 'provisioning: HTTPS of another CA',
-    codes: ['PROVISIONING_TLS'],
-    make: (fleet) => ({ device: { provisioning: { url: fleet.httpsUrl } } }),
-  },
-  {
-    fault: 'provisioning: name that does not resolve',
-    codes: ['PROVISIONING_UNREACHABLE', 'PROVISIONING_TIMEOUT'],
-    make: () => ({ device: { provisioning: { url: 'http://no-such-host.invalid', timeoutMs: 3000 } } }),
-  },
-  server(
-    'down',
-    ['NATS_UNREACHABLE'],
-    (fleet) => fleet.nats.kill('SIGKILL'),
-    (fleet) => fleet.nats.restart(),
-  ),
-  link('half-open link', ['NATS_UNREACHABLE'], 'nats', 'freeze'),
-  link('connection refused', ['NATS_UNREACHABLE'], 'nats', 'cut'),
-  { fault: 'NATS: no TLS', codes: ['NATS_NOT_SECURE'], fleet: { nats: { tls: false } }, make: () => ({}) },
-  server(
-    'certificate of another CA',
-    ['NATS_TLS'],
-    async (fleet) => {
-      const other = await createAuthority({ commonName: 'another CA' });
-      await fleet.nats.restart({ serverCertificate: await other.issueServer({ hosts: ['127.0.0.1'] }) });
-    },
-    mendServer,
-  ),
-  server(
-    'expired server certificate',
-    ['NATS_TLS'],
-    async (fleet) => {
-      const dates = { notBefore: ago(2 * hour), notAfter: ago(hour) };
-      await fleet.nats.restart({
-        serverCertificate: await fleet.ca.issueServer({ hosts: ['127.0.0.1'], ...dates }),
-      });
-    },
-    mendServer,
-  ),
-  server(
-    'certificate of another host',
-    ['NATS_TLS'],
-    async (fleet) =>
-      fleet.nats.restart({ serverCertificate: await fleet.ca.issueServer({ hosts: ['example.org'] }) }),
-    mendServer,
-  ),
-  server(
-    'our certificate refused',
-    ['NATS_TLS'],
-    async (fleet) =>
-      fleet.nats.restart({ clientAuthority: await createAuthority({ commonName: 'another CA' }) }),
-    mendServer,
-  ),
-  server(
-    'device not let in',
-    ['NATS_DENIED'],
-    (fleet) => fleet.nats.setRights(() => 'none'),
-    (fleet) => fleet.nats.setRights(() => 'all'),
-  ),
-  server(
-    'publish denied',
-    ['NATS_DENIED'],
-    (fleet) =>
-      fleet.nats.setRights((id) => ({
-        publish: { deny: ['device_actions.>'] },
-        subscribe: { allow: [`device_results.${id}.>`] },
-      })),
-    (fleet) => fleet.nats.setRights(() => 'all'),
-  ),
-  server(
-    'result denied on every way',
-    ['NATS_DENIED'],
-    (fleet) =>
-      fleet.nats.setRights((id) => ({
-        publish: { allow: [`device_actions.${id}.>`] },
-        subscribe: { allow: ['_INBOX.>'] },
-      })),
-    (fleet) => fleet.nats.setRights(() => 'all'),
-  ),
-  {
-    fault: 'NATS: SIGKILL between question and result',
-    codes: ['NATS_UNREACHABLE'],
-    make: (fleet) => {
-      fleet.manager.behave = () => 'hold';
-      fleet.manager.journal.atLeast(1).then(() => fleet.nats.kill('SIGKILL'));
-      return {
-        end: async () => {
-          fleet.manager.behave = () => undefined;
-          await fleet.nats.restart();
-          while (
-            !(await fleet.manager.connection.flush().then(
-              () => true,
-              () => false,
-            ))
-          );
-          await fleet.manager.release();
-        },
-      };
-    },
-  },
-  manager('question lost', ['REGISTRATION_TIMEOUT'], 'ignore'),
-  manager('result lost', ['REGISTRATION_TIMEOUT'], 'lose'),
-  manager('result malformed', ['REGISTRATION_ANSWER_INVALID'], { raw: '{"status":' }),
-  manager('result is rubbish', ['REGISTRATION_ANSWER_INVALID'], { raw: '{}' }),
-  manager('result for another device', ['REGISTRATION_TIMEOUT'], { headers: { ID: 'somebody-else' } }),
-  manager('result of an hour ago', ['CLOCK_WRONG'], {
-    headers: { timestamp: ago(hour).toISOString() },
-  }),
-  manager('refused', ['REGISTRATION_REJECTED'], { reject: 'quota exceeded' }),
-  {
-    fault: 'fleet manager: absent',
-    codes: ['REGISTRATION_TIMEOUT'],
-    fleet: { manager: false },
-    make: (fleet) => ({ end: () => fleet.startManager({ api: 'plain' }) }),
-  },
-];
-
-let failed = 0;
-let passed = 0;
-console.log('| fault | code | noticed after | registered after the fault |\n| --- | --- | --- | --- |');
-for (const row of rows.filter(({ fault }) => fault.includes(values.only))) {
+const rows = [...provisioningRows, ...natsRows, ...managerRows]
+  .filter(({ fault }) => fault.includes(values.only))
+  .filter(({ fault }) => values.except === undefined || !fault.includes(values.except))
+  .filter((_, index) => index % Number(values.every) === 0);
+const outcomes: Outcome[] = [];
+const failures: string[] = [];
+const skipped: string[] = [];
+const begun = performance.now();
+for (const row of rows) {
+  if (row.unable) {
+    skipped.push(`${row.fault}: ${row.unable}`);
+    console.log(`skipped ${row.fault}: ${row.unable}`);
+    continue;
+  }
   try {
-    console.log(await live(row));
-    passed++;
+    const outcome = await live(row);
+    outcomes.push(outcome);
+    console.log(lineOf([outcome]));
   } catch (error) {
-    console.log(`| ${row.fault} | FAILED: ${String(error).slice(0, 400)} | | |`);
-    failed++;
+    failures.push(row.fault);
+    console.log(`| ${row.fault} | FAILED: ${String(error).slice(0, 600)} |`);
   }
 }
-console.log(`\n${passed} passed, ${failed} failed`);
-process.exit(failed > 0 ? 1 : 0);
+const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+const summary = `${outcomes.length} rows passed, ${failures.length} failed, ${skipped.length} skipped, in ${seconds} s`;
+console.log(`\n${summary}`);
+if (values.write && failures.length === 0)
+  writeSection('faults', 'npm run test:faults -- --write', [...table(), '', `${summary}.`]);
+process.exit(failures.length > 0 || outcomes.length === 0 ? 1 : 0);
 
-async function live(row: Row): Promise<string> {
+async function live(row: Row): Promise<Outcome> {
   const fleet = await startFleet(row.fleet);
   const made = await row.make(fleet);
   const device = newDevice({
@@ -275,33 +76,102 @@ async function live(row: Row): Promise<string> {
     ...made.device,
   });
   const program = start(device);
+  const registered = () =>
+    within(
+      60_000,
+      program.until(({ event }) => event === 'device.registered'),
+    );
   try {
     const begun = performance.now();
-    const line = await within(
-      40_000,
-      program.until(({ event, code }) => event === 'step.failed' && code !== undefined),
+    const first = await within(
+      60_000,
+      program.until(
+        ({ event, code }) => event === 'device.registered' || (event === 'step.failed' && !!code),
+      ),
     );
-    const noticed = performance.now() - begun;
-    if (!row.codes.includes(String(line.code))) throw new Error(`${line.code}: ${line.cause}`);
-    let after = 'the fault stays';
-    if (made.end) {
-      await made.end();
-      const ended = performance.now();
-      const { deviceId } = await within(
-        40_000,
-        program.until(({ event }) => event === 'device.registered'),
-      );
-      after = `${((performance.now() - ended) / 1000).toFixed(1)} s`;
-      const count = fleet.manager.accepted.get(String(deviceId))?.count;
+    const noticedMs = performance.now() - begun;
+    const code = first.event === 'device.registered' ? 'none' : String(first.code);
+    if (!row.codes.includes(code)) throw new Error(`${code}: ${first.cause}`);
+    const flaw = first.event === 'step.failed' ? (row.check?.(first) ?? null) : null;
+    if (flaw !== null) throw new Error(flaw);
+    const once = (id: unknown) => {
+      const count = fleet.manager.accepted.get(String(id))?.count;
       if (count !== 1) throw new Error(`accepted ${count} times`);
+    };
+    if (code === 'none') {
+      await made.end?.();
+      once(first.deviceId);
+      return {
+        row,
+        code: 'none',
+        noticedMs: null,
+        afterMs: null,
+        end: `registers in spite of it, in ${show(noticedMs)}`,
+      };
     }
-    return `| ${row.fault} | ${line.code}, ${line.class} | ${(noticed / 1000).toFixed(1)} s | ${after} |`;
+    const named = `${code}, ${first.class}`;
+    if (first.class === 'permanent') await failedWithRemedy(program, code);
+    if (!made.end) {
+      const end = first.class === 'permanent' ? '`failed` with the remedy' : 'tries again, the fault stays';
+      return { row, code: named, noticedMs, afterMs: null, end };
+    }
+    await made.end();
+    const ended = performance.now();
+    once((await registered()).deviceId);
+    return { row, code: named, noticedMs, afterMs: performance.now() - ended, end: 'registered' };
   } finally {
     program.child.kill('SIGKILL');
     await program.ended;
+    await made.clean?.();
     await fleet.stop();
     rmSync(dirname(device.stateDir), { recursive: true, force: true });
   }
+}
+
+async function failedWithRemedy(program: ReturnType<typeof start>, code: string): Promise<void> {
+  const line = await within(
+    10_000,
+    program.until(({ event }) => event === 'device.failed'),
+  );
+  if (line.code !== code || typeof line.remedy !== 'string' || line.remedy === '')
+    throw new Error(`failed without the remedy: ${JSON.stringify(line)}`);
+}
+
+/** Rows of a group that logged the same code and ended alike are one line. */
+function table(): string[] {
+  const groups = new Map<string, Outcome[]>();
+  for (const outcome of outcomes) {
+    const { row, code, end } = outcome;
+    const key = row.group === undefined ? row.fault : `${row.group} ${code} ${end}`;
+    groups.set(key, [...(groups.get(key) ?? []), outcome]);
+  }
+  const head = [
+    '| fault | code, class | noticed after | ends | registered after the fault |',
+    '| --- | --- | --- | --- | --- |',
+  ];
+  return [
+    ...head,
+    ...[...groups.values()].map(lineOf),
+    ...skipped.map((text) => `| ${text} | skipped | | | |`),
+  ];
+}
+
+function lineOf(alike: readonly Outcome[]): string {
+  const [{ row, code, end } = {} as Outcome] = alike;
+  const most = (pick: (outcome: Outcome) => number | null) => {
+    const times = alike.flatMap((outcome) => pick(outcome) ?? []);
+    return times.length === 0 ? '' : `${alike.length > 1 ? 'at most ' : ''}${show(Math.max(...times))}`;
+  };
+  const group = row.group ?? '';
+  const name =
+    alike.length === 1
+      ? row.fault
+      : `${group} ${alike.map(({ row: { fault } }) => fault.replace(group, '').trim()).join(', ')}`;
+  return `| ${name} | ${code} | ${most(({ noticedMs }) => noticedMs)} | ${end} | ${most(({ afterMs }) => afterMs)} |`;
+}
+
+function show(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
 }
 
 async function within<T>(ms: number, promise: Promise<T>): Promise<T> {

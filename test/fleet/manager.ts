@@ -75,7 +75,7 @@ export interface Manager {
   connection: NatsConnection;
   /** Settable at any time, asked once per request; `n` counts them from 1. Undefined: as it should be. */
   behave: (request: RegistrationRequest, n: number) => ManagerBehaviour | undefined;
-  /** Answers what is held, of one device or of all: as it should be, or as `behaviour` has it. */
+  /** Answers what is held, of one device or of all: as it should be, or as `behaviour` has it. What fails stays held. */
   release(id?: string, behaviour?: Exclude<ManagerBehaviour, 'hold'>): Promise<void>;
   /** Publishes a result that nobody asked for. */
   publish(id: string, body: unknown, headers?: Record<string, string | undefined>): Promise<void>;
@@ -106,7 +106,12 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     async release(id, behaviour) {
       const freed = held.filter((request) => id === undefined || request.id === id);
       for (const request of freed) held.splice(held.indexOf(request), 1);
-      for (const request of freed) await answer(request, behaviour);
+      for (const request of freed) {
+        await answer(request, behaviour).catch((error: unknown) => {
+          held.push(request);
+          throw error;
+        });
+      }
     },
     publish: (id, body, overrides = {}) => publish(id, Buffer.from(JSON.stringify(body)), overrides),
     async stop() {

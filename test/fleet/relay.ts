@@ -9,6 +9,10 @@ export interface RelayOptions {
   delayMs?: number;
   /** one way and per connection; unlimited by default */
   bytesPerSecond?: number;
+  /** Segments are lost and sent again, as TCP does: each with this chance holds up its direction for `afterMs`. */
+  loss?: { chance: number; afterMs: number; random: () => number };
+  /** Called whenever bytes were passed on, with how many there have been: the place to cut or freeze in mid-talk. */
+  onBytes?: (bytes: number) => void;
 }
 
 export interface Relay {
@@ -36,8 +40,10 @@ export async function startRelay({
   to,
   delayMs = 0,
   bytesPerSecond = Infinity,
+  loss,
+  onBytes = () => {},
 }: RelayOptions): Promise<Relay> {
-  const link = { delayMs, bytesPerSecond, frozen: false, bytes: 0 };
+  const link = { delayMs, bytesPerSecond, frozen: false, bytes: 0, loss, onBytes };
   const connections = new Set<Connection>();
   let opened = 0;
   const server = createServer({ allowHalfOpen: true }, (near) => {
@@ -119,6 +125,8 @@ interface Link {
   bytesPerSecond: number;
   frozen: boolean;
   bytes: number;
+  readonly loss: RelayOptions['loss'];
+  readonly onBytes: (bytes: number) => void;
 }
 
 interface Connection {
@@ -166,20 +174,23 @@ function carry(from: Socket, to: Socket, link: Link): Lane {
     to.write(data);
     queued -= data.length;
     link.bytes += data.length;
+    link.onBytes(link.bytes);
     if (queued < mostQueuedBytes) from.resume();
   }
 
   function put(data: Buffer | 'end'): void {
     const bytes = data === 'end' ? 0 : data.length;
     const now = Date.now();
-    freeAt = Math.max(freeAt, now) + (bytes / link.bytesPerSecond) * 1000;
+    const lost = link.loss !== undefined && link.loss.random() < link.loss.chance;
+    freeAt =
+      Math.max(freeAt, now) + (bytes / link.bytesPerSecond) * 1000 + (lost ? (link.loss?.afterMs ?? 0) : 0);
     queue.push({ due: freeAt + link.delayMs, data });
     queued += bytes;
     if (queued >= mostQueuedBytes) from.pause();
   }
 
   from.on('data', (data) => {
-    const slice = Number.isFinite(link.bytesPerSecond) ? sliceBytes : data.length;
+    const slice = Number.isFinite(link.bytesPerSecond) || link.loss ? sliceBytes : data.length;
     for (let at = 0; at < data.length; at += slice) put(data.subarray(at, at + slice));
     if (timer === undefined) go();
   });

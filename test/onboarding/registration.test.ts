@@ -84,6 +84,7 @@ test.each([
   ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
   ['greets with broken JSON', 'INFO {bad\r\n'],
   ['greets with null', 'INFO null\r\n'],
+  ['hangs up in the TLS handshake', 'INFO {"server_id":"a","max_payload":9,"tls_required":true}\r\n'],
 ])('a server that %s is told from a NATS server, and does not end the daemon', async (_, greeting) => {
   const fleet = await fleetWith();
   const server = createServer((socket) => socket.on('error', () => undefined).end(greeting)).listen(

@@ -35,10 +35,15 @@ export interface Spot {
 }
 
 /** @param what strace's own words, such as `signal=SIGKILL` or `error=EIO` */
-export function spoiling(device: Device, { call, number, on }: Spot, what: string, from = ''): string[] {
+export function spoiling(
+  device: Device,
+  { call, number, on }: Spot,
+  what: string,
+  trace = '/dev/null',
+): string[] {
   const paths = on === 'disk' ? statePaths(device).flatMap((path) => ['-P', path]) : [];
-  const when = `inject=${call}:${what}:when=${number}${from}`;
-  return ['-f', '-qq', '-o', '/dev/null', ...paths, '-e', `trace=${call}`, '-e', when];
+  const when = `inject=${call}:${what}:when=${number}`;
+  return ['-f', '-qq', '-o', trace, ...paths, '-e', `trace=${call}`, '-e', when];
 }
 
 /** The program to its end, under strace where there are arguments for it. @returns exit status, null where killed */

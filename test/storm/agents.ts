@@ -1,0 +1,64 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Log } from '../../src/adapters/logger.ts';
+import { resolveConfig } from '../../src/config.ts';
+import { type Known, startDaemon } from '../../src/daemon.ts';
+import { realWorld } from '../../src/run.ts';
+
+/**
+ * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a
+ * real disk, connections of its own. Only the process is shared. Forked by storm.ts.
+ */
+export interface Assignment {
+  readonly folder: string;
+  readonly first: number;
+  readonly count: number;
+  readonly provisioningUrl: string;
+  readonly retry: Readonly<Record<string, number>>;
+  /** Devices power on within so many milliseconds. */
+  readonly powerOnMs: number;
+}
+
+/** What an agent tells of itself. */
+export type Told =
+  | { readonly type: 'failed'; readonly at: number; readonly step: string; readonly code: string }
+  | { readonly type: 'registered'; readonly at: number; readonly deviceId: string };
+
+process.on('message', (assignment: Assignment) => {
+  for (let index = 0; index < assignment.count; index++) {
+    setTimeout(() => powerOn(assignment, assignment.first + index), Math.random() * assignment.powerOnMs);
+  }
+});
+
+function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number): void {
+  const stateDir = join(folder, `${number}`);
+  mkdirSync(stateDir, { mode: 0o700 });
+  const file = {
+    stateDir,
+    provisioning: { url: provisioningUrl },
+    identity: { keyType: 'ec-p256' },
+    device: { type: 'storm' },
+    retry,
+  };
+  const host = { stateDir, architecture: 'amd64', buildVersion: '1', logFormat: 'json' } as const;
+  const resolved = resolveConfig({ flags: {}, environment: {}, overlay: new Map(), file }, host);
+  if ('problems' in resolved) throw new Error(resolved.problems.join('; '));
+  const { config } = resolved;
+  const known: Known = { deviceId: null, state: 'idle' };
+  const settings = { config, hostname: 'storm', builtAt: 0 };
+  const log: Log = (_level, event, _message, fields) => {
+    const at = Date.now();
+    if (event === 'step.failed')
+      tell({ type: 'failed', at, step: String(fields?.step), code: String(fields?.code) });
+    if (event === 'device.registered') tell({ type: 'registered', at, deviceId: known.deviceId ?? '' });
+  };
+  const daemon = startDaemon(realWorld({ config, version: '0' }), settings, known, log);
+  daemon.broken.catch((error: unknown) => {
+    throw error;
+  });
+  daemon.settled.then(() => daemon.stop());
+}
+
+function tell(told: Told): void {
+  process.send?.(told);
+}
