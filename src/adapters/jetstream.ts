@@ -329,7 +329,8 @@ function natsError(error: unknown, address: NatsAddress, serverVerified: boolean
   if (deniedCodes.has(code)) return fail('NATS_DENIED', said);
   if (code === 'SERVER_OPT_NA') return fail('NATS_NOT_SECURE', 'it offers no TLS');
   const cutOff = /disconnected before secure TLS connection/.test(said);
-  if (tlsCodes.test(code) || (/certificate|alert|TLS|SSL/.test(said) && !cutOff)) return fail('NATS_TLS', said);
+  if (tlsCodes.test(code) || (/certificate|alert|TLS|SSL/.test(said) && !cutOff))
+    return fail('NATS_TLS', said);
   // The server's refusal of a client certificate often arrives as a mere reset, after its own was verified.
   if (serverVerified && cutCodes.has(code)) {
     return fail(

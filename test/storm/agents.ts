@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../../src/adapters/logger.ts';
-import { resolveConfig } from '../../src/config.ts';
+import { type HostDefaults, resolveConfig } from '../../src/config.ts';
 import { type Known, startDaemon } from '../../src/daemon.ts';
 import { realWorld } from '../../src/run.ts';
 
@@ -40,7 +40,14 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
     device: { type: 'storm' },
     retry,
   };
-  const host = { stateDir, architecture: 'amd64', buildVersion: '1', logFormat: 'json' } as const;
+  const host: HostDefaults = {
+    stateDir,
+    architecture: 'amd64',
+    buildVersion: '1',
+    logFormat: 'json',
+    tokenFile: null,
+    caFile: null,
+  };
   const resolved = resolveConfig({ flags: {}, environment: {}, overlay: new Map(), file }, host);
   if ('problems' in resolved) throw new Error(resolved.problems.join('; '));
   const { config } = resolved;
@@ -48,8 +55,8 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   const settings = { config, hostname: 'storm', builtAt: 0 };
   const log: Log = (_level, event, _message, fields) => {
     const at = Date.now();
-    if (event === 'step.failed')
-      tell({ type: 'failed', at, step: String(fields?.step), code: String(fields?.code) });
+    if ('step' in fields && 'code' in fields)
+      tell({ type: 'failed', at, step: String(fields.step), code: String(fields.code) });
     if (event === 'device.registered') tell({ type: 'registered', at, deviceId: known.deviceId ?? '' });
   };
   const daemon = startDaemon(realWorld({ config, version: '0' }), settings, known, log);
