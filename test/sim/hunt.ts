@@ -2,6 +2,8 @@ import { live, type Outcome } from './life.ts';
 import { type Plan, planOf } from './plan.ts';
 import { shrink } from './shrink.ts';
 
+export { live };
+
 /** What a number of lives reached. */
 export interface Campaign {
   lives: number;
