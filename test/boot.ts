@@ -82,12 +82,9 @@ async function firstBoot(): Promise<void> {
   assert.match(await machine.run(...status), /^registered/);
   const [log] = await Promise.all([machine.run('journalctl', '-u', 'onboardd', '-o', 'json')]);
   assert.match(log, /"PRIORITY":"4"/);
-  const memory = Number(await machine.property('onboardd.service', 'MemoryCurrent')) / 2 ** 20;
   const pid = await machine.property('onboardd.service', 'MainPID');
   const resident = /VmRSS:\s+(\d+)/.exec(await machine.run('cat', `/proc/${pid}/status`))?.[1];
-  console.log(
-    `  memory: ${memory.toFixed(0)} MiB of its control group, ${Math.round(Number(resident) / 1024)} MiB resident`,
-  );
+  console.log(`  memory: ${Math.round(Number(resident) / 1024)} MiB resident`);
 }
 
 async function again(): Promise<void> {
