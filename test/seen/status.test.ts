@@ -7,7 +7,8 @@ import { expect, test } from 'vitest';
 import { catalogue } from '../../src/errors.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { programFile } from '../program.ts';
-import { at, registered, tell } from './bench.ts';
+import { at, registered } from './bench.ts';
+import { tell } from './tell.ts';
 
 test('status tells a person state, way, certificate and whether the daemon runs', async () => {
   const device = at(await fleetWith());
