@@ -211,7 +211,7 @@ function natsTrouble(error: unknown, where: string): Trouble {
   if (error.code === 'NATS_NOT_SECURE') return { problem: 'not-secure', detail };
   const trouble = troubleOf(chainedError ?? error.cause, where);
   if (error.code !== 'NATS_TLS') return trouble;
-  if (/refuses the device’s|alert/.test(error.message)) return { problem: 'tls-refused-us', detail };
+  if (/refuses the device’s/.test(error.message)) return { problem: 'tls-refused-us', detail };
   return trouble.problem.startsWith('tls-') ? trouble : { problem: 'tls-failed', detail };
 }
 
