@@ -68,12 +68,13 @@ const entries = {
     class: 'permanent',
     cause: 'The provisioning server answered with an HTTP error (transient for 408, 425, 429 and 5xx).',
     remedy:
-      'Read the status: 401 or 403 ask for `provisioning.tokenFile`, 404 for another URL, 5xx for the server’s log.',
+      'Read the status: 401 and 403 ask for `provisioning.tokenFile`, 404 for another URL; 400, 409 and 422 are explained in the server’s log; 408, 429 and 5xx pass, or are in its log too.',
   },
   PROVISIONING_ANSWER_INVALID: {
     class: 'transient',
     cause: 'The answer is no provisioning answer: a captive portal, a redirect, truncated or missing fields.',
-    remedy: 'Check that `provisioning.url` reaches the provisioning server itself and no portal or proxy.',
+    remedy:
+      'Check that `provisioning.url` reaches the provisioning server itself and no portal or proxy; where it does, the named part of its answer is at fault: see its log.',
   },
   CERTIFICATE_KEY_MISMATCH: {
     class: 'permanent',

@@ -11,6 +11,8 @@ interface Entry {
   /** The code that the daemon logs for it: of the provisioning server, and of the NATS server */
   readonly codes: readonly [ErrorCode, ErrorCode];
   readonly remedy: string;
+  /** Where another one is due with the NATS server */
+  readonly natsRemedy?: string;
 }
 
 const unreachable = ['PROVISIONING_UNREACHABLE', 'NATS_UNREACHABLE'] as const;
@@ -18,7 +20,7 @@ const tls = ['PROVISIONING_TLS', 'NATS_TLS'] as const;
 const rejected = ['PROVISIONING_REJECTED', 'NATS_DENIED'] as const;
 const invalid = ['PROVISIONING_ANSWER_INVALID', 'NATS_UNREACHABLE'] as const;
 
-export const problems = {
+const entries = {
   'name-unknown': {
     codes: unreachable,
     remedy: 'Correct the host name in the configuration, or add it to the DNS of this network.',
@@ -52,6 +54,8 @@ export const problems = {
     codes: tls,
     remedy:
       'Trust the named issuer (`provisioning.caFile`), or give the server a certificate of the trusted CA.',
+    natsRemedy:
+      'Give the NATS server a certificate of the fleet’s CA, the one that provisioning answers (identity_ca.crt).',
   },
   'tls-expired': {
     codes: tls,
@@ -103,7 +107,9 @@ export const problems = {
   },
 } as const satisfies Record<string, Entry>;
 
-export type Problem = keyof typeof problems;
+export type Problem = keyof typeof entries;
+
+export const problems: Readonly<Record<Problem, Entry>> = entries;
 
 const byCode: Readonly<Record<string, Problem>> = {
   ENOTFOUND: 'name-unknown',

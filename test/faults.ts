@@ -6,22 +6,25 @@ import { natsRows } from './faults/nats.ts';
 import { provisioningRows } from './faults/provisioning.ts';
 import type { Row } from './faults/row.ts';
 import { startFleet } from './fleet/fleet.ts';
-import { newDevice, start } from './program.ts';
+import { type Device, newDevice, start } from './program.ts';
 import { writeSection } from './report.ts';
+import { tell } from './seen/tell.ts';
 
 /**
  * The fault matrix: each row is a fresh fleet, one fault, and the real program. What is checked: the code that it logs
  * first, that a permanent one ends in `failed` with its remedy, and that it ends registered, accepted once, when the
  * fault is gone; what is measured: how long each took.
  *
- * `npm run test:faults [-- --only TEXT] [-- --except TEXT] [-- --every N] [-- --write]`; `--write` puts the table into
- * docs/reliability.md.
+ * `npm run test:faults [-- --only TEXT] [-- --except TEXT] [-- --every N] [-- --show] [-- --write]`; `--write` puts the
+ * table into docs/reliability.md, `--show` prints what a technician sees during each fault: the lines of `status` about
+ * it, and the checks that fail.
  */
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: '' },
     except: { type: 'string' },
     every: { type: 'string', default: '1' },
+    show: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
 });
@@ -90,6 +93,7 @@ async function live(row: Row): Promise<Outcome> {
       ),
     );
     const noticedMs = performance.now() - begun;
+    if (values.show) await showTelling(device);
     const code = first.event === 'device.registered' ? 'none' : String(first.code);
     if (!row.codes.includes(code)) throw new Error(`${code}: ${first.cause}`);
     const flaw = first.event === 'step.failed' ? (row.check?.(first) ?? null) : null;
@@ -180,4 +184,12 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
     timer = setTimeout(() => reject(new Error(`nothing within ${ms / 1000} s`)), ms);
   });
   return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+async function showTelling(device: Device): Promise<void> {
+  for (const command of ['status', 'check']) {
+    const { stdout } = await tell(device, command);
+    const telling = stdout.split('\n').filter((line) => /^(waits|last|remedy|fail)/.test(line));
+    console.log(telling.map((line) => `    ${line}`).join('\n'));
+  }
 }

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 
 /**
  * Whether a daemon holds the state directory's lock (lock.ts), found without touching the lock: even a shared one,
@@ -15,7 +16,7 @@ export function isHeld(folder: string): boolean | null {
   }
   if (isListed(place)) return true;
   // In a container the list leaves out locks whose taker has ended, and ours is taken by flock(1): look at open files.
-  const { held, complete } = heldByProcess(place);
+  const { held, complete } = heldByProcess(folder);
   if (held) return true;
   return complete ? false : null;
 }
@@ -34,16 +35,25 @@ function isListed({ dev, ino }: { dev: number; ino: number }): boolean {
   }
 }
 
-function heldByProcess({ dev, ino }: { dev: number; ino: number }): { held: boolean; complete: boolean } {
+/**
+ * Looks for a process that has the directory open and locked.
+ *
+ * @returns `complete`: the open files of every process could be seen
+ */
+export function heldByProcess(folder: string): { held: boolean; complete: boolean } {
+  const { dev, ino } = statSync(folder);
+  const name = basename(realpathSync(folder));
   let complete = true;
-  for (const pid of list('/proc').names.filter((name) => /^\d+$/.test(name))) {
+  for (const pid of list('/proc').names.filter((entry) => /^\d+$/.test(entry))) {
     const { names, denied } = list(`/proc/${pid}/fd`);
     if (denied) complete = false;
-    for (const name of names) {
+    for (const number of names) {
       try {
-        const open = statSync(`/proc/${pid}/fd/${name}`);
-        const same = open.isDirectory() && open.dev === dev && open.ino === ino;
-        if (same && /^lock:.*FLOCK/m.test(readFileSync(`/proc/${pid}/fdinfo/${name}`, 'utf8')))
+        // Its name first: to look at whatever file a process has open may take for ever, on a network that is gone.
+        if (basename(readlinkSync(`/proc/${pid}/fd/${number}`)) !== name) continue;
+        const open = statSync(`/proc/${pid}/fd/${number}`);
+        const isSame = open.dev === dev && open.ino === ino;
+        if (isSame && /^lock:.*FLOCK/m.test(readFileSync(`/proc/${pid}/fdinfo/${number}`, 'utf8')))
           return { held: true, complete };
       } catch {
         // The process ended, or closed the file, while it was looked at.

@@ -316,6 +316,8 @@ const deniedCodes = new Set([
 ]);
 const tlsCodes =
   /^(TLS|ERR_TLS_|ERR_SSL_|ERR_OSSL|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_|EPROTO)/;
+/** OpenSSL's words for what the other side says before it hangs up. */
+const tlsAlert = /\balert ([a-z ]+?)(?=:| \(|$)/;
 const cutCodes = new Set(['ECONNRESET', 'EPIPE', 'CONNECTION_REFUSED', 'CONNECTION_CLOSED', 'DISCONNECT']);
 
 /** The one place that reads the NATS client's errors. */
@@ -329,6 +331,10 @@ function natsError(error: unknown, address: NatsAddress, serverVerified: boolean
   if (deniedCodes.has(code)) return fail('NATS_DENIED', said);
   if (code === 'SERVER_OPT_NA') return fail('NATS_NOT_SECURE', 'it offers no TLS');
   const cutOff = /disconnected before secure TLS connection/.test(said);
+  if (code === 'TIMEOUT') return fail('NATS_UNREACHABLE', 'it did not answer in time');
+  const [, alert] = tlsAlert.exec(said) ?? [];
+  if (alert !== undefined && /certificate|unknown ca/.test(alert))
+    return fail('NATS_TLS', `it refuses the device’s certificate: “${alert}”`);
   if (tlsCodes.test(code) || (/certificate|alert|TLS|SSL/.test(said) && !cutOff))
     return fail('NATS_TLS', said);
   // The server's refusal of a client certificate often arrives as a mere reset, after its own was verified.

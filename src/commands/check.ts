@@ -80,9 +80,11 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
       await run(id, () => skipped('the configuration is invalid'));
   const now = systemClock.now();
   const server = network?.serverTime == null ? null : { time: network.serverTime, at: network.at };
-  const { state, key } = stored;
+  const { state, key, unknown } = stored;
   await run('clock', () => checkTime(now, build.builtAt, leafOf(state), server));
-  await run('certificate', () => checkCertificate(pki, state, key, now, server?.time ?? null));
+  await run('certificate', () =>
+    unknown === null ? checkCertificate(pki, state, key, now, server?.time ?? null) : skipped(unknown),
+  );
 
   const all = checkIds.flatMap((id) => checks.get(id) ?? []);
   const ok = all.every(({ verdict }) => verdict !== 'fail');
@@ -94,6 +96,8 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
 }
 
 interface Stored {
+  /** Why nothing is known of the device; null where it is */
+  readonly unknown: string | null;
   readonly state: DeviceState | null;
   readonly key: string | null;
 }
@@ -102,9 +106,10 @@ interface Stored {
 function readStored(folder: string): Stored {
   try {
     const text = readText(join(folder, files.state));
-    return { state: text === null ? null : parseState(text), key: readText(join(folder, files.key)) };
+    const state = text === null ? null : parseState(text);
+    return { unknown: null, state, key: readText(join(folder, files.key)) };
   } catch {
-    return { state: null, key: null };
+    return { unknown: 'the state cannot be read: see state-directory', state: null, key: null };
   }
 }
 
@@ -121,7 +126,7 @@ type Run = (id: CheckId, look: () => Promise<Finding> | Finding) => Promise<void
 /** @returns the server's time, where it told one */
 async function checkServers(
   config: Config,
-  { state, key }: Stored,
+  { state, key, unknown }: Stored,
   { version }: Build,
   run: Run,
 ): Promise<HttpGlance | null> {
@@ -157,10 +162,12 @@ async function checkServers(
       return judgeAnswer(url.host, seen);
     }),
     run('nats-server', () =>
-      checkNats(addresses, config.nats.tls, {
-        greeting: (address) => natsGreeting(address.host, address.port, greetingMs),
-        subscribe: identity && ((address) => subscribe(address, identity, config.nats.tls)),
-      }),
+      addresses === null && unknown !== null
+        ? skipped(unknown)
+        : checkNats(addresses, config.nats.tls, {
+            greeting: (address) => natsGreeting(address.host, address.port, greetingMs),
+            subscribe: identity && ((address) => subscribe(address, identity, config.nats.tls)),
+          }),
     ),
   ]);
   return glance;
@@ -211,7 +218,7 @@ function natsTrouble(error: unknown, where: string): Trouble {
   if (error.code === 'NATS_NOT_SECURE') return { problem: 'not-secure', detail };
   const trouble = troubleOf(chainedError ?? error.cause, where);
   if (error.code !== 'NATS_TLS') return trouble;
-  if (/refuses the device’s|alert/.test(error.message)) return { problem: 'tls-refused-us', detail };
+  if (/refuses the device’s/.test(error.message)) return { problem: 'tls-refused-us', detail };
   return trouble.problem.startsWith('tls-') ? trouble : { problem: 'tls-failed', detail };
 }
 

@@ -5,7 +5,7 @@ import { isHeld, ownerOf } from '../adapters/holder.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
 import { stateDirOf } from '../config.ts';
-import { describe } from '../errors.ts';
+import { catalogue, describe, OnboardingError } from '../errors.ts';
 import { files } from '../services/deviceState.ts';
 import { type Status, statusOf } from '../services/status.ts';
 import { statusLines } from '../services/statusLines.ts';
@@ -41,8 +41,13 @@ function read(folder: string, version: string): Seen {
       running === null
         ? 'it is not known whether the daemon runs'
         : `the daemon ${running ? 'runs' : 'does not run'}`;
-    return { problem: isDenied(error) ? `${deniedTo(folder)}; ${daemon}` : `${describe(error)}; ${daemon}` };
+    return { problem: `${isDenied(error) ? deniedTo(folder) : told(error)}; ${daemon}` };
   }
+}
+
+function told(error: unknown): string {
+  if (!(error instanceof OnboardingError)) return describe(error);
+  return `${error.code}: ${error.message}; remedy: ${catalogue[error.code].remedy.replace(/\.$/, '')}`;
 }
 
 function isDenied(error: unknown): boolean {

@@ -43,8 +43,10 @@ export function failed(code: ErrorCode, detail: string, remedy?: string): Findin
 
 /** @param server whose trouble it is, for the code */
 export function troubled(server: 'provisioning' | 'nats', { problem, detail }: Trouble): Finding {
-  const { codes, remedy } = problems[problem];
-  return { verdict: 'fail', code: codes[server === 'nats' ? 1 : 0], problem, detail, remedy };
+  const { codes, remedy, natsRemedy } = problems[problem];
+  return server === 'nats'
+    ? { verdict: 'fail', code: codes[1], problem, detail, remedy: natsRemedy ?? remedy }
+    : { verdict: 'fail', code: codes[0], problem, detail, remedy };
 }
 
 /** One line for each check, with its remedy, and a last one that sums up. */

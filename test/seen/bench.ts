@@ -1,34 +1,14 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import type { Check } from '../../src/services/check.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { at as atFleet } from '../onboarding/bench.ts';
-import { type Device, programFile } from '../program.ts';
-
-export interface Told {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import type { Device } from '../program.ts';
+import { tell } from './tell.ts';
 
 /** A device whose key is quickly made. */
 export function at(fleet: Fleet, more: Record<string, unknown> = {}): Device {
   return atFleet(fleet, { identity: { keyType: 'ec-p256' }, ...more });
-}
-
-/** Runs a command of the program while the fleet, which lives in this process, answers. */
-export async function tell(device: Device, ...args: string[]): Promise<Told> {
-  const child = spawn(process.execPath, [programFile, ...args, '--config', device.configFile]);
-  let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (text) => {
-    stdout += text;
-  });
-  child.stderr.on('data', (text) => {
-    stderr += text;
-  });
-  const [status] = await once(child, 'close');
-  return { status, stdout, stderr };
 }
 
 /** What `onboardd check` found, by the check's id. */

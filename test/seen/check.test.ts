@@ -6,7 +6,8 @@ import { expect, test } from 'vitest';
 import { createAuthority } from '../fleet/ca.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { newDevice } from '../program.ts';
-import { at, checks, closedPort, registered, tell } from './bench.ts';
+import { at, checks, closedPort, registered } from './bench.ts';
+import { tell } from './tell.ts';
 
 test('check passes a device before, while and after it is onboarded, and changes nothing', async () => {
   const fleet = await fleetWith();

@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { catalogue } from '../../src/errors.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { programFile } from '../program.ts';
-import { at, registered, tell } from './bench.ts';
+import { at, registered } from './bench.ts';
+import { tell } from './tell.ts';
 
 test('status tells a person state, way, certificate and whether the daemon runs', async () => {
   const device = at(await fleetWith());
@@ -42,6 +43,17 @@ test('status says in one line what a failing device waits for, and the remedy', 
   const { stdout } = await tell(device, 'status');
   expect(stdout).toMatch(/^last error +PROVISIONING_REJECTED: .*503 \(\S+ m?s ago\)$/m);
   expect(stdout).toContain(catalogue.PROVISIONING_REJECTED.remedy);
+});
+
+test('status says what to do about a state that it cannot read', async () => {
+  const device = at(await fleetWith());
+  mkdirSync(device.stateDir);
+  writeFileSync(join(device.stateDir, 'state.json'), '{"version":99}');
+  const { status, stderr } = await tell(device, 'status');
+  expect(status).toBe(3);
+  expect(stderr).toMatch(
+    /STATE_CORRUPT: .* version 99.*; remedy: .*newer version.*; the daemon does not run/,
+  );
 });
 
 test('a damaged history costs nothing but itself', async () => {

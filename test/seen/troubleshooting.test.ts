@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { programFile } from '../program.ts';
-import { tell } from './bench.ts';
 import { stopServers, symptoms } from './symptoms.ts';
+import { tell } from './tell.ts';
 
 afterEach(stopServers);
 

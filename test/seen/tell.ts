@@ -1,0 +1,23 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type Device, programFile } from '../program.ts';
+
+export interface Told {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command of the program while the fleet, which lives in this process, answers. */
+export async function tell(device: Device, ...args: string[]): Promise<Told> {
+  const child = spawn(process.execPath, [programFile, ...args, '--config', device.configFile]);
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.on('data', (text) => {
+    stderr += text;
+  });
+  const [status] = await once(child, 'close');
+  return { status, stdout, stderr };
+}
