@@ -12,18 +12,19 @@ import { writeSection } from './report.ts';
  * device whose daemon is started over and over. Memory and open files must stay flat, nothing may be warned of, no
  * rejection may go unhandled.
  *
- * `npm run test:long [-- --reconnects N] [-- --refusals N] [-- --restarts N] [-- --write]`
+ * `npm run test:long [-- --reconnects N] [-- --refusals N] [-- --restarts N] [-- --bytes N] [-- --write]`
  */
 const { values } = parseArgs({
   options: {
     reconnects: { type: 'string', default: '3000' },
     refusals: { type: 'string', default: '3000' },
     restarts: { type: 'string', default: '300' },
+    bytes: { type: 'string', default: '200' },
     write: { type: 'boolean', default: false },
   },
 });
-/** Growth that a life of a year at one cycle a minute could bear: 525,600 cycles. */
-const mostBytesPerCycle = 200;
+/** The heap's growth that passes. 200 bytes a cycle are 100 MB in a year of one cycle a minute. */
+const mostBytesPerCycle = Number(values.bytes);
 const samples = 60;
 
 interface Sample {
