@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { files, parseState } from '../src/services/deviceState.ts';
 import { type Fleet, startFleet } from './fleet/fleet.ts';
 import type { Device } from './program.ts';
+import { writeSection } from './report.ts';
 import { newLife, sightOf } from './strace/life.ts';
 import {
   type Folder,
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     starts: { type: 'string', default: '1000000' },
     seed: { type: 'string', default: '1' },
     without: { type: 'string' },
+    write: { type: 'boolean', default: false },
   },
 });
 if (!hasStrace) {
@@ -65,14 +67,15 @@ try {
   const taken = sample(cuts, Number(values.starts), seeded(Number(values.seed)));
   for (const cut of taken) await start(fleet, device, cut, id);
   const seconds = ((performance.now() - begun) / 1000).toFixed(0);
-  console.log(
+  const table = [
     '| operations traced | durable writes in order | distinct states after a cut | started on | violations |',
-  );
-  console.log('| --- | --- | --- | --- | --- |');
-  console.log(
+    '| --- | --- | --- | --- | --- |',
     `| ${operations.length} | ${renames} | ${cuts.length} | ${taken.length} | ${violations.size} |`,
-  );
-  console.log(`\n${taken.length} starts in ${seconds} s, ${violations.size} violations`);
+  ];
+  const summary = `${taken.length} starts in ${seconds} s, ${violations.size} kinds of violation`;
+  for (const line of [...table, '', summary]) console.log(line);
+  if (values.write && violations.size === 0)
+    writeSection('power', 'npm run test:power -- --write', [...table, '', `${summary}.`]);
   if (renames === 0 || taken.length === 0) violate('nothing was tried');
 } finally {
   await fleet.stop();

@@ -1,0 +1,47 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { hasStrace } from './strace/strace.ts';
+
+/** The slower suites, each as its command runs it, with so little to do that it takes seconds. */
+const cuts: [suite: string, args: string[], needsStrace?: true][] = [
+  ['crash.ts', ['--singles', '4', '--pairs', '2'], true],
+  ['power.ts', ['--starts', '5'], true],
+  ['disk.ts', ['--every', '31']],
+  ['faults.ts', ['--except', 'NATS', '--every', '13']],
+  ['storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
+  // The heap is still warming up after so few cycles.
+  ['longLife.ts', ['--reconnects', '60', '--refusals', '60', '--restarts', '5', '--bytes', '40000']],
+  ['fuzz.ts', ['--cases', '20000', '--slow', '100', '--seed', '1']],
+];
+
+async function run(suite: string, args: readonly string[]): Promise<{ status: unknown; output: string }> {
+  const file = fileURLToPath(new URL(suite, import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
+  const [status] = await once(child, 'close');
+  return { status, output };
+}
+
+test.each(cuts)('a cut of %s passes', { timeout: 90_000 }, async (suite, args, needsStrace) => {
+  if (needsStrace && !hasStrace) {
+    console.warn(`${suite} is left out: strace is not installed`);
+    return;
+  }
+  const { status, output } = await run(suite, args);
+  expect(status, output).toBe(0);
+});
+
+test.skipIf(!hasStrace)(
+  'a program that did not sync its files would be found',
+  { timeout: 90_000 },
+  async () => {
+    const { status, output } = await run('power.ts', ['--starts', '0', '--without', 'syncFolder']);
+    expect(status).toBe(1);
+    expect(output).toContain('before the folder was synced after the rename to identity.key');
+  },
+);
