@@ -3,6 +3,7 @@
  *
  *   --lives N    how many (100,000)        --seed S    the first seed (1)
  *   --replay S   one life, told            --mutants   only the faults that are put in on purpose
+ *   --write      puts the tables into docs/reliability.md
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,6 +11,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { stateEdges } from '../scripts/docs.ts';
+import { writeSection } from './report.ts';
 import { codes } from './sim/codes.ts';
 import { type Campaign, emptyCampaign, hunt, replay } from './sim/hunt.ts';
 import { longWait } from './sim/longWait.ts';
@@ -22,6 +24,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     replay: { type: 'string' },
     mutants: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
     worker: { type: 'boolean', default: false },
   },
 });
@@ -65,7 +68,25 @@ async function simulate(): Promise<boolean> {
     `${campaign.lives} lives in ${seconds.toFixed(0)} s, ${(campaign.lives / seconds).toFixed(0)} a second; ` +
       `${campaign.boots} boots, ${campaign.steps} steps; ${campaign.failed} ended lawfully in failed`,
   );
-  report(campaign);
+  const reached = report(campaign);
+  for (const [what, names] of Object.entries(reached.missed))
+    for (const name of names) console.log(`not reached, ${what}: ${name}`);
+  for (const name of reached.crashes)
+    console.log(`  ${String(campaign.reached[name]).padStart(7)} × ${name}`);
+  if (values.write) {
+    writeSection('sim', 'npm run test:sim -- --write', [
+      '| what | count |',
+      '| --- | --- |',
+      `| lives, seeds ${firstSeed} to ${firstSeed + lives - 1} | ${campaign.lives} |`,
+      `| boots | ${campaign.boots} |`,
+      `| calls of disk and wire at which a life could be struck | ${campaign.steps} |`,
+      `| lives that broke an invariant | ${campaign.violations.length} |`,
+      `| lives that ended in \`failed\` as they should (a clone, a clash, an identity that is nowhere) | ${campaign.failed} |`,
+      ...reached.rows,
+      `| kinds of crash points (power cut or kill, before which call on which file) | ${reached.crashes.length} |`,
+      `| lives a second | ${(campaign.lives / seconds).toFixed(0)} |`,
+    ]);
+  }
   for (const { seed, violation } of campaign.violations)
     console.log(`VIOLATION at seed ${seed}: ${violation}`);
   const [first] = campaign.violations;
@@ -107,7 +128,7 @@ function merge(all: Campaign, one: Campaign): Campaign {
 }
 
 /** What was reached of all that there is, and what was not. */
-function report({ reached }: Campaign): void {
+function report({ reached }: Campaign) {
   const names = Object.keys(reached);
   const faults = [
     ...provisioningFaults.map((name) => `fault provisioning: ${name}`),
@@ -116,18 +137,16 @@ function report({ reached }: Campaign): void {
     ...['EIO', 'ENOSPC', 'EROFS'].map((name) => `fault disk: ${name}`),
   ];
   const edges = stateEdges().map(([from, to]) => `edge ${from} → ${to}`);
-  list('edges of the statechart', edges, names);
-  list('error codes', codes, [...new Set(names.flatMap((name) => name.match(/^code (\w+)/)?.[1] ?? []))]);
-  list('faults', faults, names);
-  const crashes = names.filter((name) => /^(power cut|kill) before/.test(name)).sort();
-  console.log(`crash points: ${crashes.length} kinds`);
-  for (const name of crashes) console.log(`  ${String(reached[name]).padStart(7)} × ${name}`);
-}
-
-function list(what: string, all: readonly string[], names: readonly string[]): void {
-  const missed = all.filter((name) => !names.includes(name));
-  console.log(`${what}: ${all.length - missed.length} of ${all.length}`);
-  for (const name of missed) console.log(`  not reached: ${name}`);
+  const missed: Record<string, string[]> = {};
+  const rows = Object.entries({
+    'edges of the statechart': [edges, names],
+    'error codes': [codes, names.flatMap((name) => name.match(/^code (\w+)/)?.[1] ?? [])],
+    'kinds of faults': [faults, names],
+  } satisfies Record<string, [readonly string[], readonly string[]]>).map(([what, [all = [], seen = []]]) => {
+    missed[what] = all.filter((name) => !seen.includes(name));
+    return `| ${what} reached | ${all.length - missed[what].length} of ${all.length} |`;
+  });
+  return { rows, missed, crashes: names.filter((name) => /^(power cut|kill) before/.test(name)).sort() };
 }
 
 async function tell(seed: number): Promise<void> {
@@ -139,6 +158,7 @@ async function tell(seed: number): Promise<void> {
 
 async function findMutants(): Promise<boolean> {
   let missed = 0;
+  const rows: string[] = [];
   for (const mutant of mutants) {
     await using built = await buildMutant(mutant);
     const campaign = await built.hunt(firstSeed, livesPerMutant, 1);
@@ -149,10 +169,20 @@ async function findMutants(): Promise<boolean> {
       continue;
     }
     const { plan, outcome } = await built.replay(violation.seed);
+    rows.push(
+      `| ${mutant.name} | ${campaign.lives} | ${(outcome.violation ?? '').replace(/:.*/, '')} | ${plan.adversities.length} |`,
+    );
     console.log(
       `found in life ${campaign.lives} (seed ${violation.seed}): ${mutant.name}: ${violation.violation}; ` +
         `shortest: ${plan.adversities.length} adversities, ${outcome.story.length} lines`,
     );
+  }
+  if (values.write) {
+    const head = [
+      '| fault put in | found in life | what broke | adversities in its shortest story |',
+      '| --- | --- | --- | --- |',
+    ];
+    writeSection('mutants', 'npm run test:sim -- --write', [...head, ...rows]);
   }
   return missed === 0;
 }

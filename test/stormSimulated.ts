@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { linePlot } from './plot.ts';
+import { writeSection } from './report.ts';
 import { usualConfig } from './sim/life.ts';
 import { loadOf, machineStorm, type Storm, type StormCurve, storm } from './sim/storm.ts';
 
@@ -18,6 +19,7 @@ const base = { seed: 1, retry, powerOnMs: 5000, downMs: 10 * minute };
 const plot = new URL('../docs/plots/storm-simulated.svg', import.meta.url);
 
 let failed = false;
+const rows: string[] = [];
 const few = { ...base, devices: 1000, capacity: Number.POSITIVE_INFINITY };
 const machine = await machineStorm(usualConfig, few);
 tell('1,000 devices, the whole machine of each', few, machine);
@@ -30,6 +32,11 @@ const limited = storm(bounded);
 tell(`${million} devices, the server takes ${Math.floor(bounded.capacity)} a second`, bounded, limited);
 
 if (values.write) {
+  writeSection('storm-simulated', 'npm run test:storm:simulated -- --write', [
+    '| storm | busiest second | mean | their ratio | from the return to the last | devices with one certificate |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...rows,
+  ]);
   const points = ({ requests }: StormCurve) =>
     requests.map((count, second): [number, number] => [second / 60, count]).slice(60, 40 * 60);
   writeFileSync(
@@ -52,6 +59,7 @@ function tell(what: string, settings: Storm, curve: StormCurve): void {
   const once = curve.certificatesPerDevice.get(1) ?? 0;
   const isSound = once === settings.devices && curve.certificatesPerDevice.size === 1 && ratio < 5;
   failed ||= !isSound;
+  rows.push(`| ${what} | ${peak} | ${mean.toFixed(1)} | ${ratio.toFixed(2)} | ${seconds} s | ${once} |`);
   console.log(
     `${what}: peak ${peak} a second, mean ${mean.toFixed(1)}, ${ratio.toFixed(2)} times the mean, over ${seconds} s; ` +
       `${once} devices with one certificate${isSound ? '' : '  FAILED'}`,
