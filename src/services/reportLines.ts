@@ -17,14 +17,17 @@ export function reportLines(report: Report, stuckAfterMs: number): string[] {
       ? [`${number(beyond)} lines are of devices past the ${number(devices.size)} that are kept`]
       : []),
   ];
-  if (devices.size === 0) return [...head, ...errorLines(report)];
-  return [
-    ...head,
-    ...funnelLines(report),
-    ...stepLines(report),
-    ...errorLines(report),
-    ...stuckLines(stuck(report, stuckAfterMs), last, stuckAfterMs),
-  ].map((line) => line.replace(/\p{Cc}/gu, ' '));
+  const body =
+    devices.size === 0
+      ? errorLines(report)
+      : [
+          ...funnelLines(report),
+          ...stepLines(report),
+          ...errorLines(report),
+          ...stuckLines(stuck(report, stuckAfterMs), last, stuckAfterMs),
+        ];
+  // What stands in a log, and anybody may have written it, must not steer the terminal.
+  return [...head, ...body].map((line) => line.replace(/\p{Cc}/gu, ' '));
 }
 
 function funnelLines(report: Report): string[] {

@@ -29,3 +29,6 @@ export async function closedPort(): Promise<number> {
   server.close();
   return port;
 }
+
+/** How long a poll goes on: on a busy machine the program takes a second to start. */
+export const patience = { timeout: 15_000, interval: 100 };

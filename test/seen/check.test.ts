@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { createAuthority } from '../fleet/ca.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { newDevice } from '../program.ts';
-import { at, checks, closedPort, registered } from './bench.ts';
+import { at, checks, closedPort, patience, registered } from './bench.ts';
 import { tell } from './tell.ts';
 
 test('check passes a device before, while and after it is onboarded, and changes nothing', async () => {
@@ -26,7 +26,7 @@ test('check passes a device before, while and after it is onboarded, and changes
   const program = launch(device);
   await program.until(registered);
   const asked = fleet.provisioning.requests.filter(({ method }) => method === 'POST').length;
-  await expect.poll(async () => (await tell(device, 'status')).status).toBe(0);
+  await expect.poll(async () => (await tell(device, 'status')).status, patience).toBe(0);
   const look = () =>
     ['.', ...readdirSync(device.stateDir)].map((name) => {
       const { mtimeMs, ctimeMs, ino } = statSync(join(device.stateDir, name));

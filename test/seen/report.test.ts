@@ -154,6 +154,11 @@ test('whatever stands in a log, the report is made and nothing of it becomes mar
     }),
     { numRuns: 300 },
   );
+  const steering = JSON.stringify({
+    ...JSON.parse(line({ event: 'step.failed', code: 'NATS_TLS', cause: evil })),
+    deviceId: 0,
+  });
+  expect(reportLines(read([steering]), hour).join('')).not.toContain('\u0007');
   const html = page(
     read([
       line({ event: 'step.failed', step: evil, code: 'NATS_TLS', cause: evil, alias: evil }),

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { catalogue } from '../../src/errors.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { programFile } from '../program.ts';
-import { at, registered } from './bench.ts';
+import { at, patience, registered } from './bench.ts';
 import { tell } from './tell.ts';
 
 test('status tells a person state, way, certificate and whether the daemon runs', async () => {
@@ -38,8 +38,8 @@ test('status says in one line what a failing device waits for, and the remedy', 
   const device = at(fleet, { retry: { initialMs: 60_000, maxMs: 60_000, factor: 1, failedAfterMs: 0 } });
   await launch(device).until(({ event }) => event === 'step.failed');
   await expect
-    .poll(async () => (await tell(device, 'status')).stdout)
-    .toMatch(/^waits for +the next try, in \S+ m?s, at .* UTC \(attempt 1 failed\)$/m);
+    .poll(async () => (await tell(device, 'status')).stdout, patience)
+    .toMatch(/^waits for +the next try, in \S+ m?s, at .* UTC \(attempt \d+ failed\)$/m);
   const { stdout } = await tell(device, 'status');
   expect(stdout).toMatch(/^last error +PROVISIONING_REJECTED: .*503 \(\S+ m?s ago\)$/m);
   expect(stdout).toContain(catalogue.PROVISIONING_REJECTED.remedy);
@@ -89,7 +89,7 @@ test('status --watch follows the device and ends by Ctrl-C', async () => {
   const seen: { state: string; running: boolean }[] = [];
   const output = createInterface({ input: child.stdout });
   const sees = (state: string, isRunning: boolean) =>
-    expect.poll(() => seen.at(-1), { timeout: 10_000 }).toMatchObject({ state, running: isRunning });
+    expect.poll(() => seen.at(-1), patience).toMatchObject({ state, running: isRunning });
   output.on('line', (line) => seen.push(JSON.parse(line)));
   await sees('idle', false);
   const program = launch(device);

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { programFile } from '../program.ts';
+import { patience } from './bench.ts';
 import { stopServers, symptoms } from './symptoms.ts';
 import { tell } from './tell.ts';
 
@@ -57,8 +58,6 @@ test.each(Object.entries(symptoms))('%s', async (title, make) => {
     };
     // A failure is logged before it is on disk.
     const wanted = lines.map(pattern);
-    await expect
-      .poll(look, { timeout: 5000, interval: 100 })
-      .toSatisfy((text: string) => wanted.every((line) => line.test(text)));
+    await expect.poll(look, patience).toSatisfy((text: string) => wanted.every((line) => line.test(text)));
   }
 });
