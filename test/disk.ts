@@ -48,6 +48,11 @@ try {
     }
     try {
       const outcome = await live(fleet, row);
+      if (outcome === null) {
+        const text = `${row.group}: registered before it came`;
+        skipped.set(text, (skipped.get(text) ?? 0) + 1);
+        continue;
+      }
       outcomes.push(outcome);
       if (row.group === undefined) console.log(`| ${row.fault} | ${outcome.code} | ${outcome.end} |`);
     } catch (error) {
