@@ -69,8 +69,7 @@ for (const [text, count] of skipped) console.log(`skipped ${text} (${count})`);
 const left = [...skipped.values()].reduce((sum, count) => sum + count, 0);
 const summary = `${outcomes.length} rows passed, ${failures.length} failed, ${left} skipped, in ${seconds} s`;
 console.log(`\n${summary}`);
-if (values.write && failures.length === 0)
-  writeSection('disk', 'npm run test:disk -- --write', [...table(), '', `${summary}.`]);
+if (values.write && failures.length === 0) writeSection('disk', 'test:disk', [...table(), '', `${summary}.`]);
 process.exitCode = failures.length > 0 || outcomes.length === 0 ? 1 : 0;
 
 /** How often each call meets the state directory in one life. */

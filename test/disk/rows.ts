@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -141,9 +142,13 @@ function untouchable(
       const backup = `${device.stateDir}.backup`;
       spawnSync('cp', ['-a', device.stateDir, backup]);
       spoilAll(device);
+      // File by file: the daemon runs, and holds the folder's lock.
       const mend = () => {
-        rmSync(device.stateDir, { recursive: true, force: true });
-        renameSync(backup, device.stateDir);
+        for (const name of readdirSync(backup)) {
+          const path = join(device.stateDir, name);
+          if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) rmSync(path, { recursive: true });
+          renameSync(join(backup, name), path);
+        }
       };
       return { mend };
     },
