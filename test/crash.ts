@@ -197,6 +197,6 @@ function report(): void {
   const summary = `seed ${values.seed}: ${lives} lives in ${seconds} s, ${bad} violations`;
   for (const line of ['', ...table, '', summary]) console.log(line);
   if (values.write && bad === 0)
-    writeSection('crash', 'npm run test:crash -- --write', [threads, '', ...table, '', `${summary}.`]);
+    writeSection('crash', 'test:crash', [threads, '', ...table, '', `${summary}.`]);
   process.exitCode = bad > 0 || lives === 0 ? 1 : 0;
 }

@@ -65,7 +65,7 @@ const seconds = ((performance.now() - begun) / 1000).toFixed(0);
 const summary = `${outcomes.length} rows passed, ${failures.length} failed, ${skipped.length} skipped, in ${seconds} s`;
 console.log(`\n${summary}`);
 if (values.write && failures.length === 0)
-  writeSection('faults', 'npm run test:faults -- --write', [...table(), '', `${summary}.`]);
+  writeSection('faults', 'test:faults', [...table(), '', `${summary}.`]);
 process.exit(failures.length > 0 || outcomes.length === 0 ? 1 : 0);
 
 async function live(row: Row): Promise<Outcome> {

@@ -309,6 +309,5 @@ for (const { name, share, slow, property } of targets) {
 }
 const summary = `seed ${seed}: ${all.toLocaleString('en')} cases, ${targets.length - failed} parsers passed, ${failed} failed`;
 console.log(summary);
-if (values.write && failed === 0)
-  writeSection('fuzz', `npm run test:fuzz -- --seed ${seed} --write`, [...rows, '', `${summary}.`]);
+if (values.write && failed === 0) writeSection('fuzz', 'test:fuzz', [...rows, '', `${summary}.`]);
 process.exit(failed > 0 ? 1 : 0);

@@ -85,7 +85,7 @@ for (const line of [...head, ...rows, ...problems.map((text) => `  ${text}`)]) c
 if (values.write) plot();
 if (values.write && problems.length === 0) {
   const picture = ['', '![heap of one daemon over its cycles](plots/long-life.svg)'];
-  writeSection('long', 'npm run test:long -- --write', [...head, ...rows, ...picture]);
+  writeSection('long', 'test:long', [...head, ...rows, ...picture]);
 }
 process.exit(problems.length > 0 ? 1 : 0);
 

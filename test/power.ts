@@ -75,7 +75,7 @@ try {
   const summary = `${taken.length} starts in ${seconds} s, ${violations.size} kinds of violation`;
   for (const line of [...table, '', summary]) console.log(line);
   if (values.write && violations.size === 0)
-    writeSection('power', 'npm run test:power -- --write', [...table, '', `${summary}.`]);
+    writeSection('power', 'test:power', [...table, '', `${summary}.`]);
   if (renames === 0 || taken.length === 0) violate('nothing was tried');
 } finally {
   await fleet.stop();

@@ -6,9 +6,11 @@ const file = new URL('../docs/reliability.md', import.meta.url);
  * Puts the lines of a run into their place in docs/reliability.md, between `<!-- name -->` and `<!-- /name -->`, with the
  * day and the command that made them.
  *
+ * @param script of package.json; the command's arguments are this process's own
  * @throws {Error} where the document has no such place
  */
-export function writeSection(name: string, command: string, lines: readonly string[]): void {
+export function writeSection(name: string, script: string, lines: readonly string[]): void {
+  const command = `npm run ${script} -- ${process.argv.slice(2).join(' ')}`;
   const text = readFileSync(file, 'utf8');
   const [begin, end] = [`<!-- ${name} -->\n`, `<!-- /${name} -->`];
   const from = text.indexOf(begin);

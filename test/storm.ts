@@ -122,11 +122,7 @@ function judge(begun: number, back: number, end: number): void {
   for (const line of lines) console.log(line);
   if (!values.write || problems.length > 0) return;
   plot(begun, back, mean);
-  writeSection('storm', 'npm run test:storm -- --write', [
-    ...lines,
-    '',
-    '![requests a second](plots/storm-real.svg)',
-  ]);
+  writeSection('storm', 'test:storm', [...lines, '', '![requests a second](plots/storm-real.svg)']);
 }
 
 function plot(begun: number, back: number, mean: number): void {
