@@ -15,7 +15,7 @@ import type { Assignment, Told } from './storm/agents.ts';
  * agents (storm/agents.ts), many to a process, against the real stand-in fleet. What must hold: every device registers,
  * is accepted once and is certified once, and the server's busiest second stays within a small multiple of the mean.
  *
- * `npm run test:storm [-- --devices N] [-- --processes N] [-- --down SECONDS] [-- --initial MS] [-- --max MS] [-- --write]`
+ * `npm run test:storm [-- --devices N] [-- --processes N] [-- --down SECONDS] [-- --initial MS] [-- --max MS] [-- --ratio PEAK/MEAN] [-- --write]`
  */
 const { values } = parseArgs({
   options: {
@@ -24,6 +24,7 @@ const { values } = parseArgs({
     down: { type: 'string', default: '30' },
     initial: { type: 'string', default: '1000' },
     max: { type: 'string', default: '300000' },
+    ratio: { type: 'string', default: '10' },
     write: { type: 'boolean', default: false },
   },
 });
@@ -33,7 +34,7 @@ const downMs = Number(values.down) * 1000;
 const retry = { initialMs: Number(values.initial), maxMs: Number(values.max), factor: 2 };
 const powerOnMs = 1000;
 /** Peak over mean that a fleet may meet after it came back. Without jitter all would come in one second. */
-const mostPeakOverMean = 10;
+const mostPeakOverMean = Number(values.ratio);
 
 const folder = mkdtempSync(join(tmpdir(), 'storm-'));
 const fleet = await startFleet();
