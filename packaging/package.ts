@@ -35,6 +35,8 @@ const built = Number(
 const date = new Date(built * 1000).toISOString().slice(0, 10);
 const debian = (name: string) => readFileSync(join(root, 'packaging/debian', name), 'utf8');
 
+// The modes of what is installed are not the builder's to choose.
+process.umask(0o022);
 const asked = process.argv.slice(2);
 const architectures = asked.length > 0 ? asked : ['amd64', 'arm64'];
 const missing = missingAfterInstalling(['dpkg-deb', ...architectures.flatMap(programsFor)]);
@@ -87,11 +89,18 @@ function debianChangelog(): string {
   const [, newest = ''] = readFileSync(join(root, 'CHANGELOG.md'), 'utf8').split(/^## .*$/m);
   const items = newest
     .trim()
-    .replace(/^- /gm, '  * ')
-    .replace(/^ {2}(?! \*|\*)/gm, '    ');
+    .split(/^- /m)
+    .slice(1)
+    .map((item) => `  * ${wrapped(item.trim().replace(/\s+/g, ' '), 74).join('\n    ')}`)
+    .join('\n');
   const when = new Date(built * 1000).toUTCString().replace('GMT', '+0000');
   const who = /^Maintainer: (.*)$/m.exec(debian('control'))?.[1];
   return `onboardd (${version}) stable; urgency=medium\n\n${items}\n\n -- ${who}  ${when}\n`;
+}
+
+/** Lines of so many columns where the words allow. */
+function wrapped(text: string, columns: number): string[] {
+  return text.match(new RegExp(`\\S.{0,${columns - 1}}(?=\\s|$)|\\S+`, 'g')) ?? [];
 }
 
 function archive(architecture: string, tree: string): string {

@@ -33,10 +33,16 @@ const heading = (title) => `${title}\n${'='.repeat(title.length)}\n\n`;
 export function billOfMaterials(version, date) {
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 };
   const bill = JSON.parse(
-    execFileSync('npm', ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev'], options),
+    execFileSync(
+      'npm',
+      ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only'],
+      options,
+    ),
   );
   delete bill.serialNumber;
   bill.metadata = { timestamp: `${date}T00:00:00Z`, component: bill.metadata.component };
+  // npm names it by the folder that it lies in.
+  bill.metadata.component.name = 'onboardd';
   bill.metadata.component.version = version;
   const runtime = {
     'bom-ref': 'node@24.21.0',
