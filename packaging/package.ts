@@ -64,9 +64,8 @@ function makeTree(architecture: string, program: string): string {
   put('usr/bin/onboardd', '', 0o755);
   copyFileSync(program, join(tree, 'usr/bin/onboardd'));
   for (const unit of readdirSync(join(root, 'systemd'))) {
-    const [folder, name] = unit.endsWith('.sysusers')
-      ? ['sysusers.d', 'onboardd.conf']
-      : ['systemd/system', unit];
+    const [, kind = ''] = /^onboardd\.(sysusers|tmpfiles)$/.exec(unit) ?? [];
+    const [folder, name] = kind === '' ? ['systemd/system', unit] : [`${kind}.d`, 'onboardd.conf'];
     put(`usr/lib/${folder}/${name}`, readFileSync(join(root, 'systemd', unit)));
   }
   const commands = commandsOfProgram();

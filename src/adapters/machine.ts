@@ -2,15 +2,24 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import type { Machine } from '../services/machineBinding.ts';
 
-/** Serial numbers of the hardware: the device tree's is for everybody to read, those of DMI for root alone. */
+/** Serial numbers of the hardware. The device tree's is for everybody to read; DMI's are for root, but for the first,
+ * which systemd/onboardd.tmpfiles opens to the service. */
 const serialFiles = [
   '/sys/firmware/devicetree/base/serial-number',
   '/sys/class/dmi/id/product_uuid',
   '/sys/class/dmi/id/product_serial',
 ];
 
-/** What boards say that were given no serial number. */
-const placeholders = /^(0+|f+|none|n\/a|default string|to be filled by o\.?e\.?m\.?|not specified|unknown)$/i;
+/** What boards say that were given no serial number, without hyphens: the last three are UUIDs of firmware vendors. */
+const placeholders = new RegExp(
+  `^(${[
+    '0+|f+|none|n/a|default string|to be filled by o\\.?e\\.?m\\.?|not specified|unknown',
+    '03000200040005000006000700080009',
+    '00020003000400050006000700080009',
+    '123456781234567890abcddeefaabbcc',
+  ].join('|')})$`,
+  'i',
+);
 
 /**
  * The machine that this is. Only hashes, keyed by this program's name: machine-id(5) asks that the id itself be shown
