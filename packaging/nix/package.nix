@@ -1,0 +1,35 @@
+# The published archive as a package: its program is complete, and only finds the system's loader anew.
+#
+#   pkgs.callPackage ./package.nix { src = ./onboardd-0.1.0-linux-amd64.tar.gz; }
+{ lib, stdenv, autoPatchelfHook, version ? "0.1.0", src }:
+
+stdenv.mkDerivation {
+  pname = "onboardd";
+  inherit version src;
+
+  sourceRoot = ".";
+  nativeBuildInputs = [ autoPatchelfHook ];
+  buildInputs = [ stdenv.cc.cc.lib ];
+
+  # The program carries its code behind its last section: stripping would take it away.
+  dontStrip = true;
+  dontConfigure = true;
+  dontBuild = true;
+
+  installPhase = ''
+    runHook preInstall
+    mkdir -p $out/bin $out/share $out/lib/systemd/system
+    cp usr/bin/onboardd $out/bin/
+    cp -r usr/share/. $out/share/
+    cp usr/lib/systemd/system/onboardd* $out/lib/systemd/system/
+    substituteInPlace $out/lib/systemd/system/onboardd.service --replace-fail /usr/bin/onboardd $out/bin/onboardd
+    runHook postInstall
+  '';
+
+  meta = {
+    description = "Takes a Linux device from first power-on to a registered member of a fleet";
+    license = lib.licenses.asl20;
+    mainProgram = "onboardd";
+    platforms = [ "x86_64-linux" "aarch64-linux" ];
+  };
+}
