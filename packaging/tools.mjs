@@ -33,6 +33,8 @@ const packages = {
   '/usr/aarch64-linux-gnu/lib/libstdc++.so.6': 'libstdc++6-arm64-cross',
   zstd: 'zstd',
   lintian: 'lintian',
+  mandoc: 'mandoc',
+  zsh: 'zsh',
   debootstrap: 'debootstrap',
   'systemd-nspawn': 'systemd-container',
   'systemd-analyze': 'systemd',

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { installIn, inTree } from '../boot/image.ts';
+
+const wanted = [
+  'etc/systemd/system/multi-user.target.wants/onboardd.service',
+  'etc/systemd/system/multi-user.target.wants/onboardd-registered.path',
+];
+const state = 'var/lib/onboardd/state.json';
+const config = 'etc/onboardd/config.json';
+
+/**
+ * A package's life in a tree that is not booted, as image builders have it: installed, upgraded, removed, purged.
+ *
+ * @param verify further checks of the tree with the package in it
+ */
+export function wholeLife(
+  tree: string,
+  deb: string,
+  tell: (what: string) => void,
+  verify: (tree: string) => void,
+): void {
+  const read = (path: string) => readFileSync(join(tree, path), 'utf8');
+  const there = (path: string) => existsSync(join(tree, path));
+
+  installIn(tree, deb);
+  assert.equal(inTree(tree, 'dpkg', '--verify', 'onboardd'), '');
+  assert.match(inTree(tree, 'onboardd', '--version'), /^\d+\.\d+\.\d+$/m);
+  assert.match(read('etc/passwd'), /^onboardd:.*:\/var\/lib\/onboardd:.*nologin$/m);
+  for (const link of wanted) assert.ok(isLink(tree, link), link);
+  const { status, output } = runIn(tree, 'onboardd', 'run', '--once');
+  assert.equal(status, 78, output);
+  assert.match(output, /CONFIG_INVALID: provisioning\.url/);
+  assert.ok(!there(state), 'it wrote, though its configuration is not whole');
+  tell('installed: runs, enabled, its user made, and asks for provisioning.url with 78');
+  verify(tree);
+
+  writeFileSync(join(tree, config), '{"provisioning":{"url":"http://127.0.0.1:9"},"device":{"type":"t"}}\n');
+  inTree(tree, 'install', '-d', '-m', '700', '-o', 'onboardd', '-g', 'onboardd', '/var/lib/onboardd');
+  inTree(tree, 'sh', '-c', `umask 077; echo kept > /${state}; chown onboardd: /${state}`);
+  inTree(tree, 'systemctl', 'disable', 'onboardd-registered.path');
+  const before = statSync(join(tree, state));
+  const folder = mkdtempSync(join(tmpdir(), 'upgrade-'));
+  try {
+    installIn(tree, newerVersion(deb, folder));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  assert.match(inTree(tree, 'dpkg-query', '-W', 'onboardd'), /\+upgrade$/m);
+  assert.equal(read(state), 'kept\n');
+  const after = statSync(join(tree, state));
+  assert.deepEqual([after.uid, after.mode, after.ino], [before.uid, before.mode, before.ino]);
+  assert.match(read(config), /127\.0\.0\.1:9/);
+  assert.ok(isLink(tree, wanted[0] ?? ''));
+  assert.ok(!isLink(tree, wanted[1] ?? ''), 'an upgrade enabled what somebody had disabled');
+  tell('upgraded: state, configuration and what somebody disabled are kept');
+
+  inTree(tree, 'dpkg', '--remove', 'onboardd');
+  assert.ok(!there('usr/bin/onboardd'));
+  assert.equal(read(state), 'kept\n');
+  assert.ok(there(config));
+  tell('removed: state and configuration are kept');
+
+  inTree(tree, 'dpkg', '--purge', 'onboardd');
+  assert.ok(!there('var/lib/onboardd'));
+  assert.ok(!there('etc/onboardd'));
+  for (const link of wanted) assert.ok(!isLink(tree, link), `${link} was left`);
+  assert.equal(
+    inTree(tree, 'find', '/', '-xdev', '-name', '*onboardd*', '-not', '-path', '/proc/*').trim(),
+    leftOver,
+  );
+  tell('purged: nothing is left but its user');
+}
+
+/** What the test itself put there. */
+const leftOver = '/root/onboardd.deb';
+
+function newerVersion(deb: string, folder: string): string {
+  const tree = join(folder, 'tree');
+  execFileSync('dpkg-deb', ['-R', deb, tree]);
+  const control = join(tree, 'DEBIAN/control');
+  writeFileSync(control, readFileSync(control, 'utf8').replace(/^(Version: .*)$/m, '$1+upgrade'));
+  const file = join(folder, 'newer.deb');
+  execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '-b', tree, file], { stdio: 'ignore' });
+  return file;
+}
+
+function isLink(tree: string, path: string): boolean {
+  try {
+    return inTree(tree, 'readlink', `/${path}`) !== '';
+  } catch {
+    return false;
+  }
+}
+
+function runIn(tree: string, ...command: string[]): { status: number; output: string } {
+  try {
+    return { status: 0, output: inTree(tree, ...command) };
+  } catch (error) {
+    const { status, stdout, stderr } = error as { status: number; stdout: string; stderr: string };
+    return { status, output: `${stdout}${stderr}` };
+  }
+}
