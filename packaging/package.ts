@@ -37,12 +37,14 @@ const debian = (name: string) => readFileSync(join(root, 'packaging/debian', nam
 
 // The modes of what is installed are not the builder's to choose.
 process.umask(0o022);
+/** sysexits.h: what is needed is not there. */
+const unavailable = 69;
 const asked = process.argv.slice(2);
 const architectures = asked.length > 0 ? asked : ['amd64', 'arm64'];
 const missing = missingAfterInstalling(['dpkg-deb', ...architectures.flatMap(programsFor)]);
 if (missing.length > 0) {
   console.error(`needed and not there: ${missing.join(', ')}; as root, this command installs them`);
-  process.exit(1);
+  process.exit(unavailable);
 }
 for (const architecture of architectures) {
   const program = await makeProgram(architecture);

@@ -16,6 +16,12 @@ export function missingForTrees(architecture: Architecture): string[] {
   return missingAfterInstalling(['debootstrap', 'systemd-nspawn', 'nsenter', ...emulator]);
 }
 
+/** Ends the run where the machine, and not the program, is what fails: sysexits.h, EX_UNAVAILABLE. */
+export function notHere(why: string): never {
+  console.log(`not tested here: ${why}`);
+  process.exit(69);
+}
+
 /** A minimal Debian tree with systemd, made once and kept in `.tools`. */
 function debianTree(architecture: Architecture): string {
   const tree = join(root, '.tools', `debian-${suite}-${architecture}`);
@@ -25,7 +31,11 @@ function debianTree(architecture: Architecture): string {
   rmSync(work, { recursive: true, force: true });
   if (architecture === 'arm64') registerEmulator();
   const args = ['--variant=minbase', `--arch=${architecture}`, `--include=${include.join(',')}`, suite, work];
-  execFileSync('debootstrap', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  try {
+    execFileSync('debootstrap', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  } catch {
+    notHere('debootstrap makes no tree');
+  }
   renameSync(work, tree);
   return tree;
 }
