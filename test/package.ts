@@ -10,7 +10,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { missingAfterInstalling, root } from '../packaging/tools.mjs';
-import { type Architecture, freshTree, missingForTrees } from './boot/image.ts';
+import { type Architecture, freshTree, missingForTrees, NotHere } from './boot/image.ts';
 import { buildTwice } from './package/build.ts';
 import { wholeLife } from './package/life.ts';
 
@@ -35,11 +35,13 @@ for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as con
     tell('install, upgrade, remove, purge', `not tested here: needs ${missing.join(', ')}`);
     continue;
   }
-  const { tree, remove } = freshTree(architecture);
   try {
+    const { tree, remove } = freshTree(architecture);
+    process.once('exit', remove);
     wholeLife(tree, deb, (what) => tell(what), verify);
-  } finally {
-    remove();
+  } catch (error) {
+    if (!(error instanceof NotHere)) throw error;
+    tell('install, upgrade, remove, purge', `not tested here: ${error.message}`);
   }
 }
 console.log('all of it held');

@@ -16,11 +16,11 @@ export function missingForTrees(architecture: Architecture): string[] {
   return missingAfterInstalling(['debootstrap', 'systemd-nspawn', 'nsenter', ...emulator]);
 }
 
-/** Ends the run where the machine, and not the program, is what fails: sysexits.h, EX_UNAVAILABLE. */
-export function notHere(why: string): never {
-  console.log(`not tested here: ${why}`);
-  process.exit(69);
-}
+/** This machine, and not the program, is what fails. */
+export class NotHere extends Error {}
+
+/** sysexits.h, EX_UNAVAILABLE */
+export const unavailable = 69;
 
 /** A minimal Debian tree with systemd, made once and kept in `.tools`. */
 function debianTree(architecture: Architecture): string {
@@ -34,7 +34,7 @@ function debianTree(architecture: Architecture): string {
   try {
     execFileSync('debootstrap', args, { stdio: ['ignore', 'ignore', 'inherit'] });
   } catch {
-    notHere('debootstrap makes no tree');
+    throw new NotHere('debootstrap makes no tree');
   }
   renameSync(work, tree);
   return tree;

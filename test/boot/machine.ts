@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
-import { notHere } from './image.ts';
+import { NotHere } from './image.ts';
 
 const run = promisify(execFile);
 
@@ -124,7 +124,7 @@ export async function boot(tree: string): Promise<Machine> {
 /** PID 1 of the container, seen from outside. */
 async function leaderOf(container: ChildProcess): Promise<number> {
   for (;;) {
-    if (container.exitCode !== null) notHere(`systemd-nspawn ended with ${container.exitCode}`);
+    if (container.exitCode !== null) throw new NotHere(`systemd-nspawn ended with ${container.exitCode}`);
     try {
       const children = readFileSync(`/proc/${container.pid}/task/${container.pid}/children`, 'utf8').trim();
       const [first] = children.split(' ');
