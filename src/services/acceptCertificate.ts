@@ -136,17 +136,17 @@ function chainOf(
 }
 
 /**
- * A certificate that is valid by the server's clock and not by ours is the clock's fault; one that is wrong by both,
- * or whose server tells no time, is its own.
+ * A certificate that is valid by one of the two clocks alone is the clock's fault, and nothing is believed that only a
+ * wrong clock makes valid; one that is wrong by both, or whose server tells no time, is its own.
  */
 function checkDates({ subject, notBefore, notAfter }: Certificate, { now, serverTime }: Expectation): void {
   const starts = notBefore.getTime();
   const ends = notAfter.getTime();
   const isValidAt = (time: number) => time >= starts - clockSkewMs && time <= ends;
-  if (isValidAt(now)) return;
-  if (serverTime !== null && Math.abs(serverTime - now) > clockSkewMs && isValidAt(serverTime)) {
-    throw clockWrong(now, serverTime);
+  if (serverTime !== null && Math.abs(serverTime - now) > clockSkewMs) {
+    if (isValidAt(serverTime) !== isValidAt(now)) throw clockWrong(now, serverTime);
   }
+  if (isValidAt(now)) return;
   const code = now < starts ? 'CERTIFICATE_NOT_YET_VALID' : 'CERTIFICATE_EXPIRED';
   const dates = `${notBefore.toISOString()} to ${notAfter.toISOString()}`;
   throw new OnboardingError(code, `the certificate of ${subject} is valid from ${dates}`);

@@ -121,7 +121,7 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
     }
   }
   const traces = publicKey !== null || damage !== null;
-  const rebuilt = traces ? rebuild(ports, publicKey) : null;
+  const rebuilt = traces ? rebuild(ports, publicKey, configuredId) : null;
   if (rebuilt === null && publicKey !== null && configuredId === null) {
     throw new OnboardingError(
       'STATE_CORRUPT',
@@ -146,15 +146,22 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
   return state;
 }
 
-function rebuild({ directory, pki, now, newId }: ResumePorts, publicKey: string | null): DeviceState | null {
+function rebuild(
+  { directory, pki, now, newId }: ResumePorts,
+  publicKey: string | null,
+  configuredId: string | null,
+): DeviceState | null {
   const deviceId = directory.read(files.deviceId)?.trim();
   if (!isDeviceId(deviceId)) return null;
+  // A file that was cut short holds a text that could be an id: it must be one that we make, or the configured one.
+  if (deviceId !== configuredId && !/^[0-9a-f]{32}$/.test(deviceId)) return null;
   const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey, now());
   return {
     ...newState(deviceId, now()),
     provisioned,
     registration: rebuildRegistration(directory, now()),
-    // A device that had its certificate may have asked: “already registered” is then its own registration.
+    // A device that had its key may have asked: “already registered” is then its own registration.
+    mayBeAccepted: publicKey !== null,
     request: provisioned && { messageId: newId(), firstAt: new Date(now()).toISOString(), publishes: 1 },
   };
 }

@@ -274,6 +274,8 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       gone: null,
     };
     damaged.push(file);
+    // The binding went with it: what is rebuilt belongs to the machine that rebuilds it.
+    if (file === 'state.json') isClone = false;
     reached.add(`damage ${file}: ${how}`);
     tell(`${file} is ${how}`);
     disk.put(pathOf(file), left[how] ?? null);

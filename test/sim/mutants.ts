@@ -41,7 +41,7 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'src/services/resume.ts',
-        from: 'const rebuilt = traces ? rebuild(ports, publicKey) : null;',
+        from: 'const rebuilt = traces ? rebuild(ports, publicKey, configuredId) : null;',
         to: 'const rebuilt = null;',
       },
       {
