@@ -1,10 +1,20 @@
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { type Disk, openStateDirectory, writeDurably } from '../../src/adapters/files.ts';
 
-const folder = () => fs.mkdtempSync(join(tmpdir(), 'files-'));
+const folders: string[] = [];
+
+function folder(): string {
+  const made = fs.mkdtempSync(join(tmpdir(), 'files-'));
+  folders.push(made);
+  return made;
+}
+
+afterAll(() => {
+  for (const made of folders) fs.rmSync(made, { recursive: true });
+});
 
 /** The real disk, which notes the calls and lets a test spoil one. */
 function watched(spoil: Partial<Disk> = {}): { disk: Disk; calls: string[] } {

@@ -1,28 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
-import { createAuthority } from './fleet/ca.ts';
-import { type Fleet, type FleetOptions, startFleet } from './fleet/fleet.ts';
-import { type Device, newDevice, type Running, removeDevices, runToEnd, start } from './program.ts';
-
-let fleet: Fleet | undefined;
-const running: Running[] = [];
-
-afterEach(async () => {
-  for (const { child, ended } of running.splice(0)) {
-    child.kill('SIGKILL');
-    await ended;
-  }
-  removeDevices();
-  await fleet?.stop();
-  fleet = undefined;
-});
+import { expect, test } from 'vitest';
+import { createAuthority } from '../fleet/ca.ts';
+import type { Fleet, FleetOptions } from '../fleet/fleet.ts';
+import { type Device, runToEnd } from '../program.ts';
+import { at as deviceAt, fleetWith, launch } from './bench.ts';
 
 /** A fleet whose first certificate lives so many milliseconds, the later ones a year. */
 async function fleetWithFirstLife(ms: number, options: FleetOptions = {}): Promise<Fleet> {
-  const made = await startFleet(options);
-  fleet = made;
+  const made = await fleetWith(options);
   made.provisioning.behave = (_, n) =>
     n === 1
       ? { certificate: { notBefore: new Date(Date.now() - 1000), notAfter: new Date(Date.now() + ms) } }
@@ -30,14 +17,8 @@ async function fleetWithFirstLife(ms: number, options: FleetOptions = {}): Promi
   return made;
 }
 
-function launch(device: Device): Running {
-  const program = start(device);
-  running.push(program);
-  return program;
-}
-
-const at = ({ provisioningUrl }: Fleet, more: Record<string, unknown> = {}) =>
-  newDevice({ provisioning: { url: provisioningUrl }, renewal: { at: 0.5 }, ...more });
+const at = (fleet: Fleet, more: Record<string, unknown> = {}) =>
+  deviceAt(fleet, { renewal: { at: 0.5 }, ...more });
 const file = ({ stateDir }: Device, name: string) => readFileSync(join(stateDir, name), 'utf8');
 const status = ({ configFile }: Device) =>
   JSON.parse(runToEnd(['status', '--json', '--config', configFile]).stdout);
