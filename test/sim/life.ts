@@ -258,7 +258,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   }
 
   function moveDisk(): void {
-    machine = 'another board';
+    machine = `the board of boot ${boots}`;
     isClone = invariants.isBound();
     reached.add(isClone ? 'cloned with an identity' : 'cloned without an identity');
     tell('the disk is in another machine');
