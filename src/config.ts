@@ -330,6 +330,15 @@ export function stateDirOf(sources: Sources, host: HostDefaults): string {
   return typeof found === 'string' ? found : host.stateDir;
 }
 
+/** What `exports` names, whatever else of the configuration is wrong: `reset` must leave no secret behind. */
+export function exportsOf({ file, overlay, environment }: Sources): string[] {
+  const layers = [flatten(file, []), overlay, readEnvironment(environment, [])];
+  const all = layers.map((layer) => layer.get('exports')).filter(isRecord);
+  return [...new Set(all.flatMap((paths) => Object.values(paths)))].filter(
+    (path): path is string => typeof path === 'string' && path !== '',
+  );
+}
+
 /** JSON Schema (draft 2020-12) of the configuration file, for editors. */
 export function jsonSchema(): Record<string, unknown> {
   const root: Record<string, unknown> = {};

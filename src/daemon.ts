@@ -78,8 +78,8 @@ export function startDaemon(world: World, settings: Settings, known: Known, log:
           history: history ?? historyOf(directory),
         };
         if (known.deviceId !== null && summary !== saved) {
-          saved = summary;
-          saveProgress(directory, log, progress);
+          // What could not be written is written with the next look.
+          if (saveProgress(directory, log, progress)) saved = summary;
         }
         const isRegistered = to === 'registered' && step !== 'attempting' && step !== 'backingOff';
         world.announce?.(progress, isRegistered);
@@ -145,10 +145,12 @@ function deviceIdOf(directory: StateDirectory): string | null {
 }
 
 /** Bookkeeping for `status`: where it cannot be written, the device goes on. */
-function saveProgress(directory: StateDirectory, log: Log, progress: Progress): void {
+function saveProgress(directory: StateDirectory, log: Log, progress: Progress): boolean {
   try {
     updateState(directory, () => ({ progress }));
+    return true;
   } catch (error) {
     log('debug', 'progress.unsaved', String(error), {});
+    return false;
   }
 }

@@ -20,7 +20,7 @@ import {
 import { explainCommand } from './commands/explain.ts';
 import { type ReportFlags, reportCommand } from './commands/report.ts';
 import { type StatusFlags, statusCommand } from './commands/status.ts';
-import { resolveConfig, stateDirOf } from './config.ts';
+import { exportsOf, stateDirOf } from './config.ts';
 import type { Known } from './daemon.ts';
 import { catalogue, OnboardingError } from './errors.ts';
 import { run } from './run.ts';
@@ -170,9 +170,7 @@ async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
       list: () => readdirSync(folder),
       remove: (name) => removeDurably(join(folder, name)),
     });
-    const resolved = resolveConfig(sources, hostDefaults(process.env));
-    const exported =
-      'config' in resolved ? Object.values(resolved.config.exports).filter((path) => existsSync(path)) : [];
+    const exported = exportsOf(sources).filter((path) => existsSync(path));
     for (const path of exported) removeDurably(path);
     unlock();
     for (const name of [...removed.map((name) => join(folder, name)), ...exported])

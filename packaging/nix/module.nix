@@ -71,6 +71,7 @@ in
     users.groups.onboardd = { };
 
     systemd.packages = [ cfg.package ];
+    systemd.tmpfiles.packages = [ cfg.package ];
     systemd.services.onboardd = {
       wantedBy = [ "multi-user.target" ];
       restartTriggers = [ configFile ];

@@ -19,6 +19,7 @@ stdenv.mkDerivation {
   installPhase = ''
     runHook preInstall
     mkdir -p $out/bin $out/share $out/lib/systemd/system
+    cp -r usr/lib/tmpfiles.d $out/lib/
     cp usr/bin/onboardd $out/bin/
     cp -r usr/share/. $out/share/
     cp usr/lib/systemd/system/onboardd* $out/lib/systemd/system/

@@ -64,7 +64,12 @@ export function natsClient(options: JetStreamOptions) {
       try {
         const connection = await dial(address, identity, options.tls, inboxPrefix, signal);
         const session = openSession(connection, address, inboxPrefix, memory, onDenied);
-        if (options.needsInbox && !(await hasInbox(connection, inboxPrefix))) {
+        const hears = options.needsInbox
+          ? await hasInbox(connection, inboxPrefix).catch((error: unknown) => {
+              throw natsError(error, address, false);
+            })
+          : true;
+        if (!hears) {
           await session.close();
           throw new OnboardingError(
             'NATS_DENIED',

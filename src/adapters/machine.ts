@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import type { Machine } from '../services/machineBinding.ts';
 
 /** Serial numbers of the hardware. The device tree's is for everybody to read; DMI's are for root, but for the first,
@@ -17,9 +17,13 @@ const placeholders = new RegExp(
     '03000200040005000006000700080009',
     '00020003000400050006000700080009',
     '123456781234567890abcddeefaabbcc',
+    '0?123456789(abcdef)?|system serial number|serial number',
   ].join('|')})$`,
   'i',
 );
+
+/** statfs(2) */
+const tmpfs = 0x01021994;
 
 /**
  * The machine that this is. Only hashes, keyed by this program's name: machine-id(5) asks that the id itself be shown
@@ -29,9 +33,18 @@ export function thisMachine(): Machine {
   const serial = serialFiles
     .map(read)
     .find((text) => text !== null && !placeholders.test(text.replace(/-/g, '')));
-  const machineId = existsSync('/run/machine-id') ? null : read('/etc/machine-id');
+  const machineId = isPassing('/etc/machine-id') ? null : read('/etc/machine-id');
   const isSet = machineId !== null && /^[0-9a-f]{32}$/.test(machineId);
   return { hardware: serial ? hash(serial) : null, installation: isSet ? hash(machineId) : null };
+}
+
+/** Gone at the next boot: systemd's own for a read-only `/etc`, or an `/etc` in memory. */
+function isPassing(path: string): boolean {
+  try {
+    return existsSync('/run/machine-id') || statfsSync(path).type === tmpfs;
+  } catch {
+    return false;
+  }
 }
 
 function read(path: string): string | null {

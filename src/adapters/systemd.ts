@@ -45,9 +45,14 @@ function sender(): (...assignments: string[]) => void {
     const assignments = waiting.shift();
     isBusy = assignments !== undefined;
     if (assignments === undefined) return;
-    const child = spawn('systemd-notify', assignments, { stdio: 'ignore', timeout: 5000 });
-    child.once('error', next);
-    child.once('exit', next);
+    try {
+      const child = spawn('systemd-notify', assignments, { stdio: 'ignore', timeout: 5000 });
+      child.once('error', next);
+      child.once('exit', next);
+    } catch {
+      // Out of memory, say: a message less must not end the daemon.
+      setImmediate(next);
+    }
   };
   return (...assignments) => {
     waiting.push(assignments);

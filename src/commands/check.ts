@@ -82,8 +82,11 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   const server = network?.serverTime == null ? null : { time: network.serverTime, at: network.at };
   const { state, key, unknown } = stored;
   await run('clock', () => checkTime(now, build.builtAt, leafOf(state), server));
+  const template = 'config' in resolved ? resolved.config.identity.commonName : null;
   await run('certificate', () =>
-    unknown === null ? checkCertificate(pki, state, key, now, server?.time ?? null) : skipped(unknown),
+    unknown === null
+      ? checkCertificate(pki, state, key, now, server?.time ?? null, template)
+      : skipped(unknown),
   );
 
   const all = checkIds.flatMap((id) => checks.get(id) ?? []);

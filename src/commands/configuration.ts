@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
+import { parseEnv } from 'node:util';
 import { readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
 import { readText } from '../adapters/files.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
@@ -71,7 +72,7 @@ export async function readSources(
   const file = await attempt('--config', configFile, () => readConfigFile(configFile), {});
   const sources: Sources = {
     flags: flags.stateDir === undefined ? {} : { stateDir: flags.stateDir },
-    environment: { ...agent.own, ...process.env },
+    environment: { ...agent.own, ...serviceEnvironment(), ...process.env },
     overlay: agent.overlay,
     file,
   };
@@ -101,5 +102,17 @@ function identityOnDisk(stateDir: string): string | null {
     return text === null ? null : parseState(text).deviceId;
   } catch {
     return null;
+  }
+}
+
+const serviceFile = '/etc/default/onboardd';
+
+/** What the unit gives the daemon (EnvironmentFile=), so that a shell's `check`, `status` and `reset` see the same. */
+function serviceEnvironment(): Record<string, string | undefined> {
+  try {
+    const all = Object.entries(parseEnv(readText(serviceFile) ?? ''));
+    return Object.fromEntries(all.filter(([name]) => name.startsWith('ONBOARDD_')));
+  } catch {
+    return {};
   }
 }

@@ -105,6 +105,8 @@ export function checkCertificate(
   key: string | null,
   now: number,
   serverTime: number | null,
+  /** Template of the configuration; null where that is invalid: then the subject is not looked at */
+  template: string | null,
 ): Finding {
   const provisioned = state?.provisioned;
   if (!state || !provisioned) return skipped('the device has none yet');
@@ -116,10 +118,12 @@ export function checkCertificate(
     );
   try {
     const { certificate, caCertificate, renewAt } = provisioned;
+    const [own] = pki.parseCertificates(certificate);
+    const commonName = template?.replaceAll('{id}', state.deviceId) ?? own?.commonNames[0] ?? '';
     const expected = {
       publicKey: pki.publicKeyOf(key),
       deviceId: state.deviceId,
-      commonName: '',
+      commonName,
       now,
       serverTime,
       trusted: null,

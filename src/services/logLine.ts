@@ -75,7 +75,9 @@ function parseObject(text: string): Record<string, unknown> | null {
 
 /** journalctl writes what is no clean text as an array of bytes. */
 function bytesToText(bytes: readonly unknown[]): string {
-  return new TextDecoder().decode(Uint8Array.from(bytes, (byte) => Number(byte) & 0xff));
+  return new TextDecoder().decode(
+    Uint8Array.from(bytes, (byte) => (typeof byte === 'number' ? byte & 0xff : 0x3f)),
+  );
 }
 
 function time(value: unknown): number | null {

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { newDevice, runToEnd } from '../program.ts';
@@ -97,4 +98,20 @@ test('reset is refused while a daemon runs', async () => {
   await program.until((line) => line.event === 'device.registered');
   expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(75);
   expect(existsSync(join(device.stateDir, 'identity.key'))).toBe(true);
+});
+
+test('reset leaves no exported secret behind, though the rest of the configuration is wrong', async () => {
+  const fleet = await fleetWith({ fields: () => ({ token: 'c2VjcmV0' }) });
+  const folder = mkdtempSync(join(tmpdir(), 'exports-'));
+  try {
+    const device = at(fleet, { exports: { token: join(folder, 'PAT.pat'), key: join(folder, 'own.key') } });
+    await onboard(device);
+    expect(readdirSync(folder).sort()).toEqual(['PAT.pat', 'own.key']);
+    const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
+    writeFileSync(device.configFile, JSON.stringify({ ...config, provisioning: {} }));
+    expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
+    expect(readdirSync(folder)).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

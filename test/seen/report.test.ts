@@ -198,3 +198,7 @@ test('a file that is not there is named, and the others are told', () => {
   expect(stderr).toContain('none.log');
   expect(stdout).toContain('3 devices');
 });
+
+test('a message of bytes that are none is a line like any other', () => {
+  expect(() => parseLogLine('{"MESSAGE":[{"toString":1,"valueOf":1}]}')).not.toThrow();
+});
