@@ -15,19 +15,32 @@ export type Disk = Pick<
   | 'readFileSync'
   | 'mkdirSync'
   | 'fchmodSync'
+  | 'fchownSync'
   | 'chmodSync'
   | 'statSync'
   | 'existsSync'
 >;
+
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /**
  * Replaces a file atomically and durably: every byte written, the file synced, renamed, the folder synced. After a
  * power cut at any moment the old content or the new one is there, whole. The usual libraries were not used: two of
  * them truncate on a nearly full disk and report success, and neither syncs the folder (docs/reliability.md).
  *
+ * @param owner whose the file shall be; null: whoever writes it
  * @throws {OnboardingError} STATE_UNWRITABLE; the old file then stands
  */
-export function writeDurably(path: string, text: string, mode: number, disk: Disk = fs): void {
+export function writeDurably(
+  path: string,
+  text: string,
+  mode: number,
+  disk: Disk = fs,
+  owner: Owner | null = null,
+): void {
   const folder = dirname(path);
   // One name for each file: what a crash leaves is overwritten by the next write, and nothing piles up.
   const temporary = join(folder, `.${basename(path)}.tmp`);
@@ -36,6 +49,7 @@ export function writeDurably(path: string, text: string, mode: number, disk: Dis
       removeIfThere(temporary, disk);
       const file = disk.openSync(temporary, 'wx', mode);
       try {
+        if (owner !== null) disk.fchownSync(file, owner.uid, owner.gid);
         disk.fchmodSync(file, mode);
         writeAll(file, Buffer.from(text, 'utf8'), disk);
         disk.fsyncSync(file);
@@ -68,10 +82,16 @@ export function readText(path: string, disk: Disk = fs): string | null {
 }
 
 /** Writes durably where the content differs, making the folder if need be. @throws {OnboardingError} STATE_UNWRITABLE */
-export function refreshFile(path: string, text: string, mode: number, disk: Disk = fs): void {
+export function refreshFile(
+  path: string,
+  text: string,
+  mode: number,
+  disk: Disk = fs,
+  owner: Owner | null = null,
+): void {
   if (readText(path, disk) === text) return;
   attempt('make the folder of', path, () => disk.mkdirSync(dirname(path), { recursive: true, mode: 0o755 }));
-  writeDurably(path, text, mode, disk);
+  writeDurably(path, text, mode, disk, owner);
 }
 
 /** The state directory, made if need be. @throws {OnboardingError} STATE_UNWRITABLE */
@@ -83,6 +103,7 @@ export function openStateDirectory(folder: string, disk: Disk = fs): StateDirect
     }
   });
   restrictMode(folder, 0o700, disk);
+  const owner = ownerFor(folder, disk);
   const pathOf = (name: string) => join(folder, name);
   /** A process that was killed, or a sync that failed, may have left names that a power cut would take back. */
   let isDurable = false;
@@ -101,8 +122,8 @@ export function openStateDirectory(folder: string, disk: Disk = fs): StateDirect
     });
   return {
     read: (name) => settled(() => readText(pathOf(name), disk)),
-    write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk)),
-    refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, disk)),
+    write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk, owner)),
+    refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, disk, owner)),
     restrict: (name, mode) => restrictMode(pathOf(name), mode, disk),
     setAside: (name) =>
       changed(() =>
@@ -114,6 +135,13 @@ export function openStateDirectory(folder: string, disk: Disk = fs): StateDirect
         }),
       ),
   };
+}
+
+/** Root in the directory of a service's user leaves files that the service can read. Null: nothing is to be changed. */
+function ownerFor(folder: string, disk: Disk): Owner | null {
+  if (process.geteuid?.() !== 0) return null;
+  const { uid, gid } = attempt('look at', folder, () => disk.statSync(folder));
+  return uid === 0 ? null : { uid, gid };
 }
 
 /** Removes a file durably; one that is absent is none. @throws {OnboardingError} STATE_UNWRITABLE */

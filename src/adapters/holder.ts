@@ -43,8 +43,10 @@ function isListed({ dev, ino }: { dev: number; ino: number }): boolean {
 export function heldByProcess(folder: string): { held: boolean; complete: boolean } {
   const { dev, ino } = statSync(folder);
   const name = basename(realpathSync(folder));
-  let complete = true;
-  for (const pid of list('/proc').names.filter((entry) => /^\d+$/.test(entry))) {
+  const { names: processes } = list('/proc');
+  // With hidepid= the processes of others are not even listed.
+  let complete = processes.includes('1');
+  for (const pid of processes.filter((entry) => /^\d+$/.test(entry))) {
     const { names, denied } = list(`/proc/${pid}/fd`);
     if (denied) complete = false;
     for (const number of names) {

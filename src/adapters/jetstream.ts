@@ -44,7 +44,7 @@ export function connectTimeoutMs(natsUrl: string | null): number {
 export function natsClient(options: JetStreamOptions) {
   /** Some fleets grant the client's usual inbox, the strictest one of the device's own: known once it was denied. */
   let inboxPrefix = '_INBOX';
-  const memory: Memory = { stream: options.resultStream };
+  const memory: Memory = { configured: options.resultStream, stream: options.resultStream };
 
   /** @throws {OnboardingError} NATS_* */
   return async function connect(
@@ -127,7 +127,10 @@ async function hasInbox(connection: NatsConnection, prefix: string): Promise<boo
   return !denied;
 }
 
+/** What one connection learnt, for the next. */
 interface Memory {
+  readonly configured: string | null;
+  /** Null: to be found by subject */
   stream: string | null;
 }
 
@@ -240,7 +243,11 @@ function openSession(
         memory.stream ??= await api.streams.find(subject);
         return await readLast(connection, api, memory.stream, subject);
       } catch (error) {
-        return (error as { code?: string }).code === '404' ? 'none' : 'unavailable';
+        const isEmpty =
+          (error as { code?: string }).code === '404' && !/stream not found/.test(describe(error));
+        // Else the stream may have been made anew under another name.
+        if (!isEmpty) memory.stream = memory.configured;
+        return isEmpty ? 'none' : 'unavailable';
       }
     },
     close: () => connection.close(),

@@ -52,9 +52,14 @@ function gunzipped(file: NodeJS.ReadableStream): AsyncIterable<Buffer> {
 export function sizeOf(paths: readonly string[]): number | null {
   let all = 0;
   for (const path of paths) {
-    const file = path === '-' ? undefined : statSync(path, { throwIfNoEntry: false });
-    if (!file?.isFile()) return null;
-    all += file.size;
+    try {
+      const file = statSync(path);
+      if (!file.isFile()) return null;
+      all += file.size;
+    } catch {
+      // Standard input, or one that cannot be read: reading it says so.
+      return null;
+    }
   }
   return all;
 }

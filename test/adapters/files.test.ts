@@ -104,3 +104,14 @@ test('what a killed process left is made durable before it is acted upon', () =>
   expect(openStateDirectory(place, disk).read('identity.key')).toBe('key');
   expect(calls).toEqual(['openSync', 'fsyncSync', 'closeSync']);
 });
+
+test.runIf(process.geteuid?.() === 0)('root leaves files that the service of the directory can read', () => {
+  const place = folder();
+  fs.chownSync(place, 12345, 23456);
+  const directory = openStateDirectory(place);
+  directory.write('state.json', '{}', 0o600);
+  directory.refresh('identity.crt', 'certificate', 0o644);
+  for (const name of fs.readdirSync(place)) {
+    expect(fs.statSync(join(place, name))).toMatchObject({ uid: 12345, gid: 23456 });
+  }
+});

@@ -114,6 +114,9 @@ export function createDisk(
       step('mkdir', path);
       folders.add(path);
     },
+    fchownSync() {
+      // All files have one owner here.
+    },
     fchmodSync(descriptor: number, mode: number) {
       const { path, file } = open.get(descriptor) as { path: string; file: File };
       step('chmod', path);
@@ -123,7 +126,8 @@ export function createDisk(
       step('chmod', path);
       if (!folders.has(path)) find(path).mode = mode;
     },
-    statSync: (path: string) => (folders.has(path) ? { mode: 0o700 } : { mode: find(path).mode }),
+    statSync: (path: string) =>
+      folders.has(path) ? { mode: 0o700, uid: 0, gid: 0 } : { mode: find(path).mode, uid: 0, gid: 0 },
     existsSync: (path: string) => folders.has(path) || names.has(path),
   };
 
