@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { Command, CommanderError } from 'commander';
-import { openStateDirectory, removeDurably } from './adapters/files.ts';
+import { removeDurably } from './adapters/files.ts';
 import { hostDefaults } from './adapters/host.ts';
 import { lockDirectory } from './adapters/lock.ts';
 import { createLog, type Log } from './adapters/logger.ts';
@@ -25,6 +25,7 @@ import type { Known } from './daemon.ts';
 import { catalogue, OnboardingError } from './errors.ts';
 import { run } from './run.ts';
 import { reset } from './services/reset.ts';
+import { stateDirectory } from './stateDirectory.ts';
 
 declare const BUILD_VERSION: string | undefined;
 declare const BUILD_TIME: number | undefined;
@@ -130,20 +131,20 @@ async function runCommand(flags: CommonFlags, once: boolean): Promise<number> {
   }
   const { config, hostname } = resolved;
   const log = createLog(config.log.level, config.log.format, () => ({ ...known }));
-  let unlock: () => void;
+  const state = stateDirectory(config.stateDir);
   try {
-    openStateDirectory(config.stateDir);
-    unlock = lockDirectory(config.stateDir);
+    state.claim();
   } catch (error) {
     if (!(error instanceof OnboardingError)) throw error;
-    return refuse(log, error, error.code === 'STATE_LOCKED' ? exit.locked : exit.failed);
+    if (error.code === 'STATE_LOCKED') return refuse(log, error, exit.locked);
+    // A disk that is not there yet, or not writable: the machine tries again, and says so.
   }
   log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
-  const how = await run({ config, hostname, version, builtAt, once }, known, log);
-  const signal = how === 'registered' || how === 'failed' ? null : how;
+  const how = await run({ config, hostname, version, builtAt, once, state }, known, log);
+  const signal = how === 'registered' || how === 'failed' || how === 'taken' ? null : how;
   log('info', 'daemon.stopped', signal === null ? `stopped at ${how}` : `stopped by ${signal}`, { signal });
-  unlock();
-  return how === 'failed' ? exit.failed : exit.ok;
+  state.release();
+  return how === 'taken' ? exit.locked : how === 'failed' ? exit.failed : exit.ok;
 }
 
 async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { later, systemClock, watchForSteps } from './adapters/clock.ts';
-import { openStateDirectory, refreshFile } from './adapters/files.ts';
+import { refreshFile } from './adapters/files.ts';
 import { postProvision } from './adapters/http.ts';
 import { connectTimeoutMs, natsClient } from './adapters/jetstream.ts';
 import type { Log } from './adapters/logger.ts';
@@ -11,29 +11,33 @@ import { signalSoFar, stopSignal } from './adapters/signals.ts';
 import { superviseBy } from './adapters/systemd.ts';
 import type { Config } from './config.ts';
 import { type Known, startDaemon } from './daemon.ts';
+import type { Claimable } from './stateDirectory.ts';
 import type { Settings, World } from './wiring.ts';
 
 export interface RunOptions extends Settings {
   readonly version: string;
   readonly once: boolean;
+  readonly state: Claimable;
 }
 
 /**
  * Runs the daemon in the real world until it is told to stop.
  *
- * @returns how it ended: `registered` or `failed` with `once`, else the signal that stopped it
+ * @returns how it ended: `registered` or `failed` with `once`, the signal that stopped it, or `taken`: the state
+ *   directory could not be claimed at first, and then another daemon had it
  */
 export async function run(
   options: RunOptions,
   known: Known,
   log: Log,
-): Promise<'registered' | 'failed' | NodeJS.Signals> {
+): Promise<'registered' | 'failed' | 'taken' | NodeJS.Signals> {
   const early = await signalSoFar();
   if (early !== null) return early;
   const supervisor = superviseBy(process.env);
   const daemon = startDaemon({ ...realWorld(options), announce: supervisor.announce }, options, known, log);
   try {
-    return await Promise.race([stopSignal(), daemon.broken, ...(options.once ? [daemon.settled] : [])]);
+    const ends = [stopSignal(), daemon.broken, options.state.taken];
+    return await Promise.race(options.once ? [...ends, daemon.settled] : ends);
   } finally {
     daemon.stop();
     supervisor.stop();
@@ -41,7 +45,11 @@ export async function run(
 }
 
 /** The adapters, wired for one device. */
-export function realWorld({ config, version }: Pick<RunOptions, 'config' | 'version'>): World {
+export function realWorld({
+  config,
+  version,
+  state,
+}: Pick<RunOptions, 'config' | 'version' | 'state'>): World {
   const ca = config.provisioning.caFile === null ? null : readFileSync(config.provisioning.caFile, 'utf8');
   const server = {
     url: config.provisioning.url,
@@ -52,7 +60,7 @@ export function realWorld({ config, version }: Pick<RunOptions, 'config' | 'vers
   return {
     ...systemClock,
     machine: thisMachine,
-    directory: openStateDirectory(config.stateDir),
+    directory: state.directory,
     exportFile: refreshFile,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),

@@ -74,7 +74,7 @@ async function simulate(): Promise<boolean> {
   for (const name of reached.crashes)
     console.log(`  ${String(campaign.reached[name]).padStart(7)} × ${name}`);
   if (values.write) {
-    writeSection('sim', 'npm run test:sim -- --write', [
+    writeSection('sim', 'test:sim', [
       '| what | count |',
       '| --- | --- |',
       `| lives, seeds ${firstSeed} to ${firstSeed + lives - 1} | ${campaign.lives} |`,
@@ -144,7 +144,8 @@ function report({ reached }: Campaign) {
     'kinds of faults': [faults, names],
   } satisfies Record<string, [readonly string[], readonly string[]]>).map(([what, [all = [], seen = []]]) => {
     missed[what] = all.filter((name) => !seen.includes(name));
-    return `| ${what} reached | ${all.length - missed[what].length} of ${all.length} |`;
+    const without = missed[what].length > 0 ? `, not: ${missed[what].join(', ')}` : '';
+    return `| ${what} reached | ${all.length - missed[what].length} of ${all.length}${without} |`;
   });
   return { rows, missed, crashes: names.filter((name) => /^(power cut|kill) before/.test(name)).sort() };
 }
@@ -182,7 +183,7 @@ async function findMutants(): Promise<boolean> {
       '| fault put in | found in life | what broke | adversities in its shortest story |',
       '| --- | --- | --- | --- |',
     ];
-    writeSection('mutants', 'npm run test:sim -- --write', [...head, ...rows]);
+    writeSection('mutants', 'test:sim', [...head, ...rows]);
   }
   return missed === 0;
 }

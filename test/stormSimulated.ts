@@ -32,7 +32,7 @@ const limited = storm(bounded);
 tell(`${million} devices, the server takes ${Math.floor(bounded.capacity)} a second`, bounded, limited);
 
 if (values.write) {
-  writeSection('storm-simulated', 'npm run test:storm:simulated -- --write', [
+  writeSection('storm-simulated', 'test:storm:simulated', [
     '| storm | busiest second | mean | their ratio | from the return to the last | devices with one certificate |',
     '| --- | --- | --- | --- | --- | --- |',
     ...rows,

@@ -90,18 +90,17 @@ export function refreshFile(
   owner: Owner | null = null,
 ): void {
   if (readText(path, disk) === text) return;
-  attempt('make the folder of', path, () => disk.mkdirSync(dirname(path), { recursive: true, mode: 0o755 }));
+  attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
   writeDurably(path, text, mode, disk, owner);
 }
 
-/** The state directory, made if need be. @throws {OnboardingError} STATE_UNWRITABLE */
+/** Makes the state directory durably, where it is absent. @throws {OnboardingError} STATE_UNWRITABLE */
+export function makeDirectory(folder: string, disk: Disk = fs): void {
+  attempt('make', folder, () => makeFolder(folder, 0o700, disk));
+}
+
+/** The state directory, which is there. @throws {OnboardingError} STATE_UNWRITABLE */
 export function openStateDirectory(folder: string, disk: Disk = fs): StateDirectory {
-  attempt('make', folder, () => {
-    if (!disk.existsSync(folder)) {
-      disk.mkdirSync(folder, { recursive: true, mode: 0o700 });
-      syncFolder(dirname(folder), disk);
-    }
-  });
   restrictMode(folder, 0o700, disk);
   const owner = ownerFor(folder, disk);
   const pathOf = (name: string) => join(folder, name);
@@ -169,6 +168,14 @@ function writeAll(file: number, bytes: Buffer, disk: Disk): void {
     if (more <= 0) throw new Error('the disk took no more bytes');
     written += more;
   }
+}
+
+/** Makes a folder durably, and those above it. Node's own recursive mkdir never returns below `/proc`. */
+function makeFolder(folder: string, mode: number, disk: Disk): void {
+  if (disk.existsSync(folder)) return;
+  makeFolder(dirname(folder), 0o755, disk);
+  disk.mkdirSync(folder, { mode });
+  syncFolder(dirname(folder), disk);
 }
 
 function syncFolder(folder: string, disk: Disk): void {

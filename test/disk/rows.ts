@@ -84,7 +84,7 @@ function inputOutput(call: string, number: number): Row {
     codes: ['STATE_UNWRITABLE', 'none'],
     unable: noStrace,
     // Without the directory there is nothing to run on; and Node ends itself where it cannot close what it has read.
-    mayEnd: call === 'close' || (call === 'openat' && number <= 2) || (call === 'mkdir' && number === 1),
+    mayEnd: call === 'close',
     make: (device) => {
       const trace = `${device.stateDir}.trace`;
       const straceArgs = spoiling(device, { call, number, on: 'disk' }, 'error=EIO', trace);

@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { at, failure, fleetWith, launch, onboard, state } from './bench.ts';
 
@@ -75,4 +75,26 @@ test('a state that was lost after the fleet said “already registered” is reb
   writeFileSync(join(device.stateDir, 'state.json'), '');
   await onboard(device);
   expect(fleet.manager.requests).toHaveLength(asked);
+});
+
+test('a state directory that cannot be made is waited for, and the device then onboards', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  const obstacle = join(dirname(device.stateDir), 'not');
+  const place = join(obstacle, 'yet');
+  writeFileSync(obstacle, 'a file where a folder should be');
+  const program = launch(device, ['--state-dir', place]);
+  const waiting = await program.until(failure('STATE_UNWRITABLE'));
+  expect(waiting).toMatchObject({ state: 'idle', step: 'idle', class: 'transient' });
+  rmSync(obstacle);
+  await program.until((line) => line.event === 'device.registered');
+  expect(readdirSync(place)).toContain('identity.key');
+});
+
+test('below a file system that makes no folders the program waits and ends at a signal', async () => {
+  const device = at(await fleetWith());
+  const program = launch(device, ['--state-dir', '/proc/onboardd/state']);
+  await program.until(failure('STATE_UNWRITABLE'));
+  program.child.kill('SIGTERM');
+  expect(await program.ended).toBe(0);
 });

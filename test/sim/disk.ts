@@ -38,7 +38,7 @@ export function createDisk(
   let names = new Map<string, File>();
   let durableNames = new Map<string, File>();
   let pending: NameChange[] = [];
-  const folders = new Set(['/']);
+  const folders = new Set(['/', '/var', '/var/lib']);
   const open = new Map<number, { path: string; file: File | null }>();
   let nextDescriptor = 3;
 

@@ -1,6 +1,7 @@
-import { openStateDirectory, refreshFile } from '../../src/adapters/files.ts';
+import { refreshFile } from '../../src/adapters/files.ts';
 import { type Config, resolveConfig } from '../../src/config.ts';
 import { type Daemon, type Known, startDaemon } from '../../src/daemon.ts';
+import { stateDirectory } from '../../src/stateDirectory.ts';
 import type { World } from '../../src/wiring.ts';
 import { chanceOf } from './chance.ts';
 import { createClock } from './clock.ts';
@@ -162,7 +163,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   function worldOf(own: Boot): World {
     const timed = (call: () => void) => () => own.alive && call();
     return {
-      directory: openStateDirectory(folder, disk.disk),
+      directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
       exportFile: (path, text, mode) => refreshFile(path, text, mode, disk.disk),
       pki,
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
@@ -237,11 +238,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
         if (own.alive) violate(`a bug ended the daemon: ${error instanceof Error ? error.stack : error}`);
       });
     } catch (error) {
-      if (!own.alive) return;
-      // The service manager starts it again.
-      tell(`the daemon did not start: ${error instanceof Error ? error.message : error}`);
-      own.alive = false;
-      loop.at(loop.now() + 5000, powerOn);
+      if (own.alive) throw error;
     }
   }
 

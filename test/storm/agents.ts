@@ -4,6 +4,7 @@ import type { Log } from '../../src/adapters/logger.ts';
 import { type HostDefaults, resolveConfig } from '../../src/config.ts';
 import { type Known, startDaemon } from '../../src/daemon.ts';
 import { realWorld } from '../../src/run.ts';
+import { stateDirectory } from '../../src/stateDirectory.ts';
 
 /**
  * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a
@@ -59,7 +60,9 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
       tell({ type: 'failed', at, step: String(fields.step), code: String(fields.code) });
     if (event === 'device.registered') tell({ type: 'registered', at, deviceId: known.deviceId ?? '' });
   };
-  const daemon = startDaemon(realWorld({ config, version: '0' }), settings, known, log);
+  // Each has a folder of its own: no lock, which would be a process for each.
+  const state = stateDirectory(config.stateDir, undefined, () => () => {});
+  const daemon = startDaemon(realWorld({ config, version: '0', state }), settings, known, log);
   daemon.broken.catch((error: unknown) => {
     throw error;
   });
