@@ -52,12 +52,13 @@ function gunzipped(file: NodeJS.ReadableStream): AsyncIterable<Buffer> {
 export function sizeOf(paths: readonly string[]): number | null {
   let all = 0;
   for (const path of paths) {
+    if (path === '-') return null;
     try {
       const file = statSync(path);
       if (!file.isFile()) return null;
       all += file.size;
     } catch {
-      // Standard input, or one that cannot be read: reading it says so.
+      // Reading it says why.
       return null;
     }
   }

@@ -83,7 +83,7 @@ function inputOutput(call: string, number: number): Row {
     group: `EIO, once, at each ${call} of a life`,
     codes: ['STATE_UNWRITABLE', 'none'],
     unable: noStrace,
-    // Without the directory there is nothing to run on; and Node ends itself where it cannot close what it has read.
+    // Node ends itself where it cannot close what it has read.
     mayEnd: call === 'close',
     make: (device) => {
       const trace = `${device.stateDir}.trace`;
