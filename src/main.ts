@@ -25,7 +25,7 @@ import type { Known } from './daemon.ts';
 import { catalogue, OnboardingError } from './errors.ts';
 import { run } from './run.ts';
 import { reset } from './services/reset.ts';
-import { stateDirectory } from './stateDirectory.ts';
+import { type Claimable, stateDirectory } from './stateDirectory.ts';
 
 declare const BUILD_VERSION: string | undefined;
 declare const BUILD_TIME: number | undefined;
@@ -133,18 +133,30 @@ async function runCommand(flags: CommonFlags, once: boolean): Promise<number> {
   const log = createLog(config.log.level, config.log.format, () => ({ ...known }));
   const state = stateDirectory(config.stateDir);
   try {
+    claimOrWait(state);
+    log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
+    const how = await run({ config, hostname, version, builtAt, once, state }, known, log);
+    const signal = how === 'registered' || how === 'failed' ? null : how;
+    log('info', 'daemon.stopped', signal === null ? `stopped at ${how}` : `stopped by ${signal}`, { signal });
+    state.release();
+    return how === 'failed' ? exit.failed : exit.ok;
+  } catch (error) {
+    if (!isLocked(error)) throw error;
+    return refuse(log, error, exit.locked);
+  }
+}
+
+/** A disk that is not there yet, or not writable: the machine tries again, and says so. @throws STATE_LOCKED */
+function claimOrWait(state: Claimable): void {
+  try {
     state.claim();
   } catch (error) {
-    if (!(error instanceof OnboardingError)) throw error;
-    if (error.code === 'STATE_LOCKED') return refuse(log, error, exit.locked);
-    // A disk that is not there yet, or not writable: the machine tries again, and says so.
+    if (!(error instanceof OnboardingError) || isLocked(error)) throw error;
   }
-  log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
-  const how = await run({ config, hostname, version, builtAt, once, state }, known, log);
-  const signal = how === 'registered' || how === 'failed' || how === 'taken' ? null : how;
-  log('info', 'daemon.stopped', signal === null ? `stopped at ${how}` : `stopped by ${signal}`, { signal });
-  state.release();
-  return how === 'taken' ? exit.locked : how === 'failed' ? exit.failed : exit.ok;
+}
+
+function isLocked(error: unknown): error is OnboardingError {
+  return error instanceof OnboardingError && error.code === 'STATE_LOCKED';
 }
 
 async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {

@@ -23,14 +23,15 @@ export interface RunOptions extends Settings {
 /**
  * Runs the daemon in the real world until it is told to stop.
  *
- * @returns how it ended: `registered` or `failed` with `once`, the signal that stopped it, or `taken`: the state
- *   directory could not be claimed at first, and then another daemon had it
+ * @returns how it ended: `registered` or `failed` with `once`, else the signal that stopped it
+ * @throws {OnboardingError} STATE_LOCKED: the state directory could not be claimed at first, and then another daemon
+ *   had it
  */
 export async function run(
   options: RunOptions,
   known: Known,
   log: Log,
-): Promise<'registered' | 'failed' | 'taken' | NodeJS.Signals> {
+): Promise<'registered' | 'failed' | NodeJS.Signals> {
   const early = await signalSoFar();
   if (early !== null) return early;
   const supervisor = superviseBy(process.env);

@@ -12,18 +12,20 @@ export interface Claimable {
   claim(): void;
   /** Claims itself at every use until it is claimed, and throws as `claim` does. */
   readonly directory: StateDirectory;
-  /** Settles where another daemon turns out to have it. */
-  readonly taken: Promise<'taken'>;
+  /** Rejects with STATE_LOCKED where another daemon turns out to have it. */
+  readonly taken: Promise<never>;
   release(): void;
 }
 
 /** The state directory of one daemon at a time. It may have to wait for its disk: each use is a try. */
 export function stateDirectory(folder: string, disk?: Disk, lock = lockDirectory): Claimable {
   let held: { directory: StateDirectory; unlock: () => void } | null = null;
-  let tellTaken: (what: 'taken') => void = () => {};
-  const taken = new Promise<'taken'>((resolve) => {
-    tellTaken = resolve;
+  let tellTaken: (error: OnboardingError) => void = () => {};
+  const taken = new Promise<never>((_, reject) => {
+    tellTaken = reject;
   });
+  // Whoever claims hears of it too.
+  taken.catch(() => undefined);
   const claim = () => {
     if (held !== null) return held.directory;
     try {
@@ -36,7 +38,7 @@ export function stateDirectory(folder: string, disk?: Disk, lock = lockDirectory
       }
       return held.directory;
     } catch (error) {
-      if (error instanceof OnboardingError && error.code === 'STATE_LOCKED') tellTaken('taken');
+      if (error instanceof OnboardingError && error.code === 'STATE_LOCKED') tellTaken(error);
       throw error;
     }
   };

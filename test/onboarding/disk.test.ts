@@ -98,3 +98,24 @@ test('below a file system that makes no folders the program waits and ends at a 
   program.child.kill('SIGTERM');
   expect(await program.ended).toBe(0);
 });
+
+test('a daemon that waits for its disk ends with 75 where another daemon has it by then', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  const obstacle = join(dirname(device.stateDir), 'not');
+  const place = join(obstacle, 'yet');
+  writeFileSync(obstacle, 'a file where a folder should be');
+  const slow = { ONBOARDD_RETRY_INITIAL_MS: '20000', ONBOARDD_RETRY_MAX_MS: '20000' };
+  const waiting = launch(device, ['--state-dir', place], slow);
+  await waiting.until(failure('STATE_UNWRITABLE'));
+  waiting.child.kill('SIGSTOP');
+  rmSync(obstacle);
+  const holder = launch(device, ['--state-dir', place]);
+  await holder.until((line) => line.event === 'device.registered');
+  waiting.child.kill('SIGCONT');
+  expect(await waiting.ended).toBe(75);
+  expect(waiting.lines.find((line) => line.event === 'device.failed')).toMatchObject({
+    code: 'STATE_LOCKED',
+  });
+  expect(fleet.manager.accepted.size).toBe(1);
+});
