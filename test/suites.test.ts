@@ -10,7 +10,7 @@ const cuts: [suite: string, args: string[], needsStrace?: true][] = [
   ['power.ts', ['--starts', '5'], true],
   ['disk.ts', ['--every', '31']],
   ['faults.ts', ['--except', 'NATS', '--every', '13']],
-  ['storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300', '--ratio', '10']],
+  ['storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
   // The heap is still warming up after so few cycles.
   ['longLife.ts', ['--reconnects', '60', '--refusals', '60', '--restarts', '5', '--bytes', '40000']],
   ['fuzz.ts', ['--cases', '20000', '--slow', '100', '--seed', '1']],
