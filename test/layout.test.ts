@@ -20,6 +20,7 @@ const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
   adapters: (to, typeOnly) =>
     to === 'errors.ts' ||
     to === 'natsAddress.ts' ||
+    to.startsWith('adapters/nats') ||
     to === 'trouble.ts' ||
     (typeOnly && (/^(config|events)\.ts$/.test(to) || to.startsWith('services/'))),
   'main.ts': () => true,

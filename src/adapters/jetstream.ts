@@ -1,7 +1,5 @@
 import { checkServerIdentity } from 'node:tls';
 import {
-  type ConnectionOptions,
-  connect as connectTo,
   createInbox,
   type JetStreamManager,
   type Msg,
@@ -13,6 +11,7 @@ import { describe, OnboardingError } from '../errors.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
 import type { Identity, Session, SessionEvents } from '../services/register.ts';
 import type { Message } from '../services/registrationResult.ts';
+import { connectNats, type TransportOptions } from './natsTransport.ts';
 
 export interface JetStreamOptions {
   readonly tls: 'required' | 'optional';
@@ -142,7 +141,13 @@ async function dial(
   signal: AbortSignal,
 ): Promise<NatsConnection> {
   let serverVerified = false;
-  const base: ConnectionOptions = {
+  let broken: OnboardingError | null = null;
+  const base: TransportOptions = {
+    tls: null,
+    signal,
+    onBroken: (error) => {
+      broken = error;
+    },
     servers: [showNatsAddress(address)],
     name: `onboardd ${identity.deviceId}`,
     timeout: addressTimeoutMs,
@@ -154,29 +159,27 @@ async function dial(
     inboxPrefix,
     ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? '' }),
   };
-  const secured: ConnectionOptions = {
+  const secured: TransportOptions = {
     ...base,
     tls: {
       key: identity.key,
       cert: identity.certificate,
       ca: identity.caCertificate,
-      // nats.js checks the certificate of an IP address against "localhost".
-      ...({
-        // Whatever the environment says, and whichever certificate of the fleet's hierarchy was given as anchor.
-        rejectUnauthorized: true,
-        allowPartialTrustChain: true,
-        checkServerIdentity: (_name: string, certificate: Parameters<typeof checkServerIdentity>[1]) => {
-          const mismatch = checkServerIdentity(address.host, certificate);
-          serverVerified = mismatch === undefined;
-          return mismatch;
-        },
-      } as object),
+      // Whatever the environment says, and whichever certificate of the fleet's hierarchy was given as anchor.
+      rejectUnauthorized: true,
+      allowPartialTrustChain: true,
+      // Node checks the certificate of an IP address without a server name against "localhost".
+      checkServerIdentity: (_name, certificate) => {
+        const mismatch = checkServerIdentity(address.host, certificate);
+        serverVerified = mismatch === undefined;
+        return mismatch;
+      },
     },
   };
   try {
     return await abortable(secured, signal);
   } catch (error) {
-    const failure = natsError(error, address, serverVerified);
+    const failure = broken ?? natsError(error, address, serverVerified);
     if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
       return await abortable(base, signal).catch((plain: unknown) => {
         throw natsError(plain, address, false);
@@ -187,9 +190,9 @@ async function dial(
 }
 
 /** nats.connect takes no signal: a connection that comes too late is closed. */
-async function abortable(options: ConnectionOptions, signal: AbortSignal): Promise<NatsConnection> {
+async function abortable(options: TransportOptions, signal: AbortSignal): Promise<NatsConnection> {
   signal.throwIfAborted();
-  const pending = connectTo(options);
+  const pending = connectNats(options);
   return await new Promise((resolve, reject) => {
     const onAbort = () => {
       pending.then(
@@ -218,6 +221,7 @@ function openSession(
       .closed()
       .then(
         (error) =>
+          (error instanceof OnboardingError ? error : null) ??
           new OnboardingError(
             'NATS_UNREACHABLE',
             `the connection broke${error ? `: ${describe(error)}` : ''}`,
@@ -336,6 +340,12 @@ const cutCodes = new Set(['ECONNRESET', 'EPIPE', 'CONNECTION_REFUSED', 'CONNECTI
 function natsError(error: unknown, address: NatsAddress, serverVerified: boolean): OnboardingError {
   if (error instanceof OnboardingError) return error;
   const { code = '', chainedError } = (error ?? {}) as { code?: string; chainedError?: Error };
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG') {
+    const text = 'it sent something else in place of TLS: possibly a man in the middle';
+    return new OnboardingError('NATS_TLS', `the NATS server ${showNatsAddress(address)}: ${text}`, {
+      cause: error,
+    });
+  }
   const said = describe(chainedError ?? error);
   const at = `the NATS server ${showNatsAddress(address)}`;
   const fail = (kind: OnboardingError['code'], text: string) =>

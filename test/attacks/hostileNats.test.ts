@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, expect, test } from 'vitest';
+import { at, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
+import { type HostileNats, startHostileNats } from './hostileNats.ts';
+
+let server: HostileNats | undefined;
+afterEach(async () => {
+  await server?.stop();
+  server = undefined;
+});
+
+test('a message announced with 4,000,000,000 bytes is refused by its first line, and takes no memory', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const megabyte = Buffer.alloc(1024 * 1024, 'x');
+  server = await startHostileNats(fleet.ca, (line, send) => {
+    const [, sid] = /^SUB device_results\.\S+ (\d+)$/.exec(line) ?? [];
+    if (sid === undefined) return;
+    send(`MSG device_results.x.register ${sid} 4000000000\r\n`);
+    for (let sent = 0; sent < 200; sent++) send(megabyte);
+  });
+  const device = at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } });
+  const program = launch(device);
+  const failed = await program.until(failure('REGISTRATION_ANSWER_INVALID'));
+  expect(String(failed.cause)).toMatch(/longer than 4194304 bytes/);
+  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${program.child.pid}/status`, 'utf8'))?.[1];
+  expect(Number(peak)).toBeLessThan(250_000);
+  expect(state(device).registration).toBeNull();
+});
+
+test('a server that says something else than NATS behind TLS is named as such, at once', async () => {
+  const fleet = await fleetWith({ manager: false });
+  server = await startHostileNats(fleet.ca, (line, send) => {
+    if (line.startsWith('SUB ')) send('HELLO\r\n');
+  });
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }));
+  const failed = await program.until(failure('REGISTRATION_ANSWER_INVALID'));
+  expect(String(failed.cause)).toMatch(/not the NATS protocol/);
+});

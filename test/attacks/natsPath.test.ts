@@ -1,0 +1,50 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { at, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
+import { type Attacker, forgedResult, startAttacker } from './path.ts';
+
+let attacker: Attacker | undefined;
+afterEach(async () => {
+  await attacker?.stop();
+  attacker = undefined;
+});
+
+const forged = forgedResult('mallory', 'services: {}');
+
+test.each<[string, (info: string) => string[]]>([
+  ['in the same segment', (info) => [`${info}PONG\r\n${forged}`]],
+  ['in a segment of its own', (info) => [info, `PONG\r\n${forged}`]],
+  ['with no CR LF at its end', (info) => [`${info}PONG\r\n${forged}`.trimEnd()]],
+  ['of a single byte', (info) => [`${info}P`]],
+  ['of white space alone', (info) => [`${info}\r\n`]],
+])('clear text behind INFO, %s, registers no device and delivers nothing', async (_, rewrite) => {
+  const fleet = await fleetWith({ manager: false });
+  attacker = await startAttacker(fleet.nats, rewrite);
+  const device = at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } });
+  const program = launch(device);
+  const failed = await program.until(
+    (line) => failure('NATS_TLS')(line) || line.event === 'device.registered',
+  );
+  expect(failed.event).toBe('step.failed');
+  expect(String(failed.cause)).toMatch(/man in the middle/);
+  expect(state(device).registration).toBeNull();
+  expect(existsSync(join(device.stateDir, 'registration.json'))).toBe(false);
+});
+
+test('an INFO longer than 64 KiB is refused, and read no further', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const padding = 'x'.repeat(70_000);
+  attacker = await startAttacker(fleet.nats, (info) => [info.replace('{', `{"padding":"${padding}",`)]);
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } }));
+  const failed = await program.until(failure('NATS_TLS'));
+  expect(String(failed.cause)).toMatch(/65536 bytes.*man in the middle/);
+});
+
+test('an honest relay in the same place registers the device', async () => {
+  const fleet = await fleetWith();
+  attacker = await startAttacker(fleet.nats, (info) => [info]);
+  const device = at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } });
+  const program = launch(device, ['--once']);
+  expect(await program.ended, JSON.stringify(program.lines)).toBe(0);
+});
