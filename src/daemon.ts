@@ -100,6 +100,14 @@ export function startDaemon(world: World, settings: Settings, known: Known, log:
   actor.on('certificate.renewed', ({ type, ...renewed }) =>
     log('info', type, `the certificate was renewed and is valid until ${renewed.notAfter}`, { ...renewed }),
   );
+  actor.on('certificate.useless', ({ type, ...useless }) =>
+    log(
+      'warn',
+      type,
+      `the certificate has not opened NATS in ${useless.failures} tries: another one is asked for`,
+      { ...useless },
+    ),
+  );
   actor.start();
   return { settled, broken, stop: () => actor.stop() };
 }

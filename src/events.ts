@@ -119,6 +119,16 @@ export const events = {
     meaning: 'A new certificate took the place of one that still lived.',
     fields: { notAfter: time('when it expires'), renewAt: time('when it will be renewed') },
   },
+  'certificate.useless': {
+    level: 'warn',
+    messageId: '179112bedabb4cf6b952d01846b15c1d',
+    meaning:
+      'A certificate has never opened a connection to NATS, in many tries: another one is asked for, and this one kept until it is there.',
+    fields: {
+      code: code('the error code of the last try'),
+      failures: count('tries in a row'),
+    },
+  },
   'progress.unsaved': {
     level: 'debug',
     messageId: 'a2d66d3b93d64b5480d1f24f9abf7aaf',

@@ -1,7 +1,7 @@
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from './adapters/logger.ts';
 import type { Config } from './config.ts';
-import { type OnboardingEvent, onboarding } from './machines/onboarding.ts';
+import { type Issued, type OnboardingEvent, onboarding, type Renewed } from './machines/onboarding.ts';
 import type { CertificateReader } from './services/acceptCertificate.ts';
 import { type DeliverPorts, deliverResult, prepareIdentity } from './services/deliver.ts';
 import { currentState, type Progress, type StateDirectory } from './services/deviceState.ts';
@@ -12,6 +12,7 @@ import {
   type RequestCertificatePorts,
   renewCertificate,
   requestCertificate,
+  tryCertificate,
 } from './services/requestCertificate.ts';
 import { type KeyReader, resume } from './services/resume.ts';
 
@@ -64,6 +65,7 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
     authenticated: config.provisioning.url.startsWith('https:'),
+    fleetCa: null,
     builtAt,
   };
   const deliverOptions = {
@@ -87,7 +89,12 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
     actors: {
       resume: fromPromise(async () => resume({ ...world, onDamage }, config.identity.deviceId)),
       generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
-      requestCertificate: fromPromise(({ signal }) => requestCertificate(world, certificateOptions, signal)),
+      requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
+        requestCertificate(world, certificateOptions, input, signal),
+      ),
+      tryCertificate: fromPromise<Renewed, Issued>(({ input, signal }) =>
+        tryCertificate(world, input, signal),
+      ),
       renewCertificate: fromPromise(({ signal }) => renewCertificate(world, certificateOptions, signal)),
       prepareIdentity: fromPromise(async () => prepareIdentity(world, deliverOptions)),
       register: fromCallback<OnboardingEvent>(({ sendBack }) =>

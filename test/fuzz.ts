@@ -51,6 +51,7 @@ const state: DeviceState = {
     caCertificate: authority.pem,
     natsUrl: 'a:1',
     renewAt: new Date(now).toISOString(),
+    opened: true,
   },
   registration: { alias: 'a', at: new Date(now).toISOString(), result: '{"status":"success"}' },
 };
@@ -270,8 +271,10 @@ const targets: Target[] = [
               natsUrl: null,
               renewalAt: 0.8,
               authenticated: false,
+              fleetCa: null,
               builtAt: 0,
             },
+            { again: false },
             new AbortController().signal,
           ),
         );

@@ -61,8 +61,8 @@ export function natsClient(options: JetStreamOptions) {
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
-        const connection = await dial(address, identity, options.tls, inboxPrefix, signal);
-        const session = openSession(connection, address, inboxPrefix, memory, onDenied);
+        const { connection, isEncrypted } = await dial(address, identity, options.tls, inboxPrefix, signal);
+        const session = openSession(connection, isEncrypted, address, inboxPrefix, memory, onDenied);
         const hears = options.needsInbox
           ? await hasInbox(connection, inboxPrefix).catch((error: unknown) => {
               throw natsError(error, address, false);
@@ -98,7 +98,7 @@ export async function trySubscription(
   subject: string,
   signal: AbortSignal,
 ): Promise<'allowed' | 'denied'> {
-  const connection = await dial(address, identity, tls, '_INBOX', signal);
+  const { connection } = await dial(address, identity, tls, '_INBOX', signal);
   try {
     let denied = false;
     connection.subscribe(subject, {
@@ -139,7 +139,7 @@ async function dial(
   tls: 'required' | 'optional',
   inboxPrefix: string,
   signal: AbortSignal,
-): Promise<NatsConnection> {
+): Promise<{ connection: NatsConnection; isEncrypted: boolean }> {
   let serverVerified = false;
   let broken: OnboardingError | null = null;
   const base: TransportOptions = {
@@ -177,13 +177,14 @@ async function dial(
     },
   };
   try {
-    return await abortable(secured, signal);
+    return { connection: await abortable(secured, signal), isEncrypted: true };
   } catch (error) {
     const failure = broken ?? natsError(error, address, serverVerified);
     if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
-      return await abortable(base, signal).catch((plain: unknown) => {
+      const connection = await abortable(base, signal).catch((plain: unknown) => {
         throw natsError(plain, address, false);
       });
+      return { connection, isEncrypted: false };
     }
     throw failure;
   }
@@ -208,6 +209,7 @@ async function abortable(options: TransportOptions, signal: AbortSignal): Promis
 
 function openSession(
   connection: NatsConnection,
+  isEncrypted: boolean,
   address: NatsAddress,
   inboxPrefix: string,
   memory: Memory,
@@ -217,6 +219,7 @@ function openSession(
   const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
   manager.catch(() => undefined);
   return {
+    isEncrypted,
     lost: connection
       .closed()
       .then(

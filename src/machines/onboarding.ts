@@ -1,6 +1,6 @@
-import { assign, emit, fromCallback, fromPromise, setup } from 'xstate';
+import { and, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
 import { catalogue, describe, type ErrorClass, type ErrorCode, OnboardingError } from '../errors.ts';
-import { backoffMs, type RetryPolicy } from './backoff.ts';
+import { backoffMs, longestRetryAfterMs, type RetryPolicy } from './backoff.ts';
 import type { Stage } from './stage.ts';
 
 /** What the disk says of where the device stands. */
@@ -8,12 +8,20 @@ export interface Resumed {
   readonly stage: Stage;
   /** Milliseconds since 1970; null without a certificate */
   readonly renewAt: number | null;
+  /** The certificate has opened a connection to NATS. */
+  readonly opened: boolean;
 }
 
 /** A certificate that took the place of one that still lived. RFC 3339. */
 export interface Renewed {
   readonly notAfter: string;
   readonly renewAt: string;
+}
+
+/** What a request for a certificate brought. */
+export interface Issued extends Renewed {
+  /** Null: it is kept. Else it is kept only once it has opened the NATS server that came with it. */
+  readonly candidate: object | null;
 }
 
 /** The top level of the machine: the only values of `state` in logs and in `status`. */
@@ -62,6 +70,27 @@ interface Context {
   readonly nextRetryAt: number | null;
   /** When the certificate is due, milliseconds since 1970 */
   readonly renewAt: number | null;
+  /** How many certificates were asked for in a row, each within `retry.maxMs` of the one before. */
+  readonly requests: number;
+  /** Milliseconds since 1970; null: none was asked for */
+  readonly lastRequestAt: number | null;
+  /** Before then no certificate is asked for, whichever state it would be in. Milliseconds since 1970 */
+  readonly nextRequestAt: number | null;
+  readonly unopened: Unopened;
+}
+
+/** What is known of a certificate that may be of no use: from a wrong server, or for a fleet that has moved. */
+interface Unopened {
+  /** The certificate has never opened a connection to NATS. */
+  readonly isUntried: boolean;
+  /** In a row, since there was the certificate */
+  readonly failures: number;
+  /** The first of them, milliseconds since 1970 */
+  readonly since: number | null;
+  /** Another certificate is asked for, and this one is kept until it is there. */
+  readonly isReplaced: boolean;
+  /** How often another one was asked for. */
+  readonly rounds: number;
 }
 
 /** What one attempt to register tells while it is under way. */
@@ -76,7 +105,10 @@ export type RegisterEvent =
 export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' };
 
 /** Told to whoever listens: the log. */
-export type Told = Failed | ({ readonly type: 'certificate.renewed' } & Renewed);
+export type Told =
+  | Failed
+  | ({ readonly type: 'certificate.renewed' } & Renewed)
+  | { readonly type: 'certificate.useless'; readonly code: ErrorCode; readonly failures: number };
 
 export type Failed = {
   readonly type: 'step.failed';
@@ -93,6 +125,12 @@ export type Failed = {
 const lookAtCertificateMs = 60_000;
 /** Whatever the dates of a certificate say, the disk is not read without a pause. */
 const shortestLookMs = 1_000;
+/**
+ * A certificate that has never opened NATS came from a wrong server, or the fleet has moved: after so many failures in
+ * a row, or so long, another one is asked for; twice as many, and twice as long, each time that did not help.
+ */
+const uselessAfter = { failures: 10, ms: 10 * 60_000, mostDoublings: 6 } as const;
+const uselessCodes: readonly ErrorCode[] = ['NATS_TLS', 'NATS_UNREACHABLE'];
 /** The stream's look-ups before a question is repeated; each is bounded by the adapter, this is the backstop. */
 const lookUpTimeoutMs = 20_000;
 
@@ -119,6 +157,21 @@ export function onboarding(policy: Policy, chance: Chance) {
           class: 'transient',
         });
 
+  /** Bounded, whatever was done to the clock since. */
+  const waitForRequest = ({ nextRequestAt }: Context) =>
+    Math.min(Math.max(0, (nextRequestAt ?? 0) - chance.now()), longestRetryAfterMs + policy.retry.maxMs);
+  /** @param more failures that are not counted yet */
+  const isUseless = ({ unopened }: Context, more: number) => {
+    const { isUntried, failures, since, rounds } = unopened;
+    const doublings = 2 ** Math.min(rounds, uselessAfter.mostDoublings);
+    return (
+      isUntried &&
+      failures + more > 0 &&
+      (failures + more >= uselessAfter.failures * doublings ||
+        chance.now() - (since ?? chance.now()) >= uselessAfter.ms * doublings)
+    );
+  };
+
   const parts = setup({
     types: {
       context: {} as Context,
@@ -128,11 +181,14 @@ export function onboarding(policy: Policy, chance: Chance) {
     actors: {
       resume: fromPromise<Resumed>(() => absent('resume')),
       generateKey: fromPromise<void>(() => absent('generateKey')),
-      requestCertificate: fromPromise<void>(() => absent('requestCertificate')),
+      /** `again`: although the certificate at hand still lives. */
+      requestCertificate: fromPromise<Issued, { again: boolean }>(() => absent('requestCertificate')),
+      /** Opens NATS with a certificate that is not kept yet, and then keeps it. */
+      tryCertificate: fromPromise<Renewed, Issued>(() => absent('tryCertificate')),
       prepareIdentity: fromPromise<{ registered: boolean }>(() => absent('prepareIdentity')),
       register: fromCallback<OnboardingEvent>(() => absent('register')),
       deliverResult: fromPromise<void>(() => absent('deliverResult')),
-      renewCertificate: fromPromise<Renewed>(() => absent('renewCertificate')),
+      renewCertificate: fromPromise<Issued>(() => absent('renewCertificate')),
       /** `since`: the wall clock at the failure, so that a step right after it is seen too. */
       watchClock: fromCallback<OnboardingEvent, { since: number }>(() => absent('watchClock')),
     },
@@ -143,10 +199,15 @@ export function onboarding(policy: Policy, chance: Chance) {
       lookUpTimeout: lookUpTimeoutMs,
       resultTimeout: policy.registrationTimeoutMs,
       rest: policy.retry.failedAfterMs,
-      lookInterval: ({ context: { renewAt } }) =>
+      pace: ({ context }) => waitForRequest(context),
+      lookInterval: ({ context }) =>
         Math.min(
           lookAtCertificateMs,
-          Math.max(shortestLookMs, (renewAt ?? Number.POSITIVE_INFINITY) - chance.now()),
+          Math.max(
+            shortestLookMs,
+            waitForRequest(context),
+            (context.renewAt ?? Number.POSITIVE_INFINITY) - chance.now(),
+          ),
         ),
     },
     guards: {
@@ -154,11 +215,45 @@ export function onboarding(policy: Policy, chance: Chance) {
       restEnds: () => policy.retry.failedAfterMs > 0,
       clockMayCure: ({ context }) =>
         context.failure !== null && catalogue[context.failure.code].clockSensitive === true,
+      mayRequest: ({ context }) => waitForRequest(context) === 0,
+      isCandidate: (_, { candidate }: Issued) => candidate !== null,
+      /** The certificate at hand is kept, whatever the request for another one meets. */
+      isReplaced: ({ context }) => context.unopened.isReplaced,
+      wasUseless: ({ context }) => isUseless(context, 0),
+      isUseless: ({ context }, { error }: { error: unknown }) =>
+        uselessCodes.includes(failureOf(error).code) && isUseless(context, 1),
     },
     actions: {
       begin: assign({ attempt: 1, delayMs: 0, nextRetryAt: null }),
       forgetFailure: assign({ failure: null }),
       again: assign({ attempt: ({ context }) => context.attempt + 1, nextRetryAt: null }),
+      noteResumed: assign(({ context }, { opened }: Resumed) => ({
+        unopened: { ...context.unopened, isUntried: !opened && context.unopened.isUntried },
+      })),
+      noteOpened: assign(({ context }) => ({
+        unopened: { ...context.unopened, isUntried: false, failures: 0, since: null, rounds: 0 },
+      })),
+      replaceCertificate: assign(({ context }) => ({ unopened: { ...context.unopened, isReplaced: true } })),
+      /** Another certificate is there, or is not to be had: what is at hand gets its tries anew. */
+      endReplacement: assign(({ context: { unopened } }) => ({
+        unopened: {
+          isUntried: true,
+          failures: 0,
+          since: null,
+          isReplaced: false,
+          rounds: unopened.rounds + (unopened.isReplaced ? 1 : 0),
+        },
+      })),
+      /** From one request to the next the wait grows, through every state: certificates may live for seconds. */
+      noteRequest: assign(({ context }) => {
+        const now = chance.now();
+        const isInRow = context.lastRequestAt !== null && now - context.lastRequestAt < policy.retry.maxMs;
+        const requests = isInRow ? context.requests + 1 : 1;
+        const wait = backoffMs(policy.retry, requests, chance.random());
+        return { requests, lastRequestAt: now, nextRequestAt: now + wait, nextRetryAt: null };
+      }),
+      notePace: assign(({ context }) => ({ nextRetryAt: chance.now() + waitForRequest(context) })),
+      forgetPace: assign({ nextRequestAt: null, requests: 0, lastRequestAt: null }),
       noteRenewal: assign((_, { renewAt }: { renewAt: number | null }) => ({ renewAt })),
       noteFailure: assign(({ context }, { step, error }: Failing) => {
         const { code, class: errorClass, message, retryAfterMs } = failureOf(error);
@@ -169,10 +264,19 @@ export function onboarding(policy: Policy, chance: Chance) {
         const delayMs = permanent
           ? rest
           : backoffMs(policy.retry, context.attempt, chance.random(), retryAfterMs);
+        const isOfRequest = step === 'csr' || step === 'renewing';
+        const isOfNats = step === 'registering' && code.startsWith('NATS_');
+        const { unopened } = context;
         return {
           failure: { code, class: errorClass, message, at: now },
           delayMs,
           nextRetryAt: permanent && delayMs === 0 ? null : now + delayMs,
+          nextRequestAt: isOfRequest
+            ? Math.max(context.nextRequestAt ?? 0, now + delayMs)
+            : context.nextRequestAt,
+          unopened: isOfNats
+            ? { ...unopened, failures: unopened.failures + 1, since: unopened.since ?? now }
+            : unopened,
         };
       }),
       tellFailure: emit(({ context }, { step }: Failing): Told => {
@@ -187,6 +291,10 @@ export function onboarding(policy: Policy, chance: Chance) {
           retryInMs,
           cause: message,
         };
+      }),
+      tellUseless: emit(({ context }): Told => {
+        const { code } = context.failure ?? absent('noteFailure');
+        return { type: 'certificate.useless', code, failures: context.unopened.failures };
       }),
       tellRenewal: emit((_, renewed: Renewed): Told => ({ type: 'certificate.renewed', ...renewed })),
     },
@@ -208,6 +316,31 @@ export function onboarding(policy: Policy, chance: Chance) {
       { target: `#onboarding.${step}.backingOff`, actions },
     ] as const;
   };
+  /** A certificate that has never opened NATS is not tried for ever. */
+  const natsFailing = (errorOf: (event: never) => unknown) => {
+    const { params, actions } = noting('registering', errorOf);
+    const [permanent, transient] = failing('registering', errorOf);
+    return [
+      permanent,
+      {
+        guard: { type: 'isUseless', params },
+        target: '#onboarding.csr',
+        actions: [...actions, 'tellUseless', 'replaceCertificate'],
+      },
+      transient,
+    ] as const;
+  };
+  /** A device that has a certificate goes on with it where another one cannot be had. */
+  const requestFailing = (errorOf: (event: never) => unknown) =>
+    [
+      {
+        guard: 'isReplaced',
+        target: '#onboarding.provisioned',
+        actions: [...noting('csr', errorOf).actions, 'endReplacement'],
+      },
+      ...failing('csr', errorOf),
+    ] as const;
+  const errorOf = (event: { error: unknown }) => event.error;
   const thrown = (step: string) => failing(step, (event: { error: unknown }) => event.error);
   const timedOut = (step: string, code: ErrorCode, message: string) =>
     failing(step, () => new OnboardingError(code, message));
@@ -218,7 +351,17 @@ export function onboarding(policy: Policy, chance: Chance) {
   });
   const noAnswer = `no answer from the provisioning server within ${policy.provisioningTimeoutMs / 1000} s`;
   const seconds = (ms: number) => `${ms / 1000} s`;
+  const noConnection = `no connection to the NATS server within ${seconds(policy.connectTimeoutMs)}`;
+  /** What the request that led to the trial brought. */
+  const issued = ({ event }: { event: unknown }) => (event as { output: Issued }).output;
 
+  const renewed = {
+    type: 'tellRenewal',
+    params: ({ event }: { event: { output: Renewed } }) => ({
+      notAfter: event.output.notAfter,
+      renewAt: event.output.renewAt,
+    }),
+  } as const;
   const sinceFailure = ({ context }: { context: Context }) => ({
     since: context.failure?.at ?? chance.now(),
   });
@@ -230,7 +373,17 @@ export function onboarding(policy: Policy, chance: Chance) {
 
   return parts.createMachine({
     id: 'onboarding',
-    context: { attempt: 1, failure: null, delayMs: 0, nextRetryAt: null, renewAt: null },
+    context: {
+      attempt: 1,
+      failure: null,
+      delayMs: 0,
+      nextRetryAt: null,
+      renewAt: null,
+      requests: 0,
+      lastRequestAt: null,
+      nextRequestAt: null,
+      unopened: { isUntried: true, failures: 0, since: null, isReplaced: false, rounds: 0 },
+    },
     initial: 'idle',
     states: {
       idle: {
@@ -244,8 +397,14 @@ export function onboarding(policy: Policy, chance: Chance) {
                 { guard: ({ event }) => event.output.stage === 'keygen', target: '#onboarding.keygen' },
                 { guard: ({ event }) => event.output.stage === 'csr', target: '#onboarding.csr' },
                 {
+                  guard: and([({ event }) => event.output.stage === 'provisioned', 'wasUseless']),
+                  target: '#onboarding.csr',
+                  actions: ['tellUseless', 'replaceCertificate'],
+                },
+                {
                   guard: ({ event }) => event.output.stage === 'provisioned',
                   target: '#onboarding.provisioned',
+                  actions: { type: 'noteResumed', params: ({ event }) => event.output },
                 },
                 { target: '#onboarding.registered' },
               ],
@@ -267,12 +426,42 @@ export function onboarding(policy: Policy, chance: Chance) {
       },
       csr: {
         entry: 'begin',
-        initial: 'attempting',
+        initial: 'pacing',
         states: {
+          /** Whatever led here again: requests for certificates keep their distance. */
+          pacing: {
+            entry: 'notePace',
+            invoke: { src: 'watchClock', input: sinceFailure },
+            always: { guard: 'mayRequest', target: 'attempting' },
+            after: { pace: 'attempting' },
+            on: { CLOCK_STEPPED: { target: 'attempting', actions: 'forgetPace' } },
+          },
           attempting: {
-            invoke: { src: 'requestCertificate', onDone: '#onboarding.provisioned', onError: thrown('csr') },
+            entry: 'noteRequest',
+            invoke: {
+              src: 'requestCertificate',
+              input: ({ context }) => ({ again: context.unopened.isReplaced }),
+              onDone: [
+                { guard: { type: 'isCandidate', params: ({ event }) => event.output }, target: 'trying' },
+                { target: '#onboarding.provisioned', actions: 'endReplacement' },
+              ],
+              onError: requestFailing(errorOf),
+            },
             after: {
-              provisioningTimeout: timedOut('csr', 'PROVISIONING_TIMEOUT', noAnswer),
+              provisioningTimeout: requestFailing(
+                () => new OnboardingError('PROVISIONING_TIMEOUT', noAnswer),
+              ),
+            },
+          },
+          trying: {
+            invoke: {
+              src: 'tryCertificate',
+              input: issued,
+              onDone: { target: '#onboarding.provisioned', actions: 'endReplacement' },
+              onError: requestFailing(errorOf),
+            },
+            after: {
+              connectTimeout: requestFailing(() => new OnboardingError('NATS_UNREACHABLE', noConnection)),
             },
           },
           backingOff,
@@ -300,22 +489,18 @@ export function onboarding(policy: Policy, chance: Chance) {
         initial: 'attempting',
         states: {
           attempting: {
-            invoke: { src: 'register', onError: thrown('registering') },
+            invoke: { src: 'register', onError: natsFailing(errorOf) },
             on: {
               ANSWERED: '#onboarding.registered',
               EXPIRED: '#onboarding.idle',
-              FAILED: thrown('registering'),
+              FAILED: natsFailing(errorOf),
             },
             initial: 'connecting',
             states: {
               connecting: {
-                on: { CONNECTED: 'lookingUp' },
+                on: { CONNECTED: { target: 'lookingUp', actions: 'noteOpened' } },
                 after: {
-                  connectTimeout: timedOut(
-                    'registering',
-                    'NATS_UNREACHABLE',
-                    `no connection to the NATS server within ${seconds(policy.connectTimeoutMs)}`,
-                  ),
+                  connectTimeout: natsFailing(() => new OnboardingError('NATS_UNREACHABLE', noConnection)),
                 },
               },
               lookingUp: {
@@ -371,36 +556,58 @@ export function onboarding(policy: Policy, chance: Chance) {
                     { type: 'noteRenewal', params: ({ event }) => event.output },
                   ],
                 },
-                { guard: ({ event }) => event.output.stage === 'renewal', target: 'renewing' },
+                {
+                  guard: and([({ event }) => event.output.stage === 'renewal', 'mayRequest']),
+                  target: 'renewing',
+                },
+                {
+                  guard: ({ event }) => event.output.stage === 'renewal',
+                  target: 'watching',
+                  actions: { type: 'noteRenewal', params: ({ event }) => event.output },
+                },
                 { target: '#onboarding.idle' },
               ],
               onError: thrown('registered'),
             },
           },
           renewing: {
+            entry: 'noteRequest',
             invoke: {
               src: 'renewCertificate',
-              onDone: {
-                target: 'attempting',
-                actions: [{ type: 'tellRenewal', params: ({ event }) => event.output }],
-              },
-              onError: renewalFailed((event: { error: unknown }) => event.error),
+              onDone: [
+                { guard: { type: 'isCandidate', params: ({ event }) => event.output }, target: 'trying' },
+                { target: 'attempting', actions: renewed },
+              ],
+              onError: renewalFailed(errorOf),
             },
             after: {
               provisioningTimeout: renewalFailed(() => new OnboardingError('PROVISIONING_TIMEOUT', noAnswer)),
             },
           },
+          trying: {
+            invoke: {
+              src: 'tryCertificate',
+              input: issued,
+              onDone: { target: 'attempting', actions: renewed },
+              onError: renewalFailed(errorOf),
+            },
+            after: {
+              connectTimeout: renewalFailed(() => new OnboardingError('NATS_UNREACHABLE', noConnection)),
+            },
+          },
           renewalBackingOff: {
             invoke: { src: 'watchClock', input: sinceFailure },
             after: { backoff: { target: 'looking', actions: 'again' } },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'looking', actions: 'again' } },
+            on: {
+              CLOCK_STEPPED: { guard: 'clockMayCure', target: 'looking', actions: ['again', 'forgetPace'] },
+            },
           },
         },
       },
       failed: {
         invoke: { src: 'watchClock', input: sinceFailure },
         after: { rest: { guard: 'restEnds', target: 'idle' } },
-        on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'idle' } },
+        on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'idle', actions: 'forgetPace' } },
       },
     },
   });

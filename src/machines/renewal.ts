@@ -1,9 +1,13 @@
+const longestMs = 365 * 24 * 60 * 60_000;
+
 /**
  * When a certificate is renewed: at a fraction of its life, `renewal.at`. The fraction is rolled once per certificate
  * and kept, so that devices provisioned together do not renew together and a restart does not roll again.
  *
  * A CA that dates its certificates back may put that moment into the past: then it is the fraction of what is left,
  * or a device would ask for one certificate after the other.
+ *
+ * Never later than in a year: a certificate may claim to live for a century, and its CA must be able to take it back.
  *
  * @param at the fraction, or the range that it is drawn from
  * @param random uniform in [0, 1)
@@ -19,5 +23,5 @@ export function renewAt(
   const end = certificate.notAfter.getTime();
   const after = (start: number) => Math.round(start + (end - start) * fraction);
   const due = after(certificate.notBefore.getTime());
-  return new Date(due > now ? due : after(now));
+  return new Date(Math.min(due > now ? due : after(now), now + longestMs));
 }

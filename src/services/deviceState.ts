@@ -9,6 +9,11 @@ export interface DeviceState {
   /** The machine that the state belongs to; null until it was first seen */
   readonly machine: Machine | null;
   readonly provisioned: Provisioned | null;
+  /**
+   * PEM of the CA that a NATS server was first opened with over TLS: over `http:` no other takes its place, unless it
+   * was signed by it. Null: none was opened yet
+   */
+  readonly pinnedCa: string | null;
   /** A question to the fleet manager that has had no answer yet. */
   readonly request: OpenRequest | null;
   /** The refusal that was read last, time and text: seen again in the stream, it answers no newer question. */
@@ -26,6 +31,8 @@ export interface Provisioned {
   /** As answered */
   readonly natsUrl: string;
   readonly renewAt: string;
+  /** The certificate has opened a connection to NATS. */
+  readonly opened: boolean;
 }
 
 export interface OpenRequest {
@@ -93,6 +100,7 @@ export function newState(deviceId: string, now: number): DeviceState {
     deviceId,
     machine: null,
     provisioned: null,
+    pinnedCa: null,
     request: null,
     refusal: null,
     mayBeAccepted: false,
@@ -150,7 +158,7 @@ export function parseState(text: string): DeviceState {
     throw corrupt('is no JSON', cause);
   }
   if (!isRecord(json)) throw corrupt('is no JSON object');
-  const { version, deviceId, provisioned, request, refusal, registration, progress } = json;
+  const { version, deviceId, provisioned, pinnedCa, request, refusal, registration, progress } = json;
   if (typeof version === 'number' && version > stateVersion) {
     throw new NewerStateError(
       'STATE_CORRUPT',
@@ -169,7 +177,13 @@ export function parseState(text: string): DeviceState {
     version: stateVersion,
     deviceId,
     machine: isMachine(json.machine) ? json.machine : null,
-    provisioned,
+    provisioned: provisioned && { ...provisioned, opened: provisioned.opened ?? registration !== null },
+    // Older versions wrote none: a device that is registered has opened NATS with what it has.
+    pinnedCa: isText(pinnedCa)
+      ? pinnedCa
+      : registration === null
+        ? null
+        : (provisioned?.caCertificate ?? null),
     request,
     refusal,
     mayBeAccepted: json.mayBeAccepted === true,
@@ -182,9 +196,13 @@ export function isDeviceId(value: unknown): value is string {
   return typeof value === 'string' && /^[A-Za-z0-9_-]{1,64}$/.test(value);
 }
 
-function isProvisioned(value: unknown): value is Provisioned {
+/** Older versions wrote no `opened`. */
+type ReadProvisioned = Omit<Provisioned, 'opened'> & { readonly opened?: boolean };
+
+function isProvisioned(value: unknown): value is ReadProvisioned {
   if (!isRecord(value)) return false;
-  const { certificate, caCertificate, natsUrl, renewAt } = value;
+  const { certificate, caCertificate, natsUrl, renewAt, opened } = value;
+  if (opened !== undefined && typeof opened !== 'boolean') return false;
   return isText(certificate) && isText(caCertificate) && typeof natsUrl === 'string' && isTime(renewAt);
 }
 

@@ -32,6 +32,8 @@ export interface Session {
   ): void;
   /** The last message that a stream holds for the subject. `unavailable`: no stream, no JetStream, or no right. */
   lastStored(subject: string): Promise<Message | 'none' | 'unavailable'>;
+  /** The server proved who it is, and saw the device's certificate. */
+  readonly isEncrypted: boolean;
   /** Settles when the connection ends by itself. */
   readonly lost: Promise<OnboardingError>;
   close(): Promise<void>;
@@ -168,7 +170,7 @@ async function attempt(
     tell({ type: 'CONNECTED' });
     if (options.api === 'jetstream' && question !== null) await Promise.race([look(), answer.promise]);
     if (!answer.settled()) {
-      question = recordQuestion(ports);
+      question = recordQuestion(ports, session);
       const headers = {
         ID: identity.deviceId,
         timestamp: wholeSeconds(now()),
@@ -186,7 +188,7 @@ async function attempt(
     }
     const stopLooking = options.api === 'jetstream' ? repeat(ports.later, look) : () => {};
     try {
-      keepAnswer(ports, await answer.promise, before.request !== null || before.mayBeAccepted);
+      keepAnswer(ports, session, await answer.promise, before.request !== null || before.mayBeAccepted);
     } finally {
       stopLooking();
     }
@@ -216,11 +218,18 @@ function bodyOf({ deviceId, caCertificate }: Identity, certificate: string, { de
   return { id: deviceId, ...Object.fromEntries(given), certificate, caCertificate };
 }
 
+/** Over TLS the certificate has opened NATS: from then on its CA is pinned. Part of the next write of the state. */
+function opened({ isEncrypted }: Session, { provisioned }: DeviceState): Partial<DeviceState> {
+  if (!isEncrypted || provisioned === null) return {};
+  return { provisioned: { ...provisioned, opened: true }, pinnedCa: provisioned.caCertificate };
+}
+
 /** Durable before the publish: after a crash the device knows that it may have asked. */
-function recordQuestion({ directory, now, newId }: RegisterPorts): OpenRequest {
-  const { request } = updateState(directory, ({ request }) => ({
-    request: request
-      ? { ...request, publishes: request.publishes + 1 }
+function recordQuestion({ directory, now, newId }: RegisterPorts, session: Session): OpenRequest {
+  const { request } = updateState(directory, (state) => ({
+    ...opened(session, state),
+    request: state.request
+      ? { ...state.request, publishes: state.request.publishes + 1 }
       : { messageId: newId(), firstAt: isoTime(now()), publishes: 1 },
   }));
   if (request === null)
@@ -270,19 +279,27 @@ function answers(
  */
 function keepAnswer(
   { directory, now }: RegisterPorts,
+  session: Session,
   { message, result }: Answer,
   askedBefore: boolean,
 ): void {
   if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
     const alias = result.kind === 'success' ? result.alias : null;
     const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
-    updateState(directory, () => ({ registration, request: null, refusal: null, mayBeAccepted: false }));
+    updateState(directory, (state) => ({
+      ...opened(session, state),
+      registration,
+      request: null,
+      refusal: null,
+      mayBeAccepted: false,
+    }));
     return;
   }
-  updateState(directory, ({ request, mayBeAccepted }) => ({
+  updateState(directory, (state) => ({
+    ...opened(session, state),
     request: null,
     refusal: fingerprint(message),
-    mayBeAccepted: mayBeAccepted || (request !== null && request.publishes > 1),
+    mayBeAccepted: state.mayBeAccepted || (state.request !== null && state.request.publishes > 1),
   }));
   throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
 }

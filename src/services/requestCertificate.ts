@@ -1,16 +1,23 @@
 import { OnboardingError } from '../errors.ts';
-import type { Renewed } from '../machines/onboarding.ts';
+import type { Issued, Renewed } from '../machines/onboarding.ts';
 import { renewAt } from '../machines/renewal.ts';
 import { parseNatsAddresses } from '../natsAddress.ts';
-import { acceptCertificate, type CertificateReader, clockSkewMs } from './acceptCertificate.ts';
+import {
+  acceptCertificate,
+  type Certificate,
+  type CertificateReader,
+  clockSkewMs,
+} from './acceptCertificate.ts';
 import {
   currentState,
   type DeviceState,
   files,
   isoTime,
+  type Provisioned,
   type StateDirectory,
   updateState,
 } from './deviceState.ts';
+import type { RegisterPorts } from './register.ts';
 import type { KeyReader } from './resume.ts';
 
 /** What the provisioning server answered, whatever it is. */
@@ -43,6 +50,8 @@ export interface RequestCertificateOptions {
   readonly renewalAt: number | readonly [number, number];
   /** Whether the server proves who it is (`https:`): only then may a renewal bring another CA. */
   readonly authenticated: boolean;
+  /** SHA-256 of the CA certificates that the answer may bring, hex; null: not configured */
+  readonly fleetCa: readonly string[] | null;
   /** When this program was built, milliseconds since 1970: no right clock lies before. */
   readonly builtAt: number;
 }
@@ -50,21 +59,26 @@ export interface RequestCertificateOptions {
 /**
  * One attempt to get the first certificate: request, answer, acceptance, and only then the durable record.
  *
+ * @param again although the certificate at hand still lives: it has never opened a connection to NATS
  * @throws {OnboardingError} CLOCK_WRONG before anything is sent, PROVISIONING_*, CERTIFICATE_*, STATE_*
  */
 export async function requestCertificate(
   ports: RequestCertificatePorts,
   options: RequestCertificateOptions,
+  { again }: { again: boolean },
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Issued> {
   const { directory, pki, now } = ports;
   checkClock(now(), options.builtAt);
   const state = currentState(directory);
   const key = readKey(directory);
   // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
-  if (state.provisioned !== null && isLiving(pki, state.provisioned.certificate, pki.publicKeyOf(key), now()))
-    return;
-  await obtain(ports, options, state, key, null, signal);
+  const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.publicKeyOf(key), now());
+  if (leaf !== null && state.provisioned !== null) {
+    const { renewAt } = state.provisioned;
+    return { notAfter: leaf.notAfter.toISOString(), renewAt, candidate: null };
+  }
+  return await obtain(ports, options, state, key, null, signal);
 }
 
 /**
@@ -77,40 +91,85 @@ export async function renewCertificate(
   ports: RequestCertificatePorts,
   options: RequestCertificateOptions,
   signal: AbortSignal,
-): Promise<Renewed> {
-  const { directory, now } = ports;
+): Promise<Issued> {
+  const { directory, pki, now } = ports;
   checkClock(now(), options.builtAt);
   const state = currentState(directory);
-  const trusted = options.authenticated ? null : (state.provisioned?.caCertificate ?? null);
-  return await obtain(ports, options, state, readKey(directory), trusted, signal);
+  const key = readKey(directory);
+  const leaf = livingLeaf(pki, state.provisioned, pki.publicKeyOf(key), now());
+  return await obtain(ports, options, state, key, leaf, signal);
 }
 
-/** @param trusted PEM of the CA that the answer may not leave; null: any */
+/** @param renews the certificate that lives: the new one must outlive it */
 async function obtain(
   { directory, pki, post, now, random }: RequestCertificatePorts,
   options: RequestCertificateOptions,
-  { deviceId }: DeviceState,
+  { deviceId, provisioned, pinnedCa }: DeviceState,
   key: string,
-  trusted: string | null,
+  renews: Certificate | null,
   signal: AbortSignal,
-): Promise<Renewed> {
+): Promise<Issued> {
   const commonName = options.commonName.replaceAll('{id}', deviceId);
   const csr = await pki.certificateRequest(key, commonName);
   signal.throwIfAborted();
   const swarm = options.swarmId === null ? {} : { swarm_id: options.swarmId };
   const answer = await post(JSON.stringify({ csr, ...swarm }), signal);
-  const { certificate, caCertificate, natsUrl } = readAnswer(answer, options.natsUrl);
-  const publicKey = pki.publicKeyOf(key);
-  const { serverTime } = answer;
-  const leaf = acceptCertificate(
-    pki,
-    { certificate, caCertificate },
-    { publicKey, deviceId, commonName, now: now(), serverTime, trusted },
-  );
+  const { natsUrl, ...pem } = readAnswer(answer, options.natsUrl);
+  const present = renews === null ? null : (provisioned?.caCertificate ?? null);
+  const trusted = options.authenticated ? null : (pinnedCa ?? present);
+  const { certificate, caCertificate } = pem;
+  const leaf = acceptCertificate(pki, pem, {
+    publicKey: pki.publicKeyOf(key),
+    deviceId,
+    commonName,
+    now: now(),
+    serverTime: answer.serverTime,
+    trusted,
+  });
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
-  updateState(directory, () => ({ provisioned: { certificate, caCertificate, natsUrl, renewAt: due } }));
-  return { notAfter: leaf.notAfter.toISOString(), renewAt: due };
+  const candidate: Provisioned = { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
+  const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due };
+  // Whoever is on the path may pass on the fleet's own certificate and name a server of his own.
+  const moves = options.natsUrl === null && provisioned !== null && natsUrl !== provisioned.natsUrl;
+  if (moves && pinnedCa !== null && !options.authenticated) return { ...issued, candidate };
+  keep(directory, candidate);
+  return { ...issued, candidate: null };
+}
+
+export type TryCertificatePorts = Pick<RegisterPorts, 'directory' | 'connect'>;
+
+/**
+ * Opens the NATS server that came with a certificate, and only then keeps both.
+ *
+ * @throws {OnboardingError} NATS_*: what the device has then stays; STATE_*
+ */
+export async function tryCertificate(
+  { directory, connect }: TryCertificatePorts,
+  { candidate, ...issued }: Issued,
+  signal: AbortSignal,
+): Promise<Renewed> {
+  const { certificate, caCertificate, natsUrl } = candidate as Provisioned;
+  const { deviceId } = currentState(directory);
+  const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
+  const session = await connect(identity, { onDenied: () => undefined }, signal);
+  session.close().catch(() => undefined);
+  signal.throwIfAborted();
+  if (!session.isEncrypted) {
+    throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server of a renewal offers no TLS', {
+      class: 'transient',
+    });
+  }
+  keep(directory, { ...(candidate as Provisioned), opened: true });
+  return issued;
+}
+
+/** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */
+function keep(directory: StateDirectory, provisioned: Provisioned): void {
+  updateState(directory, ({ pinnedCa }) => ({
+    provisioned,
+    pinnedCa: pinnedCa === null ? null : provisioned.caCertificate,
+  }));
 }
 
 function readKey(directory: StateDirectory): string {
@@ -119,12 +178,17 @@ function readKey(directory: StateDirectory): string {
   return key;
 }
 
-function isLiving(reader: CertificateReader, pem: string, publicKey: string, now: number): boolean {
+function livingLeaf(
+  reader: CertificateReader,
+  provisioned: Provisioned | null,
+  publicKey: string,
+  now: number,
+): Certificate | null {
   try {
-    const [leaf] = reader.parseCertificates(pem);
-    return leaf?.publicKey === publicKey && now <= leaf.notAfter.getTime();
+    const [leaf] = provisioned ? reader.parseCertificates(provisioned.certificate) : [];
+    return leaf?.publicKey === publicKey && now <= leaf.notAfter.getTime() ? leaf : null;
   } catch {
-    return false;
+    return null;
   }
 }
 

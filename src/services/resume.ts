@@ -55,7 +55,7 @@ export function resume(ports: ResumePorts, configuredId: string | null): Resumed
     result: state.registration !== null,
   };
   const due = state.provisioned && Date.parse(state.provisioned.renewAt);
-  return { stage: stageOf(facts), renewAt: due };
+  return { stage: stageOf(facts), renewAt: due, opened: state.provisioned?.opened === true };
 }
 
 /**
@@ -156,10 +156,12 @@ function rebuild(
   // A file that was cut short holds a text that could be an id: it must be one that we make, or the configured one.
   if (deviceId !== configuredId && !/^[0-9a-f]{32}$/.test(deviceId)) return null;
   const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey, now());
+  const registration = rebuildRegistration(directory, now());
   return {
     ...newState(deviceId, now()),
-    provisioned,
-    registration: rebuildRegistration(directory, now()),
+    provisioned: provisioned && { ...provisioned, opened: registration !== null },
+    pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
+    registration,
     // A device that had its key may have asked: “already registered” is then its own registration.
     mayBeAccepted: publicKey !== null,
     request: provisioned && { messageId: newId(), firstAt: new Date(now()).toISOString(), publishes: 1 },
@@ -180,7 +182,7 @@ function rebuildProvisioned(
   if (leaf?.publicKey !== publicKey || leafOf(pki, caCertificate) === null) return null;
   // What was rolled is lost: the middle of the usual range.
   const due = renewAt(leaf, 0.8, 0, now).toISOString();
-  return { certificate, caCertificate, natsUrl, renewAt: due };
+  return { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
 }
 
 function rebuildRegistration(directory: StateDirectory, now: number): Registration | null {

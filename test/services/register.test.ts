@@ -47,6 +47,7 @@ function attempt(stored: Message | 'none' = 'none', changes: Partial<DeviceState
     caCertificate: certificate,
     natsUrl: 'n',
     renewAt: new Date(now).toISOString(),
+    opened: false,
   };
   writeState(directory, { ...newState(deviceId, now), provisioned, ...changes });
   const clock = { now };
@@ -55,6 +56,7 @@ function attempt(stored: Message | 'none' = 'none', changes: Partial<DeviceState
   const told: RegisterEvent[] = [];
   let onTold = () => {};
   const session: Session = {
+    isEncrypted: true,
     lost: new Promise(() => undefined),
     listen: () => undefined,
     ask: (_subject, _text, _headers, onReply) => {

@@ -192,6 +192,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
       });
     }
     return {
+      isEncrypted: true,
       lost,
       listen: (subject, onMessage) =>
         deliver(() => {

@@ -27,13 +27,13 @@ export const mutants: readonly Mutant[] = [
   one(
     'a question gets a new message id each time',
     'src/services/register.ts',
-    '{ ...request, publishes: request.publishes + 1 }',
-    '{ ...request, messageId: newId(), publishes: request.publishes + 1 }',
+    '{ ...state.request, publishes: state.request.publishes + 1 }',
+    '{ ...state.request, messageId: newId(), publishes: state.request.publishes + 1 }',
   ),
   one(
     'a question is not recorded before it is published',
     'src/services/register.ts',
-    'question = recordQuestion(ports);',
+    'question = recordQuestion(ports, session);',
     'question = { messageId: ports.newId(), firstAt: isoTime(now()), publishes: 1 };',
   ),
   {
@@ -72,7 +72,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'a renewal takes any CA',
     'src/services/requestCertificate.ts',
-    'options.authenticated ? null : (state.provisioned?.caCertificate ?? null)',
+    'options.authenticated ? null : (pinnedCa ?? present)',
     'null',
   ),
   one(
