@@ -41,8 +41,7 @@ const quick = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 1000 };
 
 /** @param config sections of the configuration; waits are short unless it says otherwise */
 export function newDevice(config: Record<string, unknown>): Device {
-  const folder = mkdtempSync(join(tmpdir(), 'device-'));
-  folders.add(folder);
+  const folder = temporaryFolder();
   const configFile = join(folder, 'config.json');
   const stateDir = join(folder, 'state');
   writeFileSync(
@@ -56,6 +55,13 @@ export function newDevice(config: Record<string, unknown>): Device {
     }),
   );
   return { stateDir, configFile };
+}
+
+/** A folder that goes with the devices. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'device-'));
+  folders.add(folder);
+  return folder;
 }
 
 /** Ends the programs that still run, and removes the folders of all devices. */

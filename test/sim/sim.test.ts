@@ -4,7 +4,7 @@ import { live, usualConfig } from './life.ts';
 import { longWait } from './longWait.ts';
 import { buildMutant, mutants } from './mutants.ts';
 import { type Adversity, planOf } from './plan.ts';
-import { loadOf, machineStorm, type Storm, storm } from './storm.ts';
+import { loadOf, machineStorm, requestsByHour, type Storm, storm } from './storm.ts';
 
 test('five hundred simulated lives break no invariant', async () => {
   const { violations, lives } = await hunt(1, 500);
@@ -66,3 +66,26 @@ test('after an outage the devices come back spread out, each gets one certificat
   const many = { ...settings, devices: 50_000 };
   expect(loadOf(storm(many), many).ratio).toBeLessThan(3);
 }, 60_000);
+
+test.each([
+  ['3 seconds', 3_000],
+  ['30 seconds', 30_000],
+  ['2 minutes', 120_000],
+])('certificates that live for %s are asked for at the pace of retry.*', async (_, lifeMs) => {
+  const [first = 0, second = 0] = await requestsByHour(usualConfig, lifeMs, 2);
+  expect(first).toBeGreaterThan(5);
+  expect(first).toBeLessThan(60);
+  // Full jitter: 150 s on average between two requests.
+  expect(second).toBeLessThan(45);
+});
+
+test('certificates that live for an hour are asked for once an hour, in time', async () => {
+  const requests = await requestsByHour(usualConfig, 3_600_000, 12);
+  expect(requests.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(19);
+});
+
+test('answers that are refused for good are asked for at the pace of retry.failedAfterMs', async () => {
+  const [first = 0, second = 0] = await requestsByHour(usualConfig, 3_600_000, 2, 'certificate expired');
+  expect(first).toBeLessThanOrEqual(5);
+  expect(second).toBeLessThanOrEqual(4);
+});

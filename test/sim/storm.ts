@@ -2,10 +2,11 @@ import type { Config } from '../../src/config.ts';
 import { type Known, startDaemon } from '../../src/daemon.ts';
 import { backoffMs } from '../../src/machines/backoff.ts';
 import type { StateDirectory } from '../../src/services/deviceState.ts';
-import { chanceOf } from './chance.ts';
-import { createFleet } from './fleet.ts';
-import { createLoop, settled } from './loop.ts';
+import { type Chance, chanceOf } from './chance.ts';
+import { createFleet, type SimulatedFleet } from './fleet.ts';
+import { createLoop, type Loop, settled } from './loop.ts';
 import * as pki from './pki.ts';
+import type { Plan } from './plan.ts';
 
 /** A fleet that is down when all its devices power on, and comes back. Times in milliseconds. */
 export interface Storm {
@@ -29,6 +30,16 @@ export interface StormCurve {
 }
 
 const refusedAfterMs = 20;
+
+const calm: Omit<Plan, 'seed' | 'failedAfterMs'> = {
+  api: 'jetstream',
+  certificateLifeMs: 365 * 86_400_000,
+  roundTripMs: refusedAfterMs,
+  loss: 0,
+  clash: false,
+  https: false,
+  adversities: [],
+};
 
 /**
  * The storm of a million: each device is its own next attempt, and the waits are those of the machine (`backoffMs`).
@@ -62,6 +73,83 @@ export function storm({ devices, seed, retry, powerOnMs, downMs, capacity }: Sto
   };
 }
 
+interface Device {
+  readonly loop: Loop;
+  readonly fleet: SimulatedFleet;
+  readonly chance: Chance;
+  readonly index: number;
+  readonly config: Config;
+}
+
+/** A device with the real machine and services, whose disk is memory. @returns a function that stops it */
+function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: string) => void): () => void {
+  const known: Known = { deviceId: null, state: 'idle' };
+  const after = (ms: number, call: () => void) => loop.at(loop.now() + ms, call);
+  const world = {
+    ...fleet,
+    pki,
+    post: (json: string, signal: AbortSignal) => fleet.post(json, signal, false),
+    directory: memoryDirectory(),
+    exportFile: () => undefined,
+    newKey: async () => pki.keyPem(`key${index}`),
+    newId: () => `${index}-0`,
+    connectTimeoutMs: 35_000,
+    machine: () => ({ hardware: null, installation: null }),
+    now: loop.now,
+    monotonic: loop.now,
+    random: chance,
+    later: after,
+    watchForSteps: () => () => undefined,
+    timers: {
+      setTimeout: (call: () => void, ms: number) => after(ms, call),
+      clearTimeout: (cancel: unknown) => (cancel as (() => void) | undefined)?.(),
+    },
+  };
+  return startDaemon(world, { config, hostname: '', builtAt: 0 }, known, (_, event) => onLog(event)).stop;
+}
+
+/**
+ * The hours of one device whose certificates live for so long.
+ *
+ * @param fault what the provisioning server does instead of signing
+ * @returns how many certificates it asked for, hour by hour
+ */
+export async function requestsByHour(
+  config: Config,
+  certificateLifeMs: number,
+  hours: number,
+  fault: ReturnType<Parameters<typeof createFleet>[0]['provisioningFault']> = null,
+): Promise<number[]> {
+  const loop = createLoop(Date.UTC(2026, 10, 23));
+  const start = loop.now();
+  const requests: number[] = Array.from({ length: hours }, () => 0);
+  const fleet = createFleet({
+    plan: { ...calm, seed: 1, failedAfterMs: config.retry.failedAfterMs, certificateLifeMs },
+    loop,
+    chance: chanceOf(1, 'fleet'),
+    provisioningFault() {
+      const hour = Math.floor((loop.now() - start) / 3_600_000);
+      requests[hour] = (requests[hour] ?? 0) + 1;
+      return fault;
+    },
+    natsFault: () => null,
+    managerFault: () => null,
+    tell: () => undefined,
+  });
+  let stop = () => {};
+  loop.at(start, () => {
+    stop = powerOn({ loop, fleet, chance: chanceOf(1, 'device'), index: 1, config }, () => undefined);
+  });
+  await loop.run(
+    start + hours * 3_600_000 - 1,
+    () => false,
+    () => undefined,
+  );
+  stop();
+  await settled();
+  return requests;
+}
+
 /** The same storm with the real machine and services of every device, in one simulated world. */
 export async function machineStorm(config: Config, settings: Storm): Promise<StormCurve> {
   const { devices, seed, powerOnMs, downMs, capacity, retry } = settings;
@@ -71,17 +159,7 @@ export async function machineStorm(config: Config, settings: Storm): Promise<Sto
   const requests: number[] = [];
   const issued: number[] = [];
   const fleet = createFleet({
-    plan: {
-      seed,
-      api: 'jetstream',
-      failedAfterMs: retry.failedAfterMs,
-      certificateLifeMs: 365 * 86_400_000,
-      roundTripMs: refusedAfterMs,
-      loss: 0,
-      clash: false,
-      https: false,
-      adversities: [],
-    },
+    plan: { ...calm, seed, failedAfterMs: retry.failedAfterMs },
     loop,
     chance: chanceOf(seed, 'fleet'),
     provisioningFault() {
@@ -101,37 +179,9 @@ export async function machineStorm(config: Config, settings: Storm): Promise<Sto
   const stops = Array.from({ length: devices }, (_, index) => {
     let stop = () => {};
     loop.at(start + chance() * powerOnMs, () => {
-      const known: Known = { deviceId: null, state: 'idle' };
-      const after = (ms: number, call: () => void) => loop.at(loop.now() + ms, call);
-      const world = {
-        ...fleet,
-        pki,
-        post: (json: string, signal: AbortSignal) => fleet.post(json, signal, false),
-        directory: memoryDirectory(),
-        exportFile: () => undefined,
-        newKey: async () => pki.keyPem(`key${index}`),
-        newId: () => `${index}-0`,
-        connectTimeoutMs: 35_000,
-        machine: () => ({ hardware: null, installation: null }),
-        now: loop.now,
-        monotonic: loop.now,
-        random: chance,
-        later: after,
-        watchForSteps: () => () => undefined,
-        timers: {
-          setTimeout: (call: () => void, ms: number) => after(ms, call),
-          clearTimeout: (cancel: unknown) => (cancel as (() => void) | undefined)?.(),
-        },
-      };
-      const daemon = startDaemon(
-        world,
-        { config: { ...config, retry }, hostname: '', builtAt: 0 },
-        known,
-        (_, event) => {
-          if (event === 'device.registered') registered++;
-        },
-      );
-      stop = daemon.stop;
+      stop = powerOn({ loop, fleet, chance, index, config: { ...config, retry } }, (event) => {
+        if (event === 'device.registered') registered++;
+      });
     });
     return () => stop();
   });

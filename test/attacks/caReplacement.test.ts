@@ -1,0 +1,147 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { type Authority, createAuthority } from '../fleet/ca.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import { type NatsServer, startNats } from '../fleet/nats.ts';
+import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
+import { startRelay } from '../fleet/relay.ts';
+import { at as deviceAt, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
+import { type Device, type Line, temporaryFolder } from '../program.ts';
+
+const ends: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+});
+
+/** The first certificate lives so long; what the later requests meet, the test says. */
+async function fleetThen(
+  lifeMs: number,
+  later: (fleet: Fleet, request: number) => ProvisioningBehaviour | undefined,
+): Promise<Fleet> {
+  const fleet = await fleetWith();
+  fleet.provisioning.behave = (_, n) =>
+    n === 1
+      ? { certificate: { notBefore: new Date(Date.now() - 1000), notAfter: new Date(Date.now() + lifeMs) } }
+      : later(fleet, n);
+  return fleet;
+}
+
+const at = (fleet: Fleet, more: Record<string, unknown> = {}) =>
+  deviceAt(fleet, { renewal: { at: 0.4 }, ...more });
+const file = ({ stateDir }: Device, name: string) => readFileSync(join(stateDir, name), 'utf8');
+const renewed = (line: Line) => line.event === 'certificate.renewed';
+const failedIn = (step: string) => (line: Line) => line.event === 'step.failed' && line.step === step;
+
+test('after its certificate has expired too, a device takes no other CA over plain HTTP', async () => {
+  const stranger = await createAuthority({ commonName: 'Stranger' });
+  const fleet = await fleetThen(2500, (_, n) =>
+    n < 8
+      ? { status: 503 }
+      : { certificate: { otherAuthority: stranger }, answer: { caCertificate: stranger.pem } },
+  );
+  const device = at(fleet);
+  const program = launch(device);
+  await program.until((line) => line.event === 'device.registered');
+  const failed = await program.until(
+    (line) => failedIn('csr')(line) && line.code !== 'PROVISIONING_REJECTED',
+  );
+  expect(failed.code).toBe('CERTIFICATE_UNTRUSTED');
+  expect(file(device, 'identity_ca.crt')).toBe(fleet.ca.pem);
+  expect(state(device).provisioned.caCertificate).toBe(fleet.ca.pem);
+});
+
+test('after its certificate has expired, a device takes a new one of the same CA', async () => {
+  const fleet = await fleetThen(2500, (_, n) => (n < 8 ? { status: 503 } : undefined));
+  const device = at(fleet);
+  const program = launch(device);
+  await program.until((line) => line.event === 'state.changed' && line.from === 'registered');
+  await program.until(
+    (line) => line.event === 'state.changed' && line.to === 'registered' && line.from !== 'registering',
+  );
+  expect(Date.parse(new X509Certificate(file(device, 'identity.crt')).validTo)).toBeGreaterThan(Date.now());
+  expect(fleet.manager.requests, 'and is not registered twice').toHaveLength(1);
+});
+
+test('the present certificate, sent again with another NATS address, renews nothing', async () => {
+  let first = '';
+  const fleet = await fleetThen(4000, (all) => ({
+    body: JSON.stringify({
+      certificate: first,
+      caCertificate: all.ca.pem,
+      fleetManagementNatsUrl: 'tls://127.0.0.1:1',
+    }),
+  }));
+  const device = at(fleet);
+  const program = launch(device);
+  await program.until((line) => line.event === 'device.registered');
+  first = file(device, 'identity.crt');
+  const failed = await program.until(failedIn('renewing'));
+  expect(failed).toMatchObject({ code: 'CERTIFICATE_EXPIRED', state: 'registered' });
+  expect(state(device).provisioned.natsUrl).toBe(fleet.natsUrl);
+});
+
+test("a renewal over plain HTTP with an address that is not the fleet's changes neither address nor certificate", async () => {
+  const stranger = await createAuthority({ commonName: 'Stranger' });
+  const server: NatsServer = await startNats({ authority: stranger, dir: temporaryFolder() });
+  ends.push(() => server.kill());
+  const fleet = await fleetThen(60_000, () => ({ answer: { fleetManagementNatsUrl: server.url } }));
+  const device = at(fleet, { renewal: { at: 0.02 } });
+  const program = launch(device);
+  const failed = await program.until(failedIn('renewing'));
+  expect(failed).toMatchObject({ code: 'NATS_TLS', state: 'registered' });
+  expect(state(device).provisioned.natsUrl).toBe(fleet.natsUrl);
+  expect(file(device, 'service_nats_url.txt')).toBe(fleet.natsUrl);
+});
+
+test('a renewal over plain HTTP with an address of the fleet changes the address', async () => {
+  let moved = '';
+  const fleet = await fleetThen(60_000, () => ({ answer: { fleetManagementNatsUrl: moved } }));
+  const relay = await startRelay({ to: fleet.nats });
+  ends.push(() => relay.stop());
+  moved = `tls://127.0.0.1:${relay.port}`;
+  const device = at(fleet, { renewal: { at: 0.02 } });
+  const program = launch(device);
+  await program.until(renewed);
+  await expect.poll(() => file(device, 'service_nats_url.txt')).toBe(moved);
+  expect(relay.opened).toBe(1);
+});
+
+test.each<[string, (stranger: Authority) => ProvisioningBehaviour]>([
+  [
+    'of another CA',
+    (stranger) => ({
+      certificate: { otherAuthority: stranger },
+      answer: { caCertificate: stranger.pem },
+    }),
+  ],
+  ['of an address where nobody is', () => ({ answer: { fleetManagementNatsUrl: 'tls://127.0.0.1:1' } })],
+])('one bad first answer, %s, locks no device out: it asks again, with the same id and key', async (_, bad) => {
+  const stranger = await createAuthority({ commonName: 'Stranger' });
+  const fleet = await fleetWith();
+  fleet.provisioning.behave = (_request, n) => (n === 1 ? bad(stranger) : undefined);
+  const device = at(fleet);
+  const program = launch(device);
+  const useless = await program.until((line) => line.event === 'certificate.useless');
+  expect(useless.failures).toBe(10);
+  await program.until((line) => line.event === 'device.registered');
+  expect(fleet.provisioning.requests).toHaveLength(2);
+  const [one, two] = fleet.provisioning.requests;
+  expect(two?.publicKeySha256).toBe(one?.publicKeySha256);
+  expect(two?.csrSubject).toBe(one?.csrSubject);
+  expect(state(device).pinnedCa).toBe(fleet.ca.pem);
+});
+
+test('a device that left the provisioning network keeps its certificate, however long NATS is away', async () => {
+  const fleet = await fleetWith();
+  fleet.provisioning.behave = (_, n) => (n === 1 ? undefined : { status: 503 });
+  await fleet.nats.kill();
+  const device = at(fleet);
+  const program = launch(device);
+  await program.until((line) => failure('PROVISIONING_REJECTED')(line) && line.step === 'csr');
+  await fleet.nats.restart();
+  await fleet.startManager();
+  await program.until((line) => line.event === 'device.registered');
+  expect(fleet.provisioning.requests).toHaveLength(2);
+});
