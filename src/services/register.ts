@@ -1,4 +1,4 @@
-import { OnboardingError } from '../errors.ts';
+import { excerpt, OnboardingError } from '../errors.ts';
 import type { RegisterEvent } from '../machines/onboarding.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
 import {
@@ -130,7 +130,10 @@ async function attempt(
     if (operation === 'subscription' && subject === results) resultsDenied = true;
     const fatal = operation === 'publish' ? subject.startsWith('device_actions.') : options.api === 'request';
     if (!fatal) return;
-    const denied = new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${subject}`);
+    const denied = new OnboardingError(
+      'NATS_DENIED',
+      `the NATS server denies the ${operation} ${excerpt(subject)}`,
+    );
     if (operation === 'publish') unask(denied);
     else answer.reject(denied);
   };
