@@ -16,7 +16,7 @@ import {
   writeState,
 } from './deviceState.ts';
 import { boundTo, isClone, type Machine } from './machineBinding.ts';
-import { isAlreadyRegistered, readResult } from './registrationResult.ts';
+import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
   /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */
@@ -187,7 +187,7 @@ function rebuildRegistration(directory: StateDirectory, now: number): Registrati
   const result = directory.read(files.registration);
   if (result === null) return null;
   try {
-    const read = readResult(result);
+    const read = readKeptResult(result);
     const registered = read.kind === 'success' || isAlreadyRegistered(read.error);
     const alias = read.kind === 'success' ? read.alias : null;
     return registered ? { alias, at: new Date(now).toISOString(), result } : null;
