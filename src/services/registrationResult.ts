@@ -11,6 +11,8 @@ export interface Message {
   readonly timestamp: string | null;
   /** When the stream stored it, milliseconds since 1970; null for a live message */
   readonly storedAt: number | null;
+  /** Its place in the stream, from 1; null for a live message */
+  readonly sequence: number | null;
   /** The server's own status (`503`: nobody listens); null for a message of a person or program */
   readonly status: number | null;
 }

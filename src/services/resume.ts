@@ -140,7 +140,7 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
       }),
     );
   }
-  const made = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now());
+  const made = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now(), configuredId === null);
   const state = { ...made, machine: boundTo(null, machine()) };
   writeState(directory, state);
   return state;
@@ -162,7 +162,13 @@ function rebuild(
     registration: rebuildRegistration(directory, now()),
     // A device that had its key may have asked: “already registered” is then its own registration.
     mayBeAccepted: publicKey !== null,
-    request: provisioned && { messageId: newId(), firstAt: new Date(now()).toISOString(), publishes: 1 },
+    request: provisioned && {
+      messageId: newId(),
+      firstAt: new Date(now()).toISOString(),
+      publishes: 1,
+      afterSequence: null,
+      afterStoredAt: null,
+    },
   };
 }
 

@@ -68,6 +68,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   const results = new Map<string, Message>();
   const links = new Set<Link>();
   let serial = 0;
+  let sequence = 0;
 
   /** TCP loses nothing: what the network loses comes later. */
   const trip = () => {
@@ -251,7 +252,8 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
         return;
       }
       const subject = `device_results.${id}.register`;
-      if (world.natsFault() !== 'no stream') results.set(subject, { ...message, storedAt: loop.now() });
+      if (world.natsFault() !== 'no stream')
+        results.set(subject, { ...message, storedAt: loop.now(), sequence: ++sequence });
       for (const link of links) link.listeners.get(subject)?.(message);
     };
     const alias = `Alpha${id}`;
@@ -288,5 +290,12 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   };
 }
 
-const nothing: Message = { text: '', id: null, timestamp: null, storedAt: null, status: null };
+const nothing: Message = {
+  text: '',
+  id: null,
+  timestamp: null,
+  storedAt: null,
+  sequence: null,
+  status: null,
+};
 const broken = () => new OnboardingError('NATS_UNREACHABLE', 'the connection broke');

@@ -33,8 +33,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'a question is not recorded before it is published',
     'src/services/register.ts',
-    'question = recordQuestion(ports);',
-    'question = { messageId: ports.newId(), firstAt: isoTime(now()), publishes: 1 };',
+    'question = recordQuestion(ports, stalenessAfter(last));',
+    'question = { messageId: ports.newId(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) };',
   ),
   {
     name: 'a damaged state makes a new identity',
