@@ -390,7 +390,10 @@ function natsError(error: unknown, address: NatsAddress, serverVerified: boolean
   const fail = (kind: OnboardingError['code'], text: string) =>
     new OnboardingError(kind, `${at}: ${text}`, { cause: error });
   if (deniedCodes.has(code)) return fail('NATS_DENIED', said);
-  if (code === 'SERVER_OPT_NA') return fail('NATS_NOT_SECURE', 'it offers no TLS');
+  // The client's one word for whatever the server's greeting lacks; its text says what.
+  if (code === 'SERVER_OPT_NA' && /^headers\b/.test(said))
+    return fail('NATS_UNREACHABLE', 'it supports no message headers, which registration needs');
+  if (code === 'SERVER_OPT_NA' && /^tls\b/.test(said)) return fail('NATS_NOT_SECURE', 'it offers no TLS');
   const cutOff = /disconnected before secure TLS connection/.test(said);
   if (code === 'TIMEOUT') return fail('NATS_UNREACHABLE', 'it did not answer in time');
   const [, alert] = tlsAlert.exec(said) ?? [];

@@ -101,6 +101,23 @@ test.each([
   server.close();
 });
 
+test('a server without message headers is no server without TLS', async () => {
+  const fleet = await fleetWith();
+  const greeting =
+    'INFO {"server_id":"a","version":"2.1.0","proto":1,"max_payload":1048576,"headers":false}\r\n';
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined).write(greeting);
+    socket.on('data', (data) => String(data).includes('PING') && socket.write('PONG\r\n'));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const program = launch(at(fleet, { nats: { url: `127.0.0.1:${port}`, tls: 'optional' } }));
+  const line = await program.until((one) => one.event === 'step.failed' && one.step === 'registering');
+  expect(line).toMatchObject({ code: 'NATS_UNREACHABLE', class: 'transient' });
+  expect(line.cause).toMatch(/no message headers/);
+  server.close();
+});
+
 test.each([
   ['success', true],
   ['success', false],
