@@ -106,7 +106,7 @@ const entries = {
   NATS_UNREACHABLE: {
     class: 'transient',
     cause:
-      'No connection to the NATS server: name not found, no route, refused, cut off, or no NATS server there.',
+      'No connection to the NATS server: name not found, no route, refused, cut off, or no NATS server there that supports headers.',
     remedy: 'Check the network, the firewall, and the NATS address that `onboardd status` shows.',
   },
   NATS_TLS: {
@@ -142,6 +142,12 @@ const entries = {
     class: 'transient',
     cause: 'The fleet manager’s answer is no registration result.',
     remedy: 'Check the fleet manager’s version and `registration.api`.',
+  },
+  INTERNAL: {
+    class: 'transient',
+    cause: 'A bug of onboardd itself: something happened that it does not foresee. It goes on trying.',
+    remedy:
+      'Report it with the log of the last hour and the version (`onboardd --version`); the identity is not at fault.',
   },
 } as const satisfies Record<string, CatalogueEntry>;
 
