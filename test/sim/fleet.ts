@@ -7,6 +7,8 @@ import type { Loop } from './loop.ts';
 import { certificatePem, type SigningRequest } from './pki.ts';
 import type { managerFaults, natsFaults, Plan, provisioningFaults } from './plan.ts';
 
+/** What a result of an earlier life of an id says. */
+export const earlierAlias = 'of an earlier life';
 export const natsUrl = 'tls://nats.fleet:4222';
 const another = 'ffffffffffffffffffffffffffffffff';
 /** How long a stream remembers message ids. */
@@ -25,6 +27,8 @@ export interface SimulatedFleet {
   readonly signed: SigningRequest[];
   post(json: string, signal: AbortSignal, isRenewal: boolean): Promise<HttpAnswer>;
   connect(identity: Identity, events: SessionEvents, signal: AbortSignal): Promise<Session>;
+  /** The stream holds a success for an id that the manager does not know any more. @param at milliseconds since 1970 */
+  leaveResult(id: string, at: number): void;
   /** All connections end: the device lost its power or slept. */
   hangUp(how: 'silently' | 'told'): void;
 }
@@ -284,6 +288,12 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     signed,
     post,
     connect,
+    leaveResult(id, at) {
+      const timestamp = new Date(at).toISOString();
+      const text = JSON.stringify({ status: 'success', alias: earlierAlias });
+      const stored = { ...nothing, text, id, timestamp, storedAt: at, sequence: ++sequence };
+      results.set(`device_results.${id}.register`, stored);
+    },
     hangUp(how) {
       for (const link of [...links]) link.end(how === 'told' ? broken() : null);
     },

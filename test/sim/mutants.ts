@@ -70,6 +70,18 @@ export const mutants: readonly Mutant[] = [
     'false',
   ),
   one(
+    'a result that the stream held before the question is taken for the answer',
+    'src/services/register.ts',
+    'if (isStale(message, question)) return false;',
+    '',
+  ),
+  one(
+    'the stream is not looked at before the first question',
+    'src/services/register.ts',
+    'question === null && !before.idIsNew',
+    'false',
+  ),
+  one(
     'a renewal takes any CA',
     'src/services/requestCertificate.ts',
     'options.authenticated ? null : (state.provisioned?.caCertificate ?? null)',

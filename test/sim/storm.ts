@@ -79,6 +79,7 @@ export async function machineStorm(config: Config, settings: Storm): Promise<Sto
       roundTripMs: refusedAfterMs,
       loss: 0,
       clash: false,
+      earlierLife: false,
       https: false,
       adversities: [],
     },
