@@ -106,7 +106,7 @@ const entries = {
   NATS_UNREACHABLE: {
     class: 'transient',
     cause:
-      'No connection to the NATS server: name not found, no route, refused, cut off, or no NATS server there.',
+      'No connection to the NATS server: name not found, no route, refused, cut off, or no NATS server there that supports headers.',
     remedy: 'Check the network, the firewall, and the NATS address that `onboardd status` shows.',
   },
   NATS_TLS: {
@@ -143,13 +143,19 @@ const entries = {
     cause: 'The fleet manager’s answer is no registration result.',
     remedy: 'Check the fleet manager’s version and `registration.api`.',
   },
+  INTERNAL: {
+    class: 'transient',
+    cause: 'A bug of onboardd itself: something happened that it does not foresee. It goes on trying.',
+    remedy:
+      'Report it with the log of the last hour and the version (`onboardd --version`); the identity is not at fault.',
+  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof entries;
 
 export const catalogue: Readonly<Record<ErrorCode, CatalogueEntry>> = entries;
 
-/** A failure with a code of the catalogue. `message` is one line for a person and free of secrets. */
+/** A failure with a code of the catalogue. `message` is one line for a person, bounded and free of secrets. */
 export class OnboardingError extends Error {
   readonly code: ErrorCode;
   readonly class: ErrorClass;
@@ -161,7 +167,7 @@ export class OnboardingError extends Error {
     message: string,
     options: { cause?: unknown; class?: ErrorClass; retryAfterMs?: number | null } = {},
   ) {
-    super(redact(message), { cause: options.cause });
+    super(excerpt(message, longestMessage), { cause: options.cause });
     this.name = 'OnboardingError';
     this.code = code;
     this.class = options.class ?? catalogue[code].class;
@@ -169,21 +175,54 @@ export class OnboardingError extends Error {
   }
 }
 
-/** Replaces the user information of every URL in a text, and anything that looks like a private key. */
+/** Of an error's whole message, and of what somebody else said in it; characters. */
+const longestMessage = 1_000;
+const longestForeign = 300;
+const longestCode = 40;
+
+/** Replaces the user information of every URL in a text, and anything that looks like a private key. Linear. */
 export function redact(text: string): string {
   return text
-    .replace(/(\/\/)[^\s"']*@/g, '$1***@')
     .replace(
       /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
       '[private key]',
-    );
+    )
+    .replace(/[^\s"]+/g, withoutUserInformation);
+}
+
+/** From the first `//` to the last `@`: a password may hold either, and several addresses may stand in one word. */
+function withoutUserInformation(word: string): string {
+  const start = word.indexOf('//') + 2;
+  const end = word.lastIndexOf('@');
+  return start < 2 || end < start ? word : `${word.slice(0, start)}***${word.slice(end)}`;
+}
+
+/**
+ * What somebody else said, for a message: one line of at most `longest` characters, free of control characters and of
+ * secrets. Cut before anything else reads it, so that its length costs nothing. What a cut leaves of a word behind `//`
+ * is masked: the `@` that would have told user information from a host may lie behind the cut.
+ */
+export function excerpt(text: string, longest: number = longestForeign): string {
+  const isCut = text.length > longest;
+  const line = (isCut ? text.slice(0, longest - 1) : text).replace(/[\s\p{Cc}]+/gu, ' ').trim();
+  const safe = redact(isCut ? withoutOpenAddress(line) : line);
+  if (!isCut && safe.length <= longest) return safe;
+  // Half a character at the end is none.
+  return `${safe.slice(0, longest - 1).replace(/[\ud800-\udbff]$/, '')}…`;
+}
+
+function withoutOpenAddress(line: string): string {
+  const word = Math.max(line.lastIndexOf(' '), line.lastIndexOf('"')) + 1;
+  const start = line.indexOf('//', word) + 2;
+  return start < 2 ? line : `${line.slice(0, start)}***`;
 }
 
 /** One line for a person from whatever was thrown: message, and the code of a system error if it is not in there. */
 export function describe(error: unknown): string {
-  if (!(error instanceof Error)) return redact(String(error));
+  if (error instanceof OnboardingError) return error.message;
+  if (!(error instanceof Error)) return excerpt(String(error));
+  const said = excerpt(error.message);
   const code = (error as NodeJS.ErrnoException).code;
-  const text =
-    typeof code === 'string' && !error.message.includes(code) ? `${error.message} (${code})` : error.message;
-  return redact(text.replace(/\s+/g, ' ').trim() || error.name);
+  const isMissing = typeof code === 'string' && !error.message.includes(code);
+  return (isMissing ? `${said} (${excerpt(code, longestCode)})` : said).trim() || error.name;
 }

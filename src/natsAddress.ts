@@ -9,6 +9,10 @@ export interface NatsAddress {
 }
 
 export const defaultNatsPort = 4222;
+/** Characters: 64 servers with long names and credentials fit. */
+const longestList = 64 * 1024;
+/** Of a part that a message shows */
+const longestShown = 40;
 
 /**
  * Parses `nats://host:port`, `tls://host:port`, `host:port` or a bare `host`, one or a comma-separated cluster of
@@ -18,6 +22,8 @@ export const defaultNatsPort = 4222;
  * @throws {TypeError} one line that says what is wrong, without credentials
  */
 export function parseNatsAddresses(text: string): NatsAddress[] {
+  if (text.length > longestList)
+    throw new TypeError(`the NATS address is longer than ${longestList} characters`);
   const parts = text.split(',').map((part) => part.trim());
   const named = parts.filter((part) => part !== '');
   if (named.length === 0) throw new TypeError('the NATS address is empty');
@@ -28,7 +34,7 @@ export function parseNatsAddresses(text: string): NatsAddress[] {
 function parseOne(text: string): NatsAddress {
   const [, scheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(text) ?? [];
   if (scheme !== undefined && !['nats', 'tls'].includes(scheme.toLowerCase())) {
-    throw new TypeError(`the NATS address has the scheme "${scheme}"; nats:// and tls:// are allowed`);
+    throw new TypeError(`the NATS address has the scheme "${shown(scheme)}"; nats:// and tls:// are allowed`);
   }
   const at = rest.lastIndexOf('@');
   const credentials = at < 0 ? {} : parseCredentials(rest.slice(0, at));
@@ -46,7 +52,7 @@ function parseHost(text: string): { host: string; port: number } {
   }
   const number = port === undefined ? defaultNatsPort : Number(port);
   if (!Number.isInteger(number) || number < 1 || number > 65535) {
-    throw new TypeError(`the NATS address has the port ${port}; 1 to 65535 are allowed`);
+    throw new TypeError(`the NATS address has the port ${shown(port ?? '')}; 1 to 65535 are allowed`);
   }
   return { host, port: number };
 }
@@ -62,6 +68,10 @@ function parseCredentials(text: string): { user: string; password?: string } {
   } catch {
     throw new TypeError('the NATS address has credentials that are not percent-encoded');
   }
+}
+
+function shown(part: string): string {
+  return part.length > longestShown ? `${part.slice(0, longestShown - 1)}…` : part;
 }
 
 /** The address as it may be shown and logged. */

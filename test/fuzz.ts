@@ -1,9 +1,13 @@
 import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
+import { readAgentEnvironment } from '../src/adapters/configFile.ts';
 import * as pki from '../src/adapters/pki.ts';
 import { resolveConfig } from '../src/config.ts';
-import { OnboardingError } from '../src/errors.ts';
+import { describe, OnboardingError, redact } from '../src/errors.ts';
 import { parseNatsAddresses } from '../src/natsAddress.ts';
 import { acceptCertificate } from '../src/services/acceptCertificate.ts';
 import {
@@ -17,19 +21,22 @@ import { isAcknowledgement, readResult } from '../src/services/registrationResul
 import { requestCertificate } from '../src/services/requestCertificate.ts';
 import { resume } from '../src/services/resume.ts';
 import { createAuthority } from './fleet/ca.ts';
+import { anyShape, everyShape, growthFault, type Shape } from './fuzz/growth.ts';
 import { writeSection } from './report.ts';
 
 /**
  * Parsers under fuzz: whatever arrives, they answer or refuse with an error of the catalogue, in bounded time, pollute
- * no prototype, and take no rubbish for a success.
+ * no prototype, and take no rubbish for a success. Their time grows no faster than their text.
  *
- * `npm run test:fuzz [-- --cases N] [-- --slow N] [-- --seed N] [-- --write]`: N cases in all of the parsers, and `--slow`
- * more of the two that read keys and certificates, which take a thousand times as long.
+ * `npm run test:fuzz [-- --cases N] [-- --slow N] [-- --growth N] [-- --seed N] [-- --write]`: N cases in all of the
+ * parsers, `--slow` more of the two that read keys and certificates, which take a thousand times as long, and `--growth`
+ * shapes of long texts for each reader.
  */
 const { values } = parseArgs({
   options: {
     cases: { type: 'string', default: '1000000' },
     slow: { type: 'string', default: '20000' },
+    growth: { type: 'string', default: '3000' },
     seed: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
@@ -118,7 +125,7 @@ async function attempt<T>(parse: () => T | Promise<T>): Promise<T | undefined> {
     const known =
       error instanceof OnboardingError || (error instanceof TypeError && error.constructor === TypeError);
     if (!known) throw error;
-    if (error.message.length > 2_000) throw new Error(`a message of ${error.message.length} characters`);
+    if (error.message.length > 1_000) throw new Error(`a message of ${error.message.length} characters`);
     return undefined;
   }
 }
@@ -294,6 +301,43 @@ const targets: Target[] = [
   },
 ];
 
+const folder = mkdtempSync(join(tmpdir(), 'fuzz-'));
+const environmentFile = join(folder, 'agent.env');
+const resolve = (file: unknown, environment: Record<string, string> = {}) =>
+  resolveConfig({ flags: {}, environment, overlay: new Map(), file }, host);
+/** Reads a text from elsewhere; whether it answers or refuses is all the same. */
+const readers: Readonly<Record<string, (text: string) => unknown>> = {
+  redact,
+  describe: (text) => describe(new Error(text)),
+  'messages of errors': (text) => new OnboardingError('NATS_DENIED', text),
+  'registration results': readResult,
+  'NATS addresses': parseNatsAddresses,
+  certificates: pki.parseCertificates,
+  'state.json': parseState,
+  'values of the configuration': (text) =>
+    resolve({ provisioning: { url: text }, nats: { url: text }, device: { type: text, alias: text } }),
+  'keys of the configuration': (text) => resolve({ [text]: text, device: { [text]: { [text]: 1 } } }),
+  'environment of the configuration': (text) =>
+    resolve({}, { ONBOARDD_NATS_URL: text, [`ONBOARDD_${text}`]: text }),
+  'environment files': (text) => {
+    writeFileSync(environmentFile, text);
+    readAgentEnvironment(environmentFile);
+  },
+};
+
+/** @throws {Error} where the time grows faster than the text */
+function mustGrowLinearly(read: (text: string) => unknown, shape: Shape): void {
+  const quiet = (text: string) => {
+    try {
+      read(text);
+    } catch (error) {
+      if (!(error instanceof OnboardingError || error instanceof TypeError)) throw error;
+    }
+  };
+  const fault = growthFault(quiet, shape);
+  if (fault !== null) throw new Error(fault);
+}
+
 console.log(`seed ${seed}`);
 const rows = ['| parser | cases | took | failed |', '| --- | --- | --- | --- |'];
 let failed = 0;
@@ -310,7 +354,28 @@ for (const { name, share, slow, property } of targets) {
   failed++;
   console.log(`  ${String(result.errorInstance)}\n  shortest: ${JSON.stringify(result.counterexample)}`);
 }
-const summary = `seed ${seed}: ${all.toLocaleString('en')} cases, ${targets.length - failed} parsers passed, ${failed} failed`;
+for (const [name, read] of Object.entries(readers)) {
+  const always = everyShape();
+  const property = fc.property(anyShape, (shape) => mustGrowLinearly(read, shape));
+  const begun = performance.now();
+  const result = fc.check(property, {
+    seed,
+    numRuns: always.length + Number(values.growth),
+    examples: always.map((shape): [Shape] => [shape]),
+    // Each smaller one would be timed too, for minutes.
+    endOnFailure: true,
+  });
+  const took = ((performance.now() - begun) / 1000).toFixed(1);
+  all += result.numRuns;
+  const outcome = result.failed ? 'yes' : 'none';
+  rows.push(`| time of ${name} | ${result.numRuns.toLocaleString('en')} | ${took} s | ${outcome} |`);
+  console.log(rows.at(-1));
+  if (!result.failed) continue;
+  failed++;
+  console.log(`  ${String(result.errorInstance)}\n  shape: ${JSON.stringify(result.counterexample)}`);
+}
+rmSync(folder, { recursive: true });
+const summary = `seed ${seed}: ${all.toLocaleString('en')} cases, ${targets.length + Object.keys(readers).length - failed} targets passed, ${failed} failed`;
 console.log(summary);
 if (values.write && failed === 0) writeSection('fuzz', 'test:fuzz', [...rows, '', `${summary}.`]);
 process.exit(failed > 0 ? 1 : 0);

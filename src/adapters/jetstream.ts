@@ -43,7 +43,7 @@ export function connectTimeoutMs(natsUrl: string | null): number {
 export function natsClient(options: JetStreamOptions) {
   /** Some fleets grant the client's usual inbox, the strictest one of the device's own: known once it was denied. */
   let inboxPrefix = '_INBOX';
-  const memory: Memory = { configured: options.resultStream, stream: options.resultStream };
+  const memory: Memory = { configured: options.resultStream, stream: options.resultStream, lookUp: null };
 
   /** @throws {OnboardingError} NATS_* */
   return async function connect(
@@ -131,7 +131,12 @@ interface Memory {
   readonly configured: string | null;
   /** Null: to be found by subject */
   stream: string | null;
+  /** The way of looking up that brought an answer; null: both are tried */
+  lookUp: LookUp | null;
 }
+
+/** By `$JS.API.DIRECT.GET`, or by `$JS.API.STREAM.MSG.GET`. */
+type LookUp = 'direct' | 'request';
 
 async function dial(
   address: NatsAddress,
@@ -248,34 +253,73 @@ function openSession(
       try {
         const api = await manager;
         memory.stream ??= await api.streams.find(subject);
-        return await readLast(connection, api, memory.stream, subject);
-      } catch (error) {
-        const isEmpty =
-          (error as { code?: string }).code === '404' && !/stream not found/.test(describe(error));
-        // Else the stream may have been made anew under another name.
-        if (!isEmpty) memory.stream = memory.configured;
-        return isEmpty ? 'none' : 'unavailable';
+        return await readLast(connection, api, memory, memory.stream, subject);
+      } catch {
+        // The stream may have been made anew under another name.
+        memory.stream = memory.configured;
+        return 'unavailable';
       }
     },
     close: () => connection.close(),
   };
 }
 
-/** The direct get is the one look-up whose right can be granted for a single device; the other is for old streams. */
+/**
+ * The direct get is the one look-up whose right can be granted for a single device, and a stream that does not allow it
+ * answers by silence; the other is for such streams, and many devices have no right to it. So both are asked side by side
+ * until it is known which one answers.
+ *
+ * @throws {AggregateError} where neither does
+ */
 async function readLast(
   connection: NatsConnection,
   api: JetStreamManager,
+  memory: Memory,
   stream: string,
   subject: string,
 ): Promise<Message | 'none'> {
-  const direct = await connection
-    .request(`$JS.API.DIRECT.GET.${stream}.${subject}`, '', { timeout: lookUpTimeoutMs })
-    .catch(() => null);
-  if (direct?.headers?.code === 404) return 'none';
-  const storedAt = Date.parse(direct?.headers?.get('Nats-Time-Stamp') ?? '');
-  if (direct && !Number.isNaN(storedAt)) return message(direct.data, direct.headers, storedAt, null);
-  const stored = await api.streams.getMessage(stream, { last_by_subj: subject });
-  return message(stored.data, stored.header, stored.time.getTime(), null);
+  const lookUps: Record<LookUp, () => Promise<Message | 'none'>> = {
+    direct: () => getDirect(connection, stream, subject),
+    request: () => getStored(api, stream, subject),
+  };
+  if (memory.lookUp !== null) {
+    const found = await lookUps[memory.lookUp]().catch(() => null);
+    if (found !== null) return found;
+    memory.lookUp = null;
+  }
+  const tried = (['direct', 'request'] as const).map(async (name) => {
+    const found = await lookUps[name]();
+    memory.lookUp ??= name;
+    return found;
+  });
+  return await Promise.any(tried);
+}
+
+async function getDirect(
+  connection: NatsConnection,
+  stream: string,
+  subject: string,
+): Promise<Message | 'none'> {
+  const { data, headers } = await connection.request(`$JS.API.DIRECT.GET.${stream}.${subject}`, '', {
+    timeout: lookUpTimeoutMs,
+  });
+  if (headers?.code === 404) return 'none';
+  // The server adds its own behind those that the message was published with.
+  const storedAt = Date.parse(headers?.last('Nats-Time-Stamp') ?? '');
+  if (Number.isNaN(storedAt)) throw new Error('the answer to a direct get holds no stored message');
+  const sequence = Number(headers?.last('Nats-Sequence') || Number.NaN);
+  return message(data, headers, { storedAt, sequence: Number.isSafeInteger(sequence) ? sequence : null });
+}
+
+async function getStored(api: JetStreamManager, stream: string, subject: string): Promise<Message | 'none'> {
+  try {
+    const { data, header, time, seq } = await api.streams.getMessage(stream, { last_by_subj: subject });
+    return message(data, header, { storedAt: time.getTime(), sequence: seq });
+  } catch (error) {
+    if ((error as { code?: string }).code === '404' && !/stream not found/.test(describe(error)))
+      return 'none';
+    throw error;
+  }
 }
 
 async function watchDenials(connection: NatsConnection, onDenied: SessionEvents['onDenied']): Promise<void> {
@@ -289,17 +333,22 @@ async function watchDenials(connection: NatsConnection, onDenied: SessionEvents[
 }
 
 function live({ data, headers }: Msg): Message {
-  return message(data, headers, null, data.length === 0 && headers?.code ? headers.code : null);
+  return message(data, headers, { status: data.length === 0 && headers?.code ? headers.code : null });
 }
 
 function message(
   data: Uint8Array,
   headers: MsgHdrs | undefined,
-  storedAt: number | null,
-  status: number | null,
+  rest: Partial<Pick<Message, 'storedAt' | 'sequence' | 'status'>>,
 ): Message {
   const header = (name: string) => headers?.get(name) || null;
-  return { text: decode(data), id: header('ID'), timestamp: header('timestamp'), storedAt, status };
+  return {
+    text: decode(data),
+    id: header('ID'),
+    timestamp: header('timestamp'),
+    ...{ storedAt: null, sequence: null, status: null },
+    ...rest,
+  };
 }
 
 function decode(data: Uint8Array): string | null {
@@ -354,7 +403,10 @@ function natsError(error: unknown, address: NatsAddress, serverVerified: boolean
   const fail = (kind: OnboardingError['code'], text: string) =>
     new OnboardingError(kind, `${at}: ${text}`, { cause: error });
   if (deniedCodes.has(code)) return fail('NATS_DENIED', said);
-  if (code === 'SERVER_OPT_NA') return fail('NATS_NOT_SECURE', 'it offers no TLS');
+  // The client's one word for whatever the server's greeting lacks; its text says what.
+  if (code === 'SERVER_OPT_NA' && /^headers\b/.test(said))
+    return fail('NATS_UNREACHABLE', 'it supports no message headers, which registration needs');
+  if (code === 'SERVER_OPT_NA' && /^tls\b/.test(said)) return fail('NATS_NOT_SECURE', 'it offers no TLS');
   const cutOff = /disconnected before secure TLS connection/.test(said);
   if (code === 'TIMEOUT') return fail('NATS_UNREACHABLE', 'it did not answer in time');
   const [, alert] = tlsAlert.exec(said) ?? [];

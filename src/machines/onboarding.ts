@@ -152,10 +152,7 @@ export function onboarding(policy: Policy, chance: Chance) {
   const failureOf = (error: unknown): OnboardingError =>
     error instanceof OnboardingError
       ? error
-      : new OnboardingError('STATE_CORRUPT', `unexpected: ${describe(error)}`, {
-          cause: error,
-          class: 'transient',
-        });
+      : new OnboardingError('INTERNAL', describe(error), { cause: error });
 
   /** Bounded, whatever was done to the clock since. */
   const waitForRequest = ({ nextRequestAt }: Context) =>

@@ -6,6 +6,8 @@ import { isMachine, type Machine } from './machineBinding.ts';
 export interface DeviceState {
   readonly version: typeof stateVersion;
   readonly deviceId: string;
+  /** The id was made at random here and no question under it has been answered: no stream can hold a result for it. */
+  readonly idIsNew: boolean;
   /** The machine that the state belongs to; null until it was first seen */
   readonly machine: Machine | null;
   readonly provisioned: Provisioned | null;
@@ -41,6 +43,13 @@ export interface OpenRequest {
   readonly firstAt: string;
   /** How often it was published, counted before each publish. */
   readonly publishes: number;
+  /**
+   * The last result that the stream held before the question was first published: its sequence, 0 where there was none.
+   * Null where it was not looked for (`idIsNew`), no stream could be read, or an older version asked.
+   */
+  readonly afterSequence: number | null;
+  /** When the stream stored that result, by the stream's own clock; null where there was none */
+  readonly afterStoredAt: string | null;
 }
 
 export interface Registration {
@@ -94,10 +103,11 @@ export const files = {
   registration: 'registration.json',
 } as const;
 
-export function newState(deviceId: string, now: number): DeviceState {
+export function newState(deviceId: string, now: number, idIsNew = false): DeviceState {
   return {
     version: stateVersion,
     deviceId,
+    idIsNew,
     machine: null,
     provisioned: null,
     pinnedCa: null,
@@ -176,6 +186,7 @@ export function parseState(text: string): DeviceState {
   return {
     version: stateVersion,
     deviceId,
+    idIsNew: json.idIsNew === true,
     machine: isMachine(json.machine) ? json.machine : null,
     provisioned: provisioned && { ...provisioned, opened: provisioned.opened ?? registration !== null },
     // Older versions wrote none: a device that is registered has opened NATS with what it has.
@@ -184,7 +195,7 @@ export function parseState(text: string): DeviceState {
       : registration === null
         ? null
         : (provisioned?.caCertificate ?? null),
-    request,
+    request: request && { ...request, ...stalenessOf(request) },
     refusal,
     mayBeAccepted: json.mayBeAccepted === true,
     registration,
@@ -206,7 +217,18 @@ function isProvisioned(value: unknown): value is ReadProvisioned {
   return isText(certificate) && isText(caCertificate) && typeof natsUrl === 'string' && isTime(renewAt);
 }
 
-function isOpenRequest(value: unknown): value is OpenRequest {
+type Staleness = Pick<OpenRequest, 'afterSequence' | 'afterStoredAt'>;
+type ReadRequest = Omit<OpenRequest, keyof Staleness> & Partial<Record<keyof Staleness, unknown>>;
+
+/** Older versions wrote none: the times alone then say which result is an old one. */
+function stalenessOf({ afterSequence, afterStoredAt }: ReadRequest): Staleness {
+  return {
+    afterSequence: isCount(afterSequence) ? afterSequence : null,
+    afterStoredAt: isTime(afterStoredAt) ? afterStoredAt : null,
+  };
+}
+
+function isOpenRequest(value: unknown): value is ReadRequest {
   return isRecord(value) && isText(value.messageId) && isTime(value.firstAt) && isCount(value.publishes);
 }
 

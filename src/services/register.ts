@@ -1,4 +1,4 @@
-import { OnboardingError } from '../errors.ts';
+import { excerpt, OnboardingError } from '../errors.ts';
 import type { RegisterEvent } from '../machines/onboarding.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
 import {
@@ -30,7 +30,7 @@ export interface Session {
     headers: Readonly<Record<string, string>>,
     onReply: (reply: Message) => void,
   ): void;
-  /** The last message that a stream holds for the subject. `unavailable`: no stream, no JetStream, or no right. */
+  /** The last message that a stream holds for the subject, with its sequence. `unavailable`: no stream, no JetStream, or no right. */
   lastStored(subject: string): Promise<Message | 'none' | 'unavailable'>;
   /** The server proved who it is, and saw the device's certificate. */
   readonly isEncrypted: boolean;
@@ -119,7 +119,7 @@ async function attempt(
 
   let resultsDenied = false;
   /** Nobody heard the question: it must not count as asked, or another device's id would pass for ours. */
-  const unask = (reason: OnboardingError) => {
+  const unask = (reason: unknown) => {
     try {
       updateState(directory, () => ({ request: before.request }));
       answer.reject(reason);
@@ -132,7 +132,10 @@ async function attempt(
     if (operation === 'subscription' && subject === results) resultsDenied = true;
     const fatal = operation === 'publish' ? subject.startsWith('device_actions.') : options.api === 'request';
     if (!fatal) return;
-    const denied = new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${subject}`);
+    const denied = new OnboardingError(
+      'NATS_DENIED',
+      `the NATS server denies the ${operation} ${excerpt(subject)}`,
+    );
     if (operation === 'publish') unask(denied);
     else answer.reject(denied);
   };
@@ -142,6 +145,7 @@ async function attempt(
     session.lost.then(answer.reject);
     let question = before.request;
     const weigh = (message: Message) => {
+      // Nothing that arrives before the question is handed to the connection answers it.
       if (question === null) return;
       try {
         // Set back since, the clock could not tell an old result from an answer.
@@ -157,33 +161,48 @@ async function attempt(
         if (message.storedAt === null) answer.reject(error);
       }
     };
-    const look = async () => {
+    const lastStored = async () => {
       const stored = await session.lastStored(results);
-      if (typeof stored === 'object') weigh(stored);
-      else if (stored === 'unavailable' && resultsDenied) {
+      if (stored === 'unavailable' && resultsDenied) {
         answer.reject(
           new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${results}`),
         );
       }
+      return stored;
+    };
+    const look = async () => {
+      const stored = await lastStored();
+      if (typeof stored === 'object') weigh(stored);
     };
     if (options.api === 'jetstream') session.listen(results, weigh);
     tell({ type: 'CONNECTED' });
     if (options.api === 'jetstream' && question !== null) await Promise.race([look(), answer.promise]);
+    // An earlier life of this id may have left a result: only what the stream stores after it is an answer.
+    const mayBeStale = options.api === 'jetstream' && question === null && !before.idIsNew;
+    const last = mayBeStale
+      ? await Promise.race([lastStored(), answer.promise.then(() => 'unavailable' as const)])
+      : 'unavailable';
     if (!answer.settled()) {
-      question = recordQuestion(ports, session);
+      question = recordQuestion(ports, session, stalenessAfter(last));
       const headers = {
         ID: identity.deviceId,
         timestamp: wholeSeconds(now()),
         'Nats-Msg-Id': question.messageId,
       };
       const body = JSON.stringify(bodyOf(identity, leaf?.pem ?? identity.certificate, options));
-      session.ask(`device_actions.${identity.deviceId}.register`, body, headers, (reply) => {
+      const onReply = (reply: Message) => {
         if (reply.status !== null) {
           unask(
             new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream'),
           );
         } else if (!isAcknowledgement(reply.text)) weigh(reply);
-      });
+      };
+      try {
+        session.ask(`device_actions.${identity.deviceId}.register`, body, headers, onReply);
+      } catch (error) {
+        unask(error);
+        await answer.promise;
+      }
       tell({ type: 'ASKED' });
     }
     const stopLooking = options.api === 'jetstream' ? repeat(ports.later, look) : () => {};
@@ -225,23 +244,47 @@ function opened({ isEncrypted }: Session, { provisioned }: DeviceState): Partial
 }
 
 /** Durable before the publish: after a crash the device knows that it may have asked. */
-function recordQuestion({ directory, now, newId }: RegisterPorts, session: Session): OpenRequest {
+function recordQuestion(
+  { directory, now, newId }: RegisterPorts,
+  session: Session,
+  staleness: Staleness,
+): OpenRequest {
   const { request } = updateState(directory, (state) => ({
     ...opened(session, state),
     request: state.request
       ? { ...state.request, publishes: state.request.publishes + 1 }
-      : { messageId: newId(), firstAt: isoTime(now()), publishes: 1 },
+      : { messageId: newId(), firstAt: isoTime(now()), publishes: 1, ...staleness },
   }));
   if (request === null)
     throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
   return request;
 }
 
+type Staleness = Pick<OpenRequest, 'afterSequence' | 'afterStoredAt'>;
+
+/** What an answer must come after, given the last message that the stream holds. */
+function stalenessAfter(last: Message | 'none' | 'unavailable'): Staleness {
+  if (last === 'none') return { afterSequence: 0, afterStoredAt: null };
+  if (last === 'unavailable' || last.storedAt === null) return { afterSequence: null, afterStoredAt: null };
+  return { afterSequence: last.sequence, afterStoredAt: isoTime(last.storedAt) };
+}
+
+/**
+ * Whether the stream held this message already when the question was asked. A stream that was made anew counts from 1
+ * again: what was stored well after the result of then, both by the stream's clock, is younger whatever its sequence.
+ */
+function isStale({ sequence, storedAt }: Message, { afterSequence, afterStoredAt }: OpenRequest): boolean {
+  if (storedAt === null || afterSequence === null) return false;
+  if (sequence !== null && sequence > afterSequence) return false;
+  return afterStoredAt === null || storedAt <= Date.parse(afterStoredAt) + toleranceMs;
+}
+
 /** A result's `timestamp` is the fleet's clock and counts whole seconds; older than this, it answers another question. */
 const toleranceMs = 5 * 60_000;
 
 /**
- * Whether a message answers the question: for this device, not older than the question, not the refusal read before.
+ * Whether a message answers the question: for this device, not older than the question, not one that the stream held
+ * before, not the refusal read before.
  *
  * @throws {OnboardingError} CLOCK_WRONG for a live result that is too old: silence would leave nobody a trace
  */
@@ -253,6 +296,7 @@ function answers(
   certificate: { notBefore: Date } | undefined,
 ): boolean {
   if (message.id !== null && message.id !== deviceId) return false;
+  if (isStale(message, question)) return false;
   const told = message.timestamp === null ? Number.NaN : Date.parse(message.timestamp);
   const at = Number.isNaN(told) ? message.storedAt : told;
   const stored = message.storedAt !== null;
@@ -271,6 +315,9 @@ function answers(
   return !(stored && refusal !== null && fingerprint(message) === refusal);
 }
 
+/** The question is closed, and from now on a stream may hold a result for the id. */
+const answered = { request: null, idIsNew: false } as const;
+
 /**
  * Keeps the answer, durably. A success is kept as it arrived. `already registered` means registered to a device whose
  * earlier question may have been accepted; to one that asked for the first time, another device has its id.
@@ -288,8 +335,8 @@ function keepAnswer(
     const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
     updateState(directory, (state) => ({
       ...opened(session, state),
+      ...answered,
       registration,
-      request: null,
       refusal: null,
       mayBeAccepted: false,
     }));
@@ -297,7 +344,7 @@ function keepAnswer(
   }
   updateState(directory, (state) => ({
     ...opened(session, state),
-    request: null,
+    ...answered,
     refusal: fingerprint(message),
     mayBeAccepted: state.mayBeAccepted || (state.request !== null && state.request.publishes > 1),
   }));

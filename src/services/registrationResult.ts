@@ -1,4 +1,5 @@
-import { OnboardingError } from '../errors.ts';
+import { excerpt, OnboardingError } from '../errors.ts';
+import { parseJson } from '../json.ts';
 
 /** A message of the fleet, as a session hands it on. */
 export interface Message {
@@ -10,6 +11,8 @@ export interface Message {
   readonly timestamp: string | null;
   /** When the stream stored it, milliseconds since 1970; null for a live message */
   readonly storedAt: number | null;
+  /** Its place in the stream, from 1; null for a live message */
+  readonly sequence: number | null;
   /** The server's own status (`503`: nobody listens); null for a message of a person or program */
   readonly status: number | null;
 }
@@ -21,26 +24,47 @@ export type Result =
 /** Fields that either API may carry, at the top or under `payload` (protocol.md, part 3). */
 const textFields = ['alias', 'token', 'configuration', 'utmClientSecret', 'rabbitMqSecret'] as const;
 const longestResult = 4 * 1024 * 1024;
-const longestError = 300;
+const deepestResult = 64;
+const longestAlias = 256;
 
 /**
  * Reads a registration result of either API. Liberal in what may be missing, strict in what says `registered`:
- * `status` is `success`, or there is no `status` and one of the fields of the discontinued API is there.
+ * `status` is `success`, or there is no `status` and one of the fields of the discontinued API is there. An alias is
+ * shown and logged: one line of at most 256 characters.
  *
  * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
  */
 export function readResult(text: string | null): Result {
   if (text === null || text.length > longestResult) throw invalid('is no text, or too long');
-  let json: unknown;
+  const result = judge(parse(text, deepestResult), text);
+  if (result.kind === 'failure' || result.alias === null || isShowable(result.alias)) return result;
+  throw invalid(`has an alias that is no line of at most ${longestAlias} characters`);
+}
+
+/**
+ * Reads a result that the device took once and kept: what was good enough for an earlier version stays good.
+ *
+ * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
+ */
+export function readKeptResult(text: string): Result {
+  const result = judge(parse(text, Number.POSITIVE_INFINITY), text);
+  if (result.kind === 'failure' || result.alias === null || isShowable(result.alias)) return result;
+  return { ...result, alias: null };
+}
+
+function parse(text: string, maxDepth: number): unknown {
   try {
-    json = JSON.parse(text);
+    return parseJson(text, { maxDepth, maxLength: Number.POSITIVE_INFINITY });
   } catch (cause) {
-    throw invalid('is no JSON', cause);
+    throw invalid('is no JSON, or nested too deep', cause);
   }
+}
+
+function judge(json: unknown, text: string): Result {
   if (!isRecord(json)) throw invalid('is no JSON object');
   const { status, error } = json;
   if (status === 'failure' || (status === undefined && typeof error === 'string')) {
-    return { kind: 'failure', error: oneLine(error) };
+    return { kind: 'failure', error: typeof error === 'string' ? excerpt(error) : 'no reason given' };
   }
   if (status !== undefined && status !== 'success') throw invalid('has an unknown status');
   const found = textFields.filter((name) => resultField(json, name) !== undefined);
@@ -51,7 +75,11 @@ export function readResult(text: string | null): Result {
       throw invalid('has a field of a wrong type');
   }
   const alias = resultField(json, 'alias');
-  return { kind: 'success', alias: typeof alias === 'string' && alias !== '' ? alias : null, text };
+  return { kind: 'success', alias: (typeof alias === 'string' && alias.trim()) || null, text };
+}
+
+function isShowable(alias: string): boolean {
+  return alias.length <= longestAlias && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(alias);
 }
 
 /** The fleet's word for an id that it knows already. */
@@ -72,16 +100,11 @@ export function resultField(result: unknown, name: string): unknown {
 /** A stream's acknowledgement of a publish: it says that the question is stored, and nothing of the answer. */
 export function isAcknowledgement(text: string | null): boolean {
   try {
-    const json: unknown = JSON.parse(text ?? '');
+    const json = parseJson(text ?? '', { maxDepth: deepestResult });
     return isRecord(json) && ((typeof json.stream === 'string' && 'seq' in json) || isRecord(json.error));
   } catch {
     return false;
   }
-}
-
-function oneLine(error: unknown): string {
-  const text = typeof error === 'string' ? error : 'no reason given';
-  return text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, longestError);
 }
 
 function invalid(what: string, cause?: unknown): OnboardingError {

@@ -1,4 +1,5 @@
 import { OnboardingError } from '../errors.ts';
+import { parseJson } from '../json.ts';
 import type { Issued, Renewed } from '../machines/onboarding.ts';
 import { renewAt } from '../machines/renewal.ts';
 import { parseNatsAddresses } from '../natsAddress.ts';
@@ -244,7 +245,7 @@ function parseObject(body: string, contentType: string | null): Record<string, u
   const what = `${contentType?.slice(0, 60) ?? 'no content type'}, ${body.length} characters`;
   let json: unknown;
   try {
-    json = JSON.parse(body);
+    json = parseJson(body);
   } catch (cause) {
     throw invalid(`no JSON (${what})`, cause);
   }

@@ -16,7 +16,7 @@ import {
   writeState,
 } from './deviceState.ts';
 import { boundTo, isClone, type Machine } from './machineBinding.ts';
-import { isAlreadyRegistered, readResult } from './registrationResult.ts';
+import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
   /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */
@@ -140,7 +140,7 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
       }),
     );
   }
-  const made = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now());
+  const made = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now(), configuredId === null);
   const state = { ...made, machine: boundTo(null, machine()) };
   writeState(directory, state);
   return state;
@@ -164,7 +164,13 @@ function rebuild(
     registration,
     // A device that had its key may have asked: “already registered” is then its own registration.
     mayBeAccepted: publicKey !== null,
-    request: provisioned && { messageId: newId(), firstAt: new Date(now()).toISOString(), publishes: 1 },
+    request: provisioned && {
+      messageId: newId(),
+      firstAt: new Date(now()).toISOString(),
+      publishes: 1,
+      afterSequence: null,
+      afterStoredAt: null,
+    },
   };
 }
 
@@ -189,7 +195,7 @@ function rebuildRegistration(directory: StateDirectory, now: number): Registrati
   const result = directory.read(files.registration);
   if (result === null) return null;
   try {
-    const read = readResult(result);
+    const read = readKeptResult(result);
     const registered = read.kind === 'success' || isAlreadyRegistered(read.error);
     const alias = read.kind === 'success' ? read.alias : null;
     return registered ? { alias, at: new Date(now).toISOString(), result } : null;

@@ -101,6 +101,66 @@ test.each([
   server.close();
 });
 
+test('a server without message headers is no server without TLS', async () => {
+  const fleet = await fleetWith();
+  const greeting =
+    'INFO {"server_id":"a","version":"2.1.0","proto":1,"max_payload":1048576,"headers":false}\r\n';
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined).write(greeting);
+    socket.on('data', (data) => String(data).includes('PING') && socket.write('PONG\r\n'));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const program = launch(at(fleet, { nats: { url: `127.0.0.1:${port}`, tls: 'optional' } }));
+  const line = await program.until((one) => one.event === 'step.failed' && one.step === 'registering');
+  expect(line).toMatchObject({ code: 'NATS_UNREACHABLE', class: 'transient' });
+  expect(line.cause).toMatch(/no message headers/);
+  server.close();
+});
+
+test.each([
+  ['success', true],
+  ['success', false],
+  ['refusal', true],
+  ['refusal', false],
+] as const)('a %s that an earlier life of the id left in the stream is no answer (direct get allowed: %s)', async (kind, allowDirect) => {
+  const fleet = await fleetWith({ allowDirect, rights: () => 'all' });
+  const old =
+    kind === 'success'
+      ? { status: 'success', alias: 'old' }
+      : { status: 'failure', error: 'of an earlier life' };
+  const minuteAgo = new Date(Date.now() - 60_000).toISOString().replace(/\.\d+Z$/, 'Z');
+  await fleet.manager.publish('laptop-1', old, { timestamp: minuteAgo });
+  // The first answer is kept back over several looks at the stream, and over a start.
+  fleet.manager.behave = () => 'hold';
+  const device = at(fleet, { identity: { deviceId: 'laptop-1' } });
+  const program = launch(device);
+  await fleet.manager.journal.atLeast(1);
+  expect(state(device).request).toMatchObject({ publishes: 1, afterSequence: 1 });
+  program.child.kill('SIGKILL');
+  await program.ended;
+  const again = launch(device);
+  await again.until((line) => line.event === 'state.changed' && line.to === 'registering');
+  await expect.poll(() => state(device).request?.publishes, { timeout: 15_000 }).toBe(2);
+  await fleet.manager.release();
+  await again.until((line) => line.event === 'device.registered');
+  expect(state(device).registration.alias).toBe('Alphalaptop-1');
+  for (const { lines } of [program, again])
+    expect(lines.some((line) => line.event === 'step.failed')).toBe(false);
+});
+
+test('a device that made its own id asks without a look at the stream', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  fleet.manager.behave = () => 'hold';
+  const program = launch(device);
+  await fleet.manager.journal.atLeast(1);
+  expect(state(device)).toMatchObject({ idIsNew: true, request: { afterSequence: null } });
+  await fleet.manager.release();
+  await program.until((line) => line.event === 'device.registered');
+  expect(state(device).idIsNew).toBe(false);
+});
+
 test('a question that nobody heard does not make another device’s id ours', async () => {
   const fleet = await fleetWith({ manager: false });
   const identity = { deviceId: 'laptop-1' };

@@ -45,3 +45,9 @@ test('explain knows every error code, event and message id', () => {
 test('explain says so where there is no such code', () => {
   expect(runToEnd(['explain', 'NATS_SLEEPY'])).toMatchObject({ status: 64, stdout: '' });
 });
+
+test('a bug of the program is no reason to give up an identity', () => {
+  expect(catalogue.INTERNAL.class).toBe('transient');
+  expect(catalogue.INTERNAL.remedy).not.toMatch(/reset/);
+  expect(catalogue.INTERNAL.remedy).toMatch(/log.*version/);
+});

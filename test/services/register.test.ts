@@ -6,6 +6,8 @@ import {
   type DeviceState,
   files,
   newState,
+  type OpenRequest,
+  parseState,
   type StateDirectory,
   writeState,
 } from '../../src/services/deviceState.ts';
@@ -16,11 +18,29 @@ import { certificatePem, keyPem, parseCertificates } from '../sim/pki.ts';
 const deviceId = 'd1';
 const now = Date.UTC(2026, 10, 23);
 const hour = 3_600_000;
-const nothing: Message = { text: '', id: null, timestamp: null, storedAt: null, status: null };
+const nothing: Message = {
+  text: '',
+  id: null,
+  timestamp: null,
+  storedAt: null,
+  sequence: null,
+  status: null,
+};
 const alreadyRegistered = '{"status":"failure","error":"device already registered"}';
 
+/** A question that was published once and has no answer. */
+function openRequest(at: number, more: Partial<OpenRequest> = {}): OpenRequest {
+  const firstAt = new Date(at).toISOString();
+  return { messageId: 'q', firstAt, publishes: 1, afterSequence: null, afterStoredAt: null, ...more };
+}
+
 /** One attempt against a session that the test plays. */
-function attempt(stored: Message | 'none' = 'none', changes: Partial<DeviceState> = {}) {
+function attempt(
+  stored: Message | 'none' | 'unavailable' = 'none',
+  changes: Partial<DeviceState> = {},
+  refuseToAsk?: Error,
+) {
+  const stream = { last: stored };
   const contents = new Map([[files.key as string, keyPem('k1')]]);
   const disk = { isFull: false };
   const directory: StateDirectory = {
@@ -52,17 +72,27 @@ function attempt(stored: Message | 'none' = 'none', changes: Partial<DeviceState
   writeState(directory, { ...newState(deviceId, now), provisioned, ...changes });
   const clock = { now };
   let reply: (message: Message) => void = () => undefined;
+  let hear: (message: Message) => void = () => undefined;
+  let look = () => {};
+  const calls: ('look' | 'ask')[] = [];
   let events: SessionEvents | undefined;
   const told: RegisterEvent[] = [];
   let onTold = () => {};
   const session: Session = {
     isEncrypted: true,
     lost: new Promise(() => undefined),
-    listen: () => undefined,
+    listen: (_subject, onMessage) => {
+      hear = onMessage;
+    },
     ask: (_subject, _text, _headers, onReply) => {
+      if (refuseToAsk) throw refuseToAsk;
+      calls.push('ask');
       reply = onReply;
     },
-    lastStored: async () => stored,
+    lastStored: async () => {
+      calls.push('look');
+      return stream.last;
+    },
     close: async () => undefined,
   };
   register(
@@ -75,7 +105,10 @@ function attempt(stored: Message | 'none' = 'none', changes: Partial<DeviceState
       },
       now: () => clock.now,
       newId: () => 'question-1',
-      later: () => () => undefined,
+      later: (_, call) => {
+        look = call;
+        return () => undefined;
+      },
     },
     { api: 'jetstream', device: {}, natsUrl: null, builtAt: 0 },
     (event) => {
@@ -95,10 +128,14 @@ function attempt(stored: Message | 'none' = 'none', changes: Partial<DeviceState
     told,
     disk,
     clock,
+    calls,
+    stream,
     until,
+    looksAgain: () => look(),
+    hear: (message: Partial<Message>) => hear({ ...nothing, ...message }),
     state: () => currentState(directory),
     reply: (message: Partial<Message>) => reply({ ...nothing, ...message }),
-    deny: () => events?.onDenied('publish', `device_actions.${deviceId}.register`),
+    deny: (subject = `device_actions.${deviceId}.register`) => events?.onDenied('publish', subject),
   };
 }
 
@@ -117,7 +154,7 @@ test('a full disk that keeps a question from being taken back fails the attempt,
 });
 
 test('a clock that is set back while a device waits makes no old result an answer', async () => {
-  const request = { messageId: 'q', firstAt: new Date(now).toISOString(), publishes: 1 };
+  const request = openRequest(now);
   const timestamp = new Date(now - 24 * hour).toISOString();
   const stored = { ...nothing, text: '{"status":"success"}', timestamp, storedAt: now };
   const waiting = attempt(stored, { request });
@@ -127,7 +164,7 @@ test('a clock that is set back while a device waits makes no old result an answe
 });
 
 test('a refusal of a repeated question does not make a stranger of a device that was accepted by the first', async () => {
-  const request = { messageId: 'q', firstAt: new Date(now).toISOString(), publishes: 1 };
+  const request = openRequest(now);
   const refused = attempt('none', { request });
   await refused.until('ASKED');
   refused.reply({ text: '{"status":"failure","error":"maintenance"}' });
@@ -147,7 +184,7 @@ test('“already registered” to the first question of a device is a clash', as
 });
 
 test('a question whose date is of 1970, rebuilt under a wrong clock, makes no old result an answer', async () => {
-  const request = { messageId: 'q', firstAt: new Date(0).toISOString(), publishes: 1 };
+  const request = openRequest(0);
   const timestamp = new Date(now - 24 * hour).toISOString();
   const stored = { ...nothing, text: '{"status":"success"}', timestamp, storedAt: now };
   const asking = attempt(stored, { request });
@@ -160,4 +197,134 @@ test('an answer that was kept is not asked for again, whatever failed after it',
   const kept = attempt('none', { registration });
   await kept.until('ANSWERED');
   expect(kept.told.map(({ type }) => type)).toEqual(['ANSWERED']);
+});
+
+const minute = 60_000;
+/** A result as a stream holds it. */
+function storedResult(text: string, sequence: number, storedAt: number): Message {
+  const timestamp = new Date(storedAt).toISOString();
+  return { ...nothing, text, id: deviceId, timestamp, storedAt, sequence };
+}
+const success = '{"status":"success","alias":"a"}';
+
+test.each([
+  ['success', success],
+  ['refusal', '{"status":"failure","error":"maintenance"}'],
+])('a %s from an earlier life of the id is no answer, what the stream stores after it is', async (_, text) => {
+  const old = storedResult(text, 5, now - minute);
+  const asking = attempt(old);
+  await asking.until('ASKED');
+  expect(asking.calls).toEqual(['look', 'ask']);
+  expect(asking.state().request).toMatchObject({ publishes: 1, afterSequence: 5 });
+  asking.looksAgain();
+  await expect.poll(() => asking.calls).toEqual(['look', 'ask', 'look']);
+  expect(asking.state().registration).toBeNull();
+  asking.stream.last = storedResult('{"status":"success","alias":"new"}', 6, now);
+  asking.looksAgain();
+  await asking.until('ANSWERED');
+  expect(asking.state()).toMatchObject({ registration: { alias: 'new' }, request: null, idIsNew: false });
+});
+
+test('the same old result is passed over at every look, and after a restart', async () => {
+  const old = storedResult(success, 5, now - minute);
+  const asking = attempt(old);
+  await asking.until('ASKED');
+  const again = attempt(old, asking.state());
+  await again.until('ASKED');
+  expect(again.calls).toEqual(['look', 'ask']);
+  expect(again.state().request).toMatchObject({ publishes: 2, afterSequence: 5 });
+  expect(again.state().registration).toBeNull();
+});
+
+test('a result that was stored while the device was off is taken, and nothing is asked again', async () => {
+  const asking = attempt(storedResult(success, 5, now - minute));
+  await asking.until('ASKED');
+  const again = attempt(storedResult('{"status":"success","alias":"new"}', 6, now + minute), asking.state());
+  await again.until('ANSWERED');
+  expect(again.calls).toEqual(['look']);
+  expect(again.state().registration).toMatchObject({ alias: 'new' });
+});
+
+test('a stream that held nothing makes whatever it stores later an answer', async () => {
+  const asking = attempt('none');
+  await asking.until('ASKED');
+  expect(asking.state().request).toMatchObject({ afterSequence: 0, afterStoredAt: null });
+  const again = attempt(storedResult(success, 1, now), asking.state());
+  await again.until('ANSWERED');
+});
+
+test('a stream that was made anew counts from 1: a result of it is told by the stream’s clock', async () => {
+  const asking = attempt(storedResult(success, 500, now - hour));
+  await asking.until('ASKED');
+  const after = (ms: number) => attempt(storedResult(success, 1, now - hour + ms), asking.state());
+  const early = after(4 * minute);
+  await early.until('ASKED');
+  const anew = after(hour);
+  await anew.until('ANSWERED');
+  expect(anew.calls).toEqual(['look']);
+});
+
+test('an old result stays old under a device’s clock that is slow', async () => {
+  // Ten minutes slow: seen with it, the result of a minute ago lies in the future.
+  const asking = attempt(storedResult(success, 5, now + 9 * minute));
+  await asking.until('ASKED');
+  const again = attempt(storedResult(success, 5, now + 9 * minute), asking.state());
+  await again.until('ASKED');
+});
+
+test('a device that made its id asks without a look, until a question of it was answered', async () => {
+  const fresh = attempt('none', { idIsNew: true });
+  await fresh.until('ASKED');
+  expect(fresh.calls).toEqual(['ask']);
+  const refusal = storedResult('{"status":"failure","error":"maintenance"}', 1, now);
+  fresh.reply({ text: refusal.text });
+  await fresh.until('FAILED');
+  const next = attempt(refusal, fresh.state());
+  await next.until('ASKED');
+  expect(next.calls).toEqual(['look', 'ask']);
+  expect(next.state().request).toMatchObject({ afterSequence: 1 });
+});
+
+test('where no stream can be read, what arrives live is the answer', async () => {
+  const asking = attempt('unavailable');
+  await asking.until('ASKED');
+  expect(asking.state().request).toMatchObject({ afterSequence: null });
+  asking.hear({ text: success });
+  await asking.until('ANSWERED');
+});
+
+test('what arrives live before the question went out is no answer', async () => {
+  const asking = attempt('none');
+  await asking.until('CONNECTED');
+  asking.hear({ text: success });
+  await asking.until('ASKED');
+  expect(asking.state().registration).toBeNull();
+  asking.hear({ text: '{"status":"success","alias":"new"}' });
+  await asking.until('ANSWERED');
+  expect(asking.state().registration).toMatchObject({ alias: 'new' });
+});
+
+test('a question that the connection does not take does not count as asked', async () => {
+  const asking = attempt('none', {}, new OnboardingError('NATS_UNREACHABLE', 'no headers'));
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'NATS_UNREACHABLE' } });
+  expect(asking.state().request).toBeNull();
+  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'FAILED']);
+});
+
+test('the question of an older version, which knew no sequences, is told by the times', () => {
+  const { afterSequence, afterStoredAt, ...request } = openRequest(now);
+  const { idIsNew, ...older } = newState(deviceId, now);
+  const parsed = parseState(JSON.stringify({ ...older, request }));
+  expect(parsed).toEqual({ ...newState(deviceId, now), request: openRequest(now) });
+});
+
+test('a denied subject of any length makes a short message at once', async () => {
+  const denied = attempt();
+  await denied.until('ASKED');
+  const begun = performance.now();
+  denied.deny(`device_actions.${'/'.repeat(20_000)}`);
+  expect(performance.now() - begun).toBeLessThan(250);
+  const event = await denied.until('FAILED');
+  expect(event).toMatchObject({ error: { code: 'NATS_DENIED' } });
+  expect((event as { error: Error }).error.message.length).toBeLessThan(400);
 });

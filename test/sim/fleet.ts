@@ -7,6 +7,8 @@ import type { Loop } from './loop.ts';
 import { certificatePem, type SigningRequest } from './pki.ts';
 import type { managerFaults, natsFaults, Plan, provisioningFaults } from './plan.ts';
 
+/** What a result of an earlier life of an id says. */
+export const earlierAlias = 'of an earlier life';
 export const natsUrl = 'tls://nats.fleet:4222';
 const another = 'ffffffffffffffffffffffffffffffff';
 /** How long a stream remembers message ids. */
@@ -25,6 +27,8 @@ export interface SimulatedFleet {
   readonly signed: SigningRequest[];
   post(json: string, signal: AbortSignal, isRenewal: boolean): Promise<HttpAnswer>;
   connect(identity: Identity, events: SessionEvents, signal: AbortSignal): Promise<Session>;
+  /** The stream holds a success for an id that the manager does not know any more. @param at milliseconds since 1970 */
+  leaveResult(id: string, at: number): void;
   /** All connections end: the device lost its power or slept. */
   hangUp(how: 'silently' | 'told'): void;
 }
@@ -68,6 +72,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   const results = new Map<string, Message>();
   const links = new Set<Link>();
   let serial = 0;
+  let sequence = 0;
 
   /** TCP loses nothing: what the network loses comes later. */
   const trip = () => {
@@ -252,7 +257,8 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
         return;
       }
       const subject = `device_results.${id}.register`;
-      if (world.natsFault() !== 'no stream') results.set(subject, { ...message, storedAt: loop.now() });
+      if (world.natsFault() !== 'no stream')
+        results.set(subject, { ...message, storedAt: loop.now(), sequence: ++sequence });
       for (const link of links) link.listeners.get(subject)?.(message);
     };
     const alias = `Alpha${id}`;
@@ -283,11 +289,24 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     signed,
     post,
     connect,
+    leaveResult(id, at) {
+      const timestamp = new Date(at).toISOString();
+      const text = JSON.stringify({ status: 'success', alias: earlierAlias });
+      const stored = { ...nothing, text, id, timestamp, storedAt: at, sequence: ++sequence };
+      results.set(`device_results.${id}.register`, stored);
+    },
     hangUp(how) {
       for (const link of [...links]) link.end(how === 'told' ? broken() : null);
     },
   };
 }
 
-const nothing: Message = { text: '', id: null, timestamp: null, storedAt: null, status: null };
+const nothing: Message = {
+  text: '',
+  id: null,
+  timestamp: null,
+  storedAt: null,
+  sequence: null,
+  status: null,
+};
 const broken = () => new OnboardingError('NATS_UNREACHABLE', 'the connection broke');

@@ -1,7 +1,7 @@
 import { type DeviceState, parseState } from '../../src/services/deviceState.ts';
 import type { Identity } from '../../src/services/register.ts';
 import type { SimulatedDisk } from './disk.ts';
-import { natsUrl, type SimulatedFleet } from './fleet.ts';
+import { earlierAlias, natsUrl, type SimulatedFleet } from './fleet.ts';
 import * as pki from './pki.ts';
 import type { Plan } from './plan.ts';
 
@@ -87,6 +87,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       else if (plan.clash) violate('registered under the id of another device');
       else if (!fleet.registry.has(state.deviceId)) violate('registered, and the fleet did not accept it');
       else if (state.provisioned?.caCertificate !== fleet.ca) violate('registered with another CA');
+      else if (state.registration.alias === earlierAlias) violate('registered by an old result');
     },
 
     checkRenewed(): void {

@@ -32,6 +32,7 @@ const hour = 60 * minute;
 /** The longest a healthy fleet may wait for a device: the longest Retry-After, rests in `failed`, some backoffs. */
 const patienceMs = 4 * hour;
 const clashing = 'clashing-device';
+const handedOn = 'handed-on-device';
 
 const resolved = resolveConfig(
   {
@@ -138,6 +139,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     tell,
   });
   if (plan.clash) fleet.registry.set(clashing, 'another device');
+  if (plan.earlierLife) fleet.leaveResult(handedOn, start - minute);
   const invariants = createInvariants({ plan, disk, fleet, damaged, violate });
   const clock = createClock(loop, plan, {
     isAwake: () => boot?.alive === true,
@@ -155,7 +157,10 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   const config: Config = {
     ...usualConfig,
     provisioning: { ...usualConfig.provisioning, url: plan.https ? 'https://10.0.0.1' : 'http://10.0.0.1' },
-    identity: { ...usualConfig.identity, deviceId: plan.clash ? clashing : null },
+    identity: {
+      ...usualConfig.identity,
+      deviceId: plan.clash ? clashing : plan.earlierLife ? handedOn : null,
+    },
     registration: { ...usualConfig.registration, api: plan.api },
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
   };

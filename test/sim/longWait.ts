@@ -22,6 +22,7 @@ export async function longWait(weeks: number, lives: number): Promise<LongWait> 
     roundTripMs: 50,
     loss: 0,
     clash: false,
+    earlierLife: false,
     https: false,
     adversities: [],
     liveOnMs: weeks * 7 * day,

@@ -33,8 +33,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'a question is not recorded before it is published',
     'src/services/register.ts',
-    'question = recordQuestion(ports, session);',
-    'question = { messageId: ports.newId(), firstAt: isoTime(now()), publishes: 1 };',
+    'question = recordQuestion(ports, session, stalenessAfter(last));',
+    'question = { messageId: ports.newId(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) };',
   ),
   {
     name: 'a damaged state makes a new identity',
@@ -67,6 +67,18 @@ export const mutants: readonly Mutant[] = [
     'a result of any age is taken for the answer',
     'src/services/register.ts',
     'at !== null && at < askedAt - toleranceMs',
+    'false',
+  ),
+  one(
+    'a result that the stream held before the question is taken for the answer',
+    'src/services/register.ts',
+    'if (isStale(message, question)) return false;',
+    '',
+  ),
+  one(
+    'the stream is not looked at before the first question',
+    'src/services/register.ts',
+    'question === null && !before.idIsNew',
     'false',
   ),
   one(

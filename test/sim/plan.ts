@@ -91,6 +91,11 @@ export interface Plan {
    * asked before, “already registered” is its own registration.
    */
   readonly clash: boolean;
+  /**
+   * The device's id is configured, and had an earlier life: its result is still in the stream. Told from an answer for sure
+   * only where the stream can be read before the question, and `state.json` stays whole.
+   */
+  readonly earlierLife: boolean;
   readonly https: boolean;
   readonly adversities: readonly Adversity[];
   /** How long it is watched once it is registered and all is well; 1.3 lives of a short certificate by default */
@@ -108,7 +113,11 @@ export function planOf(seed: number): Plan {
   const count = Math.floor(chance() ** 2 * 9);
   const clash = chance() < 0.02;
   const drawn = Array.from({ length: count }, () => adversityOf(chance));
-  const adversities = clash ? drawn.filter(({ kind }) => kind === 'provisioning') : drawn;
+  const api = chance() < 0.75 ? 'jetstream' : 'request';
+  const earlierLife = !clash && api === 'jetstream' && chanceOf(seed, 'earlier life')() < 0.1;
+  const adversities = drawn.filter((adversity) =>
+    clash ? adversity.kind === 'provisioning' : !earlierLife || !blindsToThePast(adversity),
+  );
   const isShort = chance() < 0.3;
   // Renewals are rare: where there is one, somebody often tries to slip in another CA.
   if (isShort && chance() < 0.15) {
@@ -116,15 +125,23 @@ export function planOf(seed: number): Plan {
   }
   return {
     seed,
-    api: chance() < 0.75 ? 'jetstream' : 'request',
+    api,
     failedAfterMs: chance() < 0.8 ? 15 * minute : 0,
     certificateLifeMs: isShort ? scaleBetween(chance, 30 * minute, 5 * 60 * minute) : 365 * day,
     roundTripMs: scaleBetween(chance, 1, 900),
     loss: chance() < 0.3 ? chance() * 0.3 : 0,
     clash,
+    earlierLife,
     https: chance() < 0.3,
     adversities,
   };
+}
+
+function blindsToThePast(adversity: Adversity): boolean {
+  return (
+    adversity.kind === 'damage' ||
+    (adversity.kind === 'nats' && ['no stream', 'look-up silent'].includes(adversity.fault))
+  );
 }
 
 function adversityOf(chance: Chance): Adversity {

@@ -3,7 +3,7 @@ import { hunt } from './hunt.ts';
 import { live, usualConfig } from './life.ts';
 import { longWait } from './longWait.ts';
 import { buildMutant, mutants } from './mutants.ts';
-import { type Adversity, planOf } from './plan.ts';
+import { type Adversity, type Plan, planOf } from './plan.ts';
 import { loadOf, machineStorm, requestsByHour, type Storm, storm } from './storm.ts';
 
 test('five hundred simulated lives break no invariant', async () => {
@@ -19,11 +19,21 @@ test('a seed is one life: told twice, it is the same story', async () => {
 });
 
 // One of each kind that the simulation exists to find, in a life made for it; by chance: npm run test:sim -- --mutants
-test.each<[string, Adversity[]]>([
+test.each<[string, Adversity[], Partial<Plan>?]>([
   ['a file is renamed before it is synced', []],
   [
     'a question gets a new message id each time',
     [{ kind: 'manager', fault: 'result lost', from: 0, to: 600_000 }],
+  ],
+  [
+    'a result that the stream held before the question is taken for the answer',
+    [{ kind: 'manager', fault: 'result late', from: 0, to: 60_000 }],
+    { earlierLife: true, api: 'jetstream' },
+  ],
+  [
+    'the stream is not looked at before the first question',
+    [{ kind: 'manager', fault: 'result late', from: 0, to: 60_000 }],
+    { earlierLife: true, api: 'jetstream' },
   ],
   [
     'a damaged state makes a new identity',
@@ -32,10 +42,10 @@ test.each<[string, Adversity[]]>([
       { kind: 'damage', boot: 2, file: 'state.json', how: 'garbage' },
     ],
   ],
-])('the simulation finds the fault: %s', async (name, adversities) => {
+])('the simulation finds the fault: %s', async (name, adversities, special) => {
   const mutant = mutants.find((one) => one.name === name);
   if (mutant === undefined) throw new Error('no such mutant');
-  const plan = { ...planOf(1), clash: false, adversities };
+  const plan = { ...planOf(1), clash: false, earlierLife: false, adversities, ...special };
   await using built = await buildMutant(mutant);
   expect((await built.live(plan)).violation).not.toBeNull();
   expect((await live(plan)).violation).toBeNull();

@@ -37,6 +37,7 @@ const calm: Omit<Plan, 'seed' | 'failedAfterMs'> = {
   roundTripMs: refusedAfterMs,
   loss: 0,
   clash: false,
+  earlierLife: false,
   https: false,
   adversities: [],
 };

@@ -1,0 +1,36 @@
+/** What a text from elsewhere may hold. */
+export interface JsonLimits {
+  /** Levels of objects and arrays, 64 by default: what is deeper can be read, and overflows the stack when written. */
+  readonly maxDepth?: number;
+  /** Characters, 4 Mi by default */
+  readonly maxLength?: number;
+}
+
+/** Parses JSON from elsewhere; what goes beyond the limits is refused before it is parsed. @throws {SyntaxError} */
+export function parseJson(text: string, limits: JsonLimits = {}): unknown {
+  const { maxDepth = 64, maxLength = 4 * 1024 * 1024 } = limits;
+  if (text.length > maxLength) throw new SyntaxError(`the JSON is longer than ${maxLength} characters`);
+  if (isDeeper(text, maxDepth)) throw new SyntaxError(`the JSON is nested more than ${maxDepth} levels deep`);
+  return JSON.parse(text);
+}
+
+const quote = '"'.charCodeAt(0);
+const backslash = '\\'.charCodeAt(0);
+const opening = new Set([...'{['].map((character) => character.charCodeAt(0)));
+const closing = new Set([...'}]'].map((character) => character.charCodeAt(0)));
+
+/** One pass over the text; brackets in strings do not count. Of a text that is no JSON it says anything. */
+function isDeeper(text: string, most: number): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === quote) inString = !inString;
+    else if (inString) {
+      if (code === backslash) at++;
+    } else if (opening.has(code)) {
+      if (++depth > most) return true;
+    } else if (closing.has(code)) depth--;
+  }
+  return false;
+}
