@@ -16,7 +16,7 @@ import { codes } from './sim/codes.ts';
 import { type Campaign, emptyCampaign, hunt, replay } from './sim/hunt.ts';
 import { longWait } from './sim/longWait.ts';
 import { buildMutant, mutants } from './sim/mutants.ts';
-import { managerFaults, natsFaults, provisioningFaults } from './sim/plan.ts';
+import { adversaryMoves, managerFaults, natsFaults, provisioningFaults } from './sim/plan.ts';
 
 const { values } = parseArgs({
   options: {
@@ -134,6 +134,7 @@ function report({ reached }: Campaign) {
     ...provisioningFaults.map((name) => `fault provisioning: ${name}`),
     ...natsFaults.map((name) => `fault nats: ${name}`),
     ...managerFaults.map((name) => `fault manager: ${name}`),
+    ...adversaryMoves.map((name) => `fault adversary: ${name}`),
     ...['EIO', 'ENOSPC', 'EROFS'].map((name) => `fault disk: ${name}`),
   ];
   const edges = stateEdges().map(([from, to]) => `edge ${from} → ${to}`);

@@ -1,15 +1,17 @@
-import { OnboardingError } from '../../src/errors.ts';
+import { type ErrorCode, OnboardingError } from '../../src/errors.ts';
 import type { Identity, Session, SessionEvents } from '../../src/services/register.ts';
 import type { Message } from '../../src/services/registrationResult.ts';
 import type { HttpAnswer } from '../../src/services/requestCertificate.ts';
 import type { Chance } from './chance.ts';
 import type { Loop } from './loop.ts';
 import { certificatePem, type SigningRequest } from './pki.ts';
-import type { managerFaults, natsFaults, Plan, provisioningFaults } from './plan.ts';
+import type { adversaryMoves, managerFaults, natsFaults, Plan, provisioningFaults } from './plan.ts';
 
 /** What a result of an earlier life of an id says. */
 export const earlierAlias = 'of an earlier life';
 export const natsUrl = 'tls://nats.fleet:4222';
+/** Where an adversary wants the device to go. */
+export const adversaryUrl = 'tls://nats.adversary:4222';
 const another = 'ffffffffffffffffffffffffffffffff';
 /** How long a stream remembers message ids. */
 const duplicateWindowMs = 120_000;
@@ -25,6 +27,10 @@ export interface SimulatedFleet {
   /** Message ids of questions that were heard, per device, since its last answer. */
   readonly heard: Map<string, Set<string>>;
   readonly signed: SigningRequest[];
+  /** The fleet's NATS was opened with a certificate of the fleet. */
+  readonly wasOpened: () => boolean;
+  /** A session with the adversary's NATS server. */
+  readonly isAdversary: (session: Session) => boolean;
   post(json: string, signal: AbortSignal, isRenewal: boolean): Promise<HttpAnswer>;
   connect(identity: Identity, events: SessionEvents, signal: AbortSignal): Promise<Session>;
   /** The stream holds a success for an id that the manager does not know any more. @param at milliseconds since 1970 */
@@ -39,6 +45,7 @@ export interface FleetWorld {
   readonly chance: Chance;
   readonly provisioningFault: () => (typeof provisioningFaults)[number] | null;
   readonly natsFault: () => (typeof natsFaults)[number] | null;
+  readonly adversary: () => (typeof adversaryMoves)[number] | null;
   readonly managerFault: () => (typeof managerFaults)[number] | null;
   readonly tell: (line: string) => void;
 }
@@ -71,6 +78,9 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   const seenIds = new Map<string, number>();
   const results = new Map<string, Message>();
   const links = new Set<Link>();
+  const adversaries = new Set<Session>();
+  let opened = false;
+  let lastAnswer: Record<string, unknown> | null = null;
   let serial = 0;
   let sequence = 0;
 
@@ -106,6 +116,22 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     return { certificate, caCertificate: stranger ? rogue : ca, fleetManagementNatsUrl: natsUrl };
   }
 
+  function misled(csr: SigningRequest, move: (typeof adversaryMoves)[number]): Record<string, unknown> {
+    const away = { fleetManagementNatsUrl: adversaryUrl };
+    if (move === 'moves the address') return { ...sign(csr, null, false), ...away };
+    if (move === 'replays' && lastAnswer !== null) return { ...lastAnswer, ...away };
+    const certificate = certificatePem({
+      subject: csr.commonName,
+      key: csr.key,
+      issuer: 'rogueroot',
+      notBefore: loop.now() - 60_000,
+      notAfter: loop.now() + plan.certificateLifeMs,
+      authority: false,
+      serial: ++serial,
+    });
+    return { certificate, caCertificate: rogue, ...away };
+  }
+
   function answerOf(csr: SigningRequest, fault: string | null, isRenewal: boolean): HttpAnswer {
     const serverTime = chance() < 0.9 ? Math.floor(loop.now() / 1000) * 1000 : null;
     const plain = { status: 200, contentType: 'application/json', body: '', serverTime, retryAfterMs: null };
@@ -116,7 +142,10 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     }
     if (fault === 'captive portal')
       return { ...plain, contentType: 'text/html', body: '<html>Log in</html>' };
-    const json = sign(csr, fault, isRenewal);
+    const move = plan.https ? null : world.adversary();
+    const json = move === null ? sign(csr, fault, isRenewal) : misled(csr, move);
+    if (move === null) lastAnswer = json;
+    else tell(`adversary: ${move}`);
     if (fault === 'field missing') delete json.caCertificate;
     if (fault === 'address malformed') json.fleetManagementNatsUrl = 'ftp://nowhere';
     const body = JSON.stringify(json);
@@ -143,11 +172,17 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     });
   }
 
-  function connect(
-    { deviceId }: Identity,
-    { onDenied }: SessionEvents,
-    signal: AbortSignal,
-  ): Promise<Session> {
+  /** TLS with the adversary's server, or with the fleet's. */
+  function tlsFault({ natsUrl: url, caCertificate, certificate }: Identity): ErrorCode | null {
+    if (url === natsUrl) {
+      const isOfFleet = caCertificate === ca && certificate.includes('"issuer":"fleetroot"');
+      return isOfFleet ? null : 'NATS_TLS';
+    }
+    if (!opened || world.adversary() !== 'answers, runs NATS') return 'NATS_UNREACHABLE';
+    return caCertificate === rogue ? null : 'NATS_TLS';
+  }
+
+  function connect(identity: Identity, { onDenied }: SessionEvents, signal: AbortSignal): Promise<Session> {
     return new Promise((resolve, reject) => {
       const settle = (ms: number, call: () => void) => after(ms, () => signal.aborted || call());
       signal.addEventListener('abort', () => reject(signal.reason));
@@ -161,9 +196,16 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
       if (fault === 'silent') return;
       settle(trip() + trip() + trip() + trip(), () => {
         tell(`nats: ${fault ?? 'connected'}`);
+        const refused = tlsFault(identity);
         if (fault !== null && Object.hasOwn(refusal, fault)) {
           reject(new OnboardingError(refusal[fault as keyof typeof refusal], 'simulated'));
-        } else resolve(open(deviceId, onDenied, fault));
+        } else if (refused !== null) reject(new OnboardingError(refused, 'simulated'));
+        else {
+          const session = open(identity.deviceId, onDenied, fault);
+          if (identity.natsUrl === natsUrl) opened = true;
+          else adversaries.add(session);
+          resolve(session);
+        }
       });
     });
   }
@@ -287,6 +329,8 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     registry,
     heard,
     signed,
+    wasOpened: () => opened,
+    isAdversary: (session) => adversaries.has(session),
     post,
     connect,
     leaveResult(id, at) {

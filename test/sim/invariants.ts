@@ -64,8 +64,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
 
     /** A connection is made: to the fleet's server, with its CA, with the key of the certificate. */
     checkIdentity(identity: Identity): void {
-      if (identity.caCertificate !== fleet.ca) violate('another CA is trusted');
-      if (identity.natsUrl !== natsUrl) violate('another server is dialled');
+      // The very first answer is believed where nothing is pinned: until a NATS server was opened with it.
+      if (identity.caCertificate !== fleet.ca && fleet.wasOpened()) violate('another CA is trusted');
       const [leaf] = pki.parseCertificates(identity.certificate);
       if (leaf?.publicKey !== pki.publicKeyOf(identity.key)) violate('the certificate is for another key');
     },
@@ -87,11 +87,15 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       else if (plan.clash) violate('registered under the id of another device');
       else if (!fleet.registry.has(state.deviceId)) violate('registered, and the fleet did not accept it');
       else if (state.provisioned?.caCertificate !== fleet.ca) violate('registered with another CA');
+      else if (state.provisioned.natsUrl !== natsUrl)
+        violate('registered, with the address of another server');
       else if (state.registration.alias === earlierAlias) violate('registered by an old result');
     },
 
     checkRenewed(): void {
-      if (durableState()?.provisioned?.caCertificate !== fleet.ca) violate('a renewal brought another CA');
+      const provisioned = durableState()?.provisioned;
+      if (provisioned?.caCertificate !== fleet.ca) violate('a renewal brought another CA');
+      else if (provisioned.natsUrl !== natsUrl) violate('a renewal brought the address of another server');
     },
 
     checkCertificateLives(now: number): void {

@@ -136,6 +136,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     provisioningFault: () => active('provisioning'),
     natsFault: () => active('nats'),
     managerFault: () => active('manager'),
+    adversary: () => active('adversary'),
     tell,
   });
   if (plan.clash) fleet.registry.set(clashing, 'another device');
@@ -183,6 +184,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
         if (isClone) violate('a clone connects');
         invariants.checkIdentity(identity);
         const session = await fleet.connect(identity, events, signal);
+        if (fleet.isAdversary(session)) violate("the device opened the adversary's NATS server");
         return {
           ...session,
           ask(subject, text, headers, onReply) {

@@ -88,6 +88,24 @@ export const mutants: readonly Mutant[] = [
     'null',
   ),
   one(
+    'once its certificate has expired, a device takes any CA',
+    'src/services/requestCertificate.ts',
+    'options.authenticated ? null : (pinnedCa ?? present)',
+    'options.authenticated ? null : present',
+  ),
+  one(
+    'a renewal takes any address',
+    'src/services/requestCertificate.ts',
+    'if (moves && pinnedCa !== null && !options.authenticated)',
+    'if (false)',
+  ),
+  one(
+    'a certificate that never opens NATS is tried for ever',
+    'src/machines/onboarding.ts',
+    'uselessCodes.includes(failureOf(error).code) && isUseless(context, 1)',
+    'false',
+  ),
+  one(
     'the certificate is not renewed before it runs out',
     'src/services/resume.ts',
     "now >= Date.parse(provisioned.renewAt) ? 'due' : 'usable'",

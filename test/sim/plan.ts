@@ -48,6 +48,16 @@ export const managerFaults = [
   'refuses',
 ] as const;
 
+/**
+ * Somebody on the network of the provisioning server, which is plain HTTP. Over `https:` none of it works.
+ *
+ * - `answers`: with a CA of his own and an address where nobody is
+ * - `answers, runs NATS`: with a NATS server of his own behind it, of a device that has opened the fleet's before
+ * - `moves the address`: passes on the fleet's own answer, with an address of his own
+ * - `replays`: the certificate that was answered last, with an address of his own
+ */
+export const adversaryMoves = ['answers', 'answers, runs NATS', 'moves the address', 'replays'] as const;
+
 type Window<Kind extends string, Fault> = {
   readonly kind: Kind;
   readonly fault: Fault;
@@ -75,7 +85,8 @@ export type Adversity =
   | Window<'disk', DiskFault>
   | Window<'provisioning', (typeof provisioningFaults)[number]>
   | Window<'nats', (typeof natsFaults)[number]>
-  | Window<'manager', (typeof managerFaults)[number]>;
+  | Window<'manager', (typeof managerFaults)[number]>
+  | Window<'adversary', (typeof adversaryMoves)[number]>;
 export type Damage = 'emptied' | 'cut' | 'garbage' | 'gone';
 
 export interface Plan {
@@ -122,6 +133,11 @@ export function planOf(seed: number): Plan {
   // Renewals are rare: where there is one, somebody often tries to slip in another CA.
   if (isShort && chance() < 0.15) {
     adversities.push({ kind: 'provisioning', fault: 'another CA', from: 20 * minute, to: healAt });
+  }
+  if (chance() < 0.2) {
+    const from = chance() < 0.5 ? 0 : scaleBetween(chance, minute, 60 * minute);
+    const to = isShort ? healAt : from + scaleBetween(chance, minute, 45 * minute);
+    adversities.push({ kind: 'adversary', fault: pick(chance, adversaryMoves), from, to });
   }
   return {
     seed,

@@ -135,6 +135,7 @@ export async function requestsByHour(
     },
     natsFault: () => null,
     managerFault: () => null,
+    adversary: () => null,
     tell: () => undefined,
   });
   let stop = () => {};
@@ -173,6 +174,7 @@ export async function machineStorm(config: Config, settings: Storm): Promise<Sto
     },
     natsFault: () => null,
     managerFault: () => null,
+    adversary: () => null,
     tell: () => undefined,
   });
   const chance = chanceOf(seed, 'device');
