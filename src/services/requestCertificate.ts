@@ -2,7 +2,12 @@ import { OnboardingError } from '../errors.ts';
 import type { Renewed } from '../machines/onboarding.ts';
 import { renewAt } from '../machines/renewal.ts';
 import { parseNatsAddresses } from '../natsAddress.ts';
-import { acceptCertificate, type CertificateReader, clockSkewMs } from './acceptCertificate.ts';
+import {
+  acceptCertificate,
+  type CertificateReader,
+  type CertificateVerifier,
+  clockSkewMs,
+} from './acceptCertificate.ts';
 import {
   currentState,
   type DeviceState,
@@ -26,7 +31,7 @@ export interface HttpAnswer {
 
 export interface RequestCertificatePorts {
   readonly directory: StateDirectory;
-  readonly pki: CertificateReader &
+  readonly pki: CertificateVerifier &
     KeyReader & { certificateRequest(privateKeyPem: string, commonName: string): Promise<string> };
   /** Posts JSON to the provisioning server. @throws {OnboardingError} PROVISIONING_* */
   readonly post: (json: string, signal: AbortSignal) => Promise<HttpAnswer>;
@@ -99,13 +104,15 @@ async function obtain(
   signal.throwIfAborted();
   const swarm = options.swarmId === null ? {} : { swarm_id: options.swarmId };
   const answer = await post(JSON.stringify({ csr, ...swarm }), signal);
-  const { certificate, caCertificate, natsUrl } = readAnswer(answer, options.natsUrl);
+  const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
   const publicKey = pki.publicKeyOf(key);
   const { serverTime } = answer;
-  const leaf = acceptCertificate(
+  const { leaf, certificate, caCertificate } = await acceptCertificate(
     pki,
-    { certificate, caCertificate },
-    { publicKey, deviceId, commonName, now: now(), serverTime, trusted },
+    received,
+    { publicKey, deviceId, commonName, now: now(), serverTime, trusted, fleetCa: null, renews: null },
+    key,
+    signal,
   );
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
