@@ -290,12 +290,14 @@ const targets: Target[] = [
         const expected = {
           publicKey: pki.publicKeyOf(key),
           deviceId,
-          commonName: '',
+          commonName: `/Finland~Solita/fleet/${deviceId}/registration_agent`,
           now,
           serverTime: now,
           trusted: null,
+          fleetCa: null,
+          renews: null,
         };
-        acceptCertificate(pki, provisioned, expected);
+        await acceptCertificate(pki, provisioned, expected, key, new AbortController().signal);
       },
     ),
   },

@@ -3,18 +3,23 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPair,
+  type KeyObject,
   webcrypto,
   X509Certificate,
 } from 'node:crypto';
+import { duplexPair } from 'node:stream';
+import { connect, createSecureContext, createServer, type TlsOptions } from 'node:tls';
 import { promisify } from 'node:util';
-import { fromBER, Utf8String } from 'asn1js';
+import { BitString, fromBER, ObjectIdentifier, Primitive, Sequence, Utf8String } from 'asn1js';
 import {
+  type AlgorithmIdentifier,
   AttributeTypeAndValue,
   BasicConstraints,
   CertificationRequest,
   CryptoEngine,
   ExtKeyUsage,
   Certificate as ParsedCertificate,
+  RSASSAPSSParams,
 } from 'pkijs';
 import type { KeyType } from '../config.ts';
 import type { Certificate } from '../services/acceptCertificate.ts';
@@ -23,9 +28,65 @@ const commonNameOid = '2.5.4.3';
 const basicConstraintsOid = '2.5.29.19';
 const keyUsageOid = '2.5.29.15';
 const extendedKeyUsageOid = '2.5.29.37';
+const alternativeNameOid = '2.5.29.17';
 const clientAuthOid = '1.3.6.1.5.5.7.3.2';
-const anyUsageOid = '2.5.29.37.0';
-const mostCertificates = 32;
+const rsaOid = '1.2.840.113549.1.1.1';
+const rsaPssOid = '1.2.840.113549.1.1.10';
+const ecOid = '1.2.840.10045.2.1';
+const dnsNameType = 2;
+const uriType = 6;
+
+/** Critical extensions that OpenSSL enforces, and that acceptance therefore need not refuse. */
+const enforcedExtensions = new Set([
+  basicConstraintsOid,
+  keyUsageOid,
+  extendedKeyUsageOid,
+  alternativeNameOid,
+  '2.5.29.30', // name constraints
+  '2.5.29.31', // CRL distribution points
+  '2.5.29.32', // certificate policies
+  '2.5.29.33', // policy mappings
+  '2.5.29.36', // policy constraints
+  '2.5.29.54', // inhibit any policy
+]);
+const curves: Readonly<Record<string, string>> = {
+  '1.2.840.10045.3.1.7': 'P-256',
+  '1.3.132.0.34': 'P-384',
+  '1.3.132.0.35': 'P-521',
+};
+const strongSignatures = new Set([
+  '1.2.840.113549.1.1.11', // RSA with SHA-256
+  '1.2.840.113549.1.1.12',
+  '1.2.840.113549.1.1.13',
+  '1.2.840.10045.4.3.2', // ECDSA with SHA-256
+  '1.2.840.10045.4.3.3',
+  '1.2.840.10045.4.3.4',
+]);
+const strongHashes = new Set([
+  '2.16.840.1.101.3.4.2.1', // SHA-256
+  '2.16.840.1.101.3.4.2.2',
+  '2.16.840.1.101.3.4.2.3',
+]);
+const algorithmNames: Readonly<Record<string, string>> = {
+  '1.2.840.113549.1.1.4': 'MD5',
+  '1.2.840.113549.1.1.5': 'SHA-1',
+  '1.2.840.10045.4.1': 'SHA-1',
+  '1.3.14.3.2.26': 'SHA-1',
+  '1.3.101.112': 'Ed25519',
+  '1.3.101.113': 'Ed448',
+  '1.2.840.10040.4.1': 'DSA',
+  [rsaPssOid]: 'RSA-PSS',
+};
+
+/** What a server may make us read; real chains are a tenth of it. */
+const mostCertificates = 8;
+const longestText = 64 * 1024;
+const longestDer = 16 * 1024;
+const longestSubject = 300;
+const smallestRsaBits = 2048;
+const largestRsaBits = 8192;
+const largestRsaExponent = 2n ** 64n;
+const verdictMs = 15_000;
 
 const engine = new CryptoEngine({ name: 'node', crypto: webcrypto });
 
@@ -91,75 +152,266 @@ async function importKeyPair(pem: string) {
   };
 }
 
-/** Every certificate of a PEM text. @throws {TypeError} where one is malformed, or there is none */
+/**
+ * All certificates of a PEM text, whatever stands around the blocks.
+ *
+ * @throws {TypeError} if one is malformed, or there are none or too many
+ */
 export function parseCertificates(pem: string): Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----/g) ?? [];
+  if (pem.length > longestText) throw new TypeError(`more than ${longestText} characters`);
+  const blocks = [
+    ...pem.matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----/g),
+  ];
   const begun = pem.split('-----BEGIN CERTIFICATE-----').length - 1;
   if (blocks.length === 0 || blocks.length !== begun) throw new TypeError('no whole PEM certificate');
   if (blocks.length > mostCertificates) throw new TypeError(`more than ${mostCertificates} certificates`);
-  return blocks.map(parseCertificate);
+  return blocks.map(([, base64 = '']) => parseCertificate(base64.replace(/\s+/g, '')));
 }
 
-function parseCertificate(pem: string): Certificate {
+function parseCertificate(base64: string): Certificate {
+  if (base64.length > (longestDer / 3) * 4)
+    throw new TypeError(`a certificate of more than ${longestDer} bytes`);
   try {
-    const x509 = new X509Certificate(pem);
-    const { result, offset } = fromBER(x509.raw);
-    if (offset === -1) throw new TypeError('no DER');
-    const parsed = new ParsedCertificate({ schema: result });
-    return {
-      pem: `${pem.trim()}\n`,
-      subject: x509.subject.replaceAll('\n', ', '),
-      commonNames: parsed.subject.typesAndValues
-        .filter(({ type }) => type === commonNameOid)
-        .map(({ value }) => String(value.valueBlock.value)),
-      alternativeNames: (x509.subjectAltName ?? '').split(', ').filter((name) => name !== ''),
-      notBefore: date(x509.validFrom),
-      notAfter: date(x509.validTo),
-      publicKey: sha256(x509.publicKey.export({ type: 'spki', format: 'der' })),
-      isAuthority: isAuthority(parsed),
-      isClient: isClient(parsed),
-    };
+    return readCertificate(Buffer.from(base64, 'base64'));
   } catch (cause) {
     throw new TypeError('a malformed certificate', { cause });
   }
 }
 
-/** Go's rule: version 3 needs basic constraints that say so; a version 1 root has no extensions to say it with. */
-function isAuthority({ version, extensions = [] }: ParsedCertificate): boolean {
-  const usage = extensions.find(({ extnID }) => extnID === keyUsageOid)?.parsedValue;
-  const mayNotSign = usage !== undefined && !keyUsageAllowsSigning(usage);
-  if (mayNotSign) return false;
-  const constraints = extensions.find(({ extnID }) => extnID === basicConstraintsOid)?.parsedValue;
-  if (constraints === undefined) return version === 0;
-  return constraints instanceof BasicConstraints && constraints.cA;
+interface Native {
+  readonly x509: X509Certificate;
+  readonly publicKey: KeyObject | null;
 }
 
-/** keyCertSign is bit 5 of the BIT STRING (RFC 5280, 4.2.1.3). */
-function keyUsageAllowsSigning(usage: { valueBlock?: { valueHexView?: Uint8Array } }): boolean {
-  const [first = 0] = usage.valueBlock?.valueHexView ?? [];
-  return (first & 0b0000_0100) !== 0;
+/** OpenSSL's parsed form of each certificate, which signature checks use again. */
+const natives = new WeakMap<Certificate, Native>();
+
+function readCertificate(der: Buffer): Certificate {
+  const x509 = new X509Certificate(der);
+  const { raw, issuer } = x509;
+  const { result, offset } = fromBER(raw);
+  if (offset === -1) throw new TypeError('no DER');
+  const parsed = new ParsedCertificate({ schema: result });
+  const version = parsed.version + 1;
+  const extensions = readExtensions(parsed, version);
+  const subjectName = x509.subject ?? '';
+  const shown = subjectName.replaceAll('\n', ', ');
+  const key = readKey(x509, parsed);
+  const certificate: Certificate = {
+    pem: toPem('CERTIFICATE', raw),
+    fingerprint: sha256(raw),
+    subject: shown.length > longestSubject ? `${shown.slice(0, longestSubject - 1)}…` : shown,
+    subjectName,
+    issuerName: issuer ?? '',
+    commonNames: parsed.subject.typesAndValues
+      .filter(({ type }) => type === commonNameOid)
+      .map(({ value }) => String(value.valueBlock.value)),
+    notBefore: date(x509.validFrom),
+    notAfter: date(x509.validTo),
+    publicKey: key.sha256,
+    keyFault: key.fault,
+    signatureFault: signatureFaultOf(parsed.signatureAlgorithm),
+    version,
+    ...extensions,
+  };
+  natives.set(certificate, { x509, publicKey: key.fault === null ? x509.publicKey : null });
+  return certificate;
 }
 
-function isClient({ extensions = [] }: ParsedCertificate): boolean {
-  const usage = extensions.find(({ extnID }) => extnID === extendedKeyUsageOid)?.parsedValue;
-  if (usage === undefined) return true;
-  return (
-    usage instanceof ExtKeyUsage &&
-    usage.keyPurposes.some((oid) => oid === clientAuthOid || oid === anyUsageOid)
-  );
+/** A key of another kind is not even decoded: parameters of its own choice make that costly. */
+function readKey(
+  x509: X509Certificate,
+  { subjectPublicKeyInfo }: ParsedCertificate,
+): { sha256: string; fault: string | null } {
+  const { algorithmId, algorithmParams } = subjectPublicKeyInfo.algorithm;
+  const curve = algorithmParams instanceof ObjectIdentifier ? algorithmParams.valueBlock.toString() : '';
+  if (algorithmId !== rsaOid && !(algorithmId === ecOid && Object.hasOwn(curves, curve))) {
+    const kind = algorithmId === ecOid ? 'EC key of an unsupported curve' : `${nameOf(algorithmId)} key`;
+    const der = Buffer.from(subjectPublicKeyInfo.toSchema().toBER());
+    return { sha256: sha256(der), fault: `an unsupported key: ${kind}` };
+  }
+  const { publicKey } = x509;
+  return {
+    sha256: sha256(publicKey.export({ type: 'spki', format: 'der' })),
+    fault: algorithmId === rsaOid ? rsaFault(publicKey) : null,
+  };
 }
 
-/** Whether `issuer`'s name and key signed `certificate`. */
+/** The largest exponent bounds the work of a check: OpenSSL has that limit only from 3072 bits on. */
+function rsaFault({ asymmetricKeyDetails: { modulusLength = 0, publicExponent = 0n } = {} }: KeyObject) {
+  if (modulusLength < smallestRsaBits || modulusLength > largestRsaBits)
+    return `an RSA key of ${modulusLength} bits, not ${smallestRsaBits} to ${largestRsaBits}`;
+  if (publicExponent < 3n || publicExponent % 2n === 0n || publicExponent > largestRsaExponent)
+    return 'an RSA key with an unsound public exponent';
+  return null;
+}
+
+function signatureFaultOf({ algorithmId, algorithmParams }: AlgorithmIdentifier): string | null {
+  if (strongSignatures.has(algorithmId)) return null;
+  if (algorithmId !== rsaPssOid) return nameOf(algorithmId);
+  const { hashAlgorithm } = new RSASSAPSSParams({ schema: algorithmParams });
+  return strongHashes.has(hashAlgorithm.algorithmId)
+    ? null
+    : `RSA-PSS and ${nameOf(hashAlgorithm.algorithmId)}`;
+}
+
+function nameOf(oid: string): string {
+  return algorithmNames[oid] ?? `the algorithm ${oid}`;
+}
+
+/** @throws {TypeError} if an extension that matters is malformed, or any occurs twice (RFC 5280, 4.2) */
+function readExtensions({ extensions = [] }: ParsedCertificate, version: number) {
+  const ids = extensions.map(({ extnID }) => extnID);
+  if (new Set(ids).size !== ids.length) throw new TypeError('an extension twice');
+  if (version < 3 && ids.length > 0) throw new TypeError(`extensions in version ${version}`);
+  const read = <T>(id: string, type: new () => T): T | null => {
+    const extension = extensions.find(({ extnID }) => extnID === id);
+    if (extension === undefined) return null;
+    const value: unknown = extension.parsedValue;
+    if (!(value instanceof type) || (value as { parsingError?: string }).parsingError)
+      throw new TypeError(`a malformed extension ${id}`);
+    return value;
+  };
+  const constraints = read(basicConstraintsOid, BasicConstraints);
+  const usage = read(keyUsageOid, BitString);
+  const [usageBits = 0] = usage?.valueBlock.valueHexView ?? [];
+  const purposes = read(extendedKeyUsageOid, ExtKeyUsage)?.keyPurposes;
+  const names = extensions.find(({ extnID }) => extnID === alternativeNameOid);
+  return {
+    basicConstraints: constraints && {
+      isAuthority: constraints.cA,
+      pathLength: pathLengthOf(constraints.pathLenConstraint),
+    },
+    // Bits 0 and 5 of the BIT STRING (RFC 5280, 4.2.1.3)
+    keyUsage: usage && {
+      digitalSignature: (usageBits & 0b1000_0000) !== 0,
+      keyCertSign: (usageBits & 0b0000_0100) !== 0,
+    },
+    isForClients: purposes === undefined || purposes.includes(clientAuthOid),
+    ...readNames(names?.extnValue.valueBlock.valueHexView),
+    unknownCriticalExtensions: extensions
+      .filter(({ critical, extnID }) => critical && !enforcedExtensions.has(extnID))
+      .map(({ extnID }) => extnID),
+  };
+}
+
+/** By hand, since pkijs takes 140 ms for a thousand names. @param der GeneralNames (RFC 5280, 4.2.1.6) */
+function readNames(der: Uint8Array | undefined): { dnsNames: string[]; uris: string[] } {
+  if (der === undefined) return { dnsNames: [], uris: [] };
+  const { result } = fromBER(der);
+  if (!(result instanceof Sequence)) throw new TypeError('malformed alternative names');
+  // Context-specific tags, of which these types hold an IA5String
+  const namesOf = (type: number) =>
+    result.valueBlock.value
+      .filter((name) => name instanceof Primitive)
+      .filter(({ idBlock }) => idBlock.tagClass === 3 && idBlock.tagNumber === type)
+      .map(({ valueBlock }) => Buffer.from(valueBlock.valueHexView).toString('latin1'));
+  return { dnsNames: namesOf(dnsNameType), uris: namesOf(uriType) };
+}
+
+/** A number of more than 32 bits is no limit. */
+function pathLengthOf(length: BasicConstraints['pathLenConstraint']): number | null {
+  if (length === undefined) return null;
+  return typeof length === 'number' ? length : Number.MAX_SAFE_INTEGER;
+}
+
+/** Whether `issuer`'s name and key signed `certificate`. A key with a fault is not used. */
 export function isSignedBy(certificate: Certificate, issuer: Certificate): boolean {
-  const child = new X509Certificate(certificate.pem);
-  const parent = new X509Certificate(issuer.pem);
-  // checkIssued also compares key identifiers, but refuses a version 1 issuer's lack of them nowhere.
-  if (child.issuer !== parent.subject) return false;
+  const child = nativeOf(certificate).x509;
+  const { x509: parent, publicKey } = nativeOf(issuer);
+  if (publicKey === null || child.issuer !== parent.subject) return false;
   try {
-    return child.verify(parent.publicKey);
+    return child.checkIssued(parent) && child.verify(publicKey);
   } catch {
     return false;
   }
+}
+
+function nativeOf(certificate: Certificate): Native {
+  const native = natives.get(certificate);
+  if (native === undefined) throw new TypeError('a certificate of another reader');
+  return native;
+}
+
+/**
+ * Lets OpenSSL's verifier judge a chain, by a TLS handshake with ourselves over two streams in memory: the server asks
+ * for the client's certificate and trusts the chain's anchor alone. Level 2 refuses keys and signatures of less than
+ * 112 bits. Dates are not judged: Node offers no way to choose the time.
+ *
+ * @param chain leaf first, trust anchor last
+ * @param key private key of the leaf, PEM
+ * @returns OpenSSL's reason to refuse it; null: accepted
+ * @throws if no verdict is reached in time, or `signal`'s reason
+ */
+export async function verifyAsTlsClient(
+  chain: readonly Certificate[],
+  key: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  signal.throwIfAborted();
+  const presented = chain
+    .slice(0, -1)
+    .map(({ pem }) => pem)
+    .join('');
+  const [near, far] = duplexPair();
+  const cleanUp: (() => void)[] = [() => near.destroy(), () => far.destroy()];
+  const ignoreError = () => {};
+  try {
+    return await new Promise<string | null>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('OpenSSL gave no verdict in time')), verdictMs);
+      const onAbort = () => reject(signal.reason);
+      signal.addEventListener('abort', onAbort);
+      cleanUp.push(
+        () => clearTimeout(timer),
+        () => signal.removeEventListener('abort', onAbort),
+      );
+      near.on('error', ignoreError);
+      far.on('error', ignoreError);
+      const common = {
+        ciphers: 'DEFAULT:@SECLEVEL=2',
+        minVersion: 'TLSv1.3',
+        rejectUnauthorized: false,
+      } as const;
+      // A server takes allowPartialTrustChain from a context alone, and a context from SNI alone.
+      const trusting = { key, cert: chain[0]?.pem, ca: chain.at(-1)?.pem, allowPartialTrustChain: true };
+      const context = createSecureContext({ ...common, ...trusting });
+      const SNICallback: TlsOptions['SNICallback'] = (_, give) => give(null, context);
+      const server = createServer({ ...common, requestCert: true, SNICallback });
+      server.on('secureConnection', (socket) => {
+        cleanUp.push(() => socket.destroy());
+        socket.on('error', ignoreError);
+        resolve(verdictOf(socket.authorized, socket.authorizationError));
+      });
+      server.on('tlsClientError', (error) => resolve(reasonOf(error)));
+      server.emit('connection', near);
+      const client = connect({ ...common, key, cert: presented, servername: 'itself', socket: far });
+      cleanUp.push(() => client.destroy());
+      client.on('error', (error) => resolve(reasonOf(error)));
+    });
+  } catch (error) {
+    // A context that OpenSSL does not let us build is its verdict, too.
+    if (isOpenSslError(error)) return reasonOf(error);
+    throw error;
+  } finally {
+    for (const clean of cleanUp) clean();
+  }
+}
+
+/** @param error typed as an Error, and in fact the verifier's code */
+function verdictOf(isAuthorized: boolean, error: Error | string | null): string | null {
+  const code = typeof error === 'string' ? error : (error?.message ?? 'UNSPECIFIED');
+  if (isAuthorized || code === 'CERT_NOT_YET_VALID' || code === 'CERT_HAS_EXPIRED') return null;
+  return code === 'UNSPECIFIED'
+    ? 'a rule of X.509 that has no code of its own, such as name constraints'
+    : code;
+}
+
+function reasonOf(error: Error & { reason?: unknown }): string {
+  return typeof error.reason === 'string' ? error.reason : error.message;
+}
+
+function isOpenSslError(error: unknown): error is Error {
+  return error instanceof Error && /^ERR_(OSSL|SSL)_/.test(String((error as NodeJS.ErrnoException).code));
 }
 
 function date(text: string): Date {

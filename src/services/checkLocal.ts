@@ -1,5 +1,5 @@
 import { OnboardingError } from '../errors.ts';
-import { acceptCertificate, type CertificateReader, clockSkewMs } from './acceptCertificate.ts';
+import { acceptCertificate, type CertificateVerifier, clockSkewMs } from './acceptCertificate.ts';
 import { type Finding, failed, passed, skipped } from './check.ts';
 import { type DeviceState, parseState } from './deviceState.ts';
 import { shownTime, spell } from './duration.ts';
@@ -99,15 +99,15 @@ export function checkTime(
 }
 
 /** The certificate on disk: for this key, of its CA, and within its dates. */
-export function checkCertificate(
-  pki: CertificateReader & KeyReader,
+export async function checkCertificate(
+  pki: CertificateVerifier & KeyReader,
   state: DeviceState | null,
   key: string | null,
   now: number,
   serverTime: number | null,
   /** Template of the configuration; null where that is invalid: then the subject is not looked at */
   template: string | null,
-): Finding {
+): Promise<Finding> {
   const provisioned = state?.provisioned;
   if (!state || !provisioned) return skipped('the device has none yet');
   if (key === null)
@@ -127,8 +127,11 @@ export function checkCertificate(
       now,
       serverTime,
       trusted: null,
+      fleetCa: null,
+      renews: null,
     };
-    const leaf = acceptCertificate(pki, { certificate, caCertificate }, expected);
+    const { signal } = new AbortController();
+    const { leaf } = await acceptCertificate(pki, { certificate, caCertificate }, expected, key, signal);
     const left = spell(leaf.notAfter.getTime() - now);
     const late = now > Date.parse(renewAt) ? 'its renewal is due' : `renewed at ${shownTime(renewAt)}`;
     return passed(

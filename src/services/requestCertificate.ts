@@ -7,6 +7,7 @@ import {
   acceptCertificate,
   type Certificate,
   type CertificateReader,
+  type CertificateVerifier,
   clockSkewMs,
 } from './acceptCertificate.ts';
 import {
@@ -34,7 +35,7 @@ export interface HttpAnswer {
 
 export interface RequestCertificatePorts {
   readonly directory: StateDirectory;
-  readonly pki: CertificateReader &
+  readonly pki: CertificateVerifier &
     KeyReader & { certificateRequest(privateKeyPem: string, commonName: string): Promise<string> };
   /** Posts JSON to the provisioning server. @throws {OnboardingError} PROVISIONING_* */
   readonly post: (json: string, signal: AbortSignal) => Promise<HttpAnswer>;
@@ -115,18 +116,19 @@ async function obtain(
   signal.throwIfAborted();
   const swarm = options.swarmId === null ? {} : { swarm_id: options.swarmId };
   const answer = await post(JSON.stringify({ csr, ...swarm }), signal);
-  const { natsUrl, ...pem } = readAnswer(answer, options.natsUrl);
+  const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
   const present = renews === null ? null : (provisioned?.caCertificate ?? null);
   const trusted = options.authenticated ? null : (pinnedCa ?? present);
-  const { certificate, caCertificate } = pem;
-  const leaf = acceptCertificate(pki, pem, {
-    publicKey: pki.publicKeyOf(key),
-    deviceId,
-    commonName,
-    now: now(),
-    serverTime: answer.serverTime,
-    trusted,
-  });
+  const publicKey = pki.publicKeyOf(key);
+  const { serverTime } = answer;
+  const { fleetCa } = options;
+  const { leaf, certificate, caCertificate } = await acceptCertificate(
+    pki,
+    received,
+    { publicKey, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
+    key,
+    signal,
+  );
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
   const candidate: Provisioned = { certificate, caCertificate, natsUrl, renewAt: due, opened: false };

@@ -40,14 +40,23 @@ export function parseCertificates(pem: string): Certificate[] {
     const fields = JSON.parse(line.slice(begin.length, -end.length)) as CertificateFields;
     return {
       pem: `${line}\n`,
+      fingerprint: line,
       subject: `CN=${fields.subject}`,
+      subjectName: fields.authority ? fields.key : fields.subject,
+      issuerName: fields.issuer,
       commonNames: [fields.subject],
-      alternativeNames: [],
+      dnsNames: [],
+      uris: [],
       notBefore: new Date(fields.notBefore),
       notAfter: new Date(fields.notAfter),
       publicKey: fields.key,
-      isAuthority: fields.authority,
-      isClient: !fields.authority,
+      keyFault: null,
+      signatureFault: null,
+      version: 3,
+      basicConstraints: { isAuthority: fields.authority, pathLength: null },
+      keyUsage: null,
+      isForClients: true,
+      unknownCriticalExtensions: [],
     };
   });
   if (parsed.size > 1000) parsed.clear();
@@ -57,6 +66,11 @@ export function parseCertificates(pem: string): Certificate[] {
 
 export function isSignedBy(certificate: Certificate, issuer: Certificate): boolean {
   return certificate.pem.includes(`"issuer":"${issuer.publicKey}"`);
+}
+
+/** Without OpenSSL there is nothing to judge but that the key belongs to the certificate. */
+export async function verifyAsTlsClient(chain: readonly Certificate[], key: string): Promise<string | null> {
+  return publicKeyOf(key) === chain[0]?.publicKey ? null : 'key values mismatch';
 }
 
 export interface SigningRequest {
