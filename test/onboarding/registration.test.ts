@@ -101,21 +101,53 @@ test.each([
   server.close();
 });
 
-test('a server without message headers is no server without TLS', async () => {
-  const fleet = await fleetWith();
-  const greeting =
-    'INFO {"server_id":"a","version":"2.1.0","proto":1,"max_payload":1048576,"headers":false}\r\n';
+/** A server in clear text that greets with `info` and answers the client's first PING. */
+async function greeter(info: Record<string, unknown>, answer: string) {
+  const greeting = { server_id: 'a', version: '2.1.0', proto: 1, max_payload: 1_048_576, ...info };
   const server = createServer((socket) => {
-    socket.on('error', () => undefined).write(greeting);
-    socket.on('data', (data) => String(data).includes('PING') && socket.write('PONG\r\n'));
+    socket.on('error', () => undefined).write(`INFO ${JSON.stringify(greeting)}\r\n`);
+    socket.on('data', (data) => String(data).includes('PING') && socket.write(`${answer}\r\n`));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const program = launch(at(fleet, { nats: { url: `127.0.0.1:${port}`, tls: 'optional' } }));
+  return { nats: { url: `127.0.0.1:${port}`, tls: 'optional' }, close: () => server.close() };
+}
+
+test('a server without message headers is no server without TLS', async () => {
+  const { nats, close } = await greeter({ headers: false }, 'PONG');
+  const program = launch(at(await fleetWith(), { nats }));
   const line = await program.until((one) => one.event === 'step.failed' && one.step === 'registering');
   expect(line).toMatchObject({ code: 'NATS_UNREACHABLE', class: 'transient' });
   expect(line.cause).toMatch(/no message headers/);
-  server.close();
+  close();
+});
+
+test('a long refusal of a server keeps the daemon busy for no moment, and is cut', async () => {
+  const { nats, close } = await greeter(
+    { headers: true },
+    `-ERR 'Authorization Violation ${'/'.repeat(60_000)}'`,
+  );
+  const program = launch(at(await fleetWith(), { nats }));
+  const line = await program.until((one) => one.event === 'step.failed' && one.attempt === 2);
+  expect(line).toMatchObject({ code: 'NATS_DENIED', step: 'registering' });
+  expect(String(line.cause).length).toBeLessThan(400);
+  close();
+});
+
+test.each([
+  ['to JetStream', true, []],
+  ['to a stream without direct get', false, ['$JS.API.DIRECT.GET.>', '$JS.API.STREAM.NAMES']],
+  ['but to the stream itself', true, ['$JS.API.STREAM.MSG.GET.*', '$JS.API.STREAM.NAMES']],
+])('a configured id with no right %s registers all the same', async (_, allowDirect, more) => {
+  const fleet = await fleetWith({
+    allowDirect,
+    rights: (id) => ({
+      publish: { allow: [`device_actions.${id}.>`, ...more] },
+      subscribe: { allow: [`device_results.${id}.>`, '_INBOX.>'] },
+    }),
+  });
+  const program = await onboard(at(fleet, { identity: { deviceId: 'laptop-1' } }));
+  expect(program.lines.some((line) => line.event === 'step.failed')).toBe(false);
 });
 
 test.each([
