@@ -451,7 +451,10 @@ function showUnknown(key: string, value: unknown): string {
 
 /** Keys are masked too: a text that was cut in the wrong place makes a key of a URL. */
 function withoutCredentials(text: string): string {
-  return text.replace(/[^\s"]*@/g, '***@');
+  return text.replace(/[^\s"]+/g, (word) => {
+    const at = word.lastIndexOf('@');
+    return at < 0 ? word : `***${word.slice(at)}`;
+  });
 }
 
 function isBaseUrl(value: unknown): boolean {
