@@ -26,7 +26,8 @@ const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
   commands: (to) => to !== 'main.ts',
   'run.ts': (to) => to !== 'main.ts',
   'daemon.ts': (to, typeOnly) => typeOnly || /^(services|machines)\/|^(errors|wiring)\.ts$/.test(to),
-  'stateDirectory.ts': (to, typeOnly) => typeOnly || /^(adapters\/(files|lock)|errors)\.ts$/.test(to),
+  'stateDirectory.ts': (to, typeOnly) =>
+    typeOnly || /^(adapters\/(files|lock|stateFolder)|services\/ownFiles|errors)\.ts$/.test(to),
   'wiring.ts': (to, typeOnly) => typeOnly || /^(services|machines)\//.test(to),
 };
 

@@ -3,11 +3,14 @@ import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
-import { readText } from '../adapters/files.ts';
+import { readOwn, readText } from '../adapters/files.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
+import { isStateFile } from '../adapters/stateFolder.ts';
 import { type Config, resolveConfig, type Sources } from '../config.ts';
 import { describe } from '../errors.ts';
 import { files, parseState } from '../services/deviceState.ts';
+import { isOwnFile } from '../services/ownFiles.ts';
+import { refusalOfStateDirectory } from '../stateDirectory.ts';
 
 /** Exit statuses: the contract's, and those of sysexits.h. */
 export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
@@ -37,6 +40,12 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
     if (path !== null && !isReadable(path))
       all.push(`provisioning.${key} is "${path}"; allowed: a file that can be read`);
   }
+  const refusal = refusalOfStateDirectory(config.stateDir);
+  if (refusal !== null) all.push(refusedStateDirectory(config.stateDir, refusal));
+  for (const [item, path] of Object.entries(config.exports)) {
+    if (isStateFile(path, config.stateDir, isOwnFile))
+      all.push(`exports.${item} is "${path}"; allowed: a path that is no file of the state directory`);
+  }
   const id = identityOnDisk(config.stateDir);
   if (config.identity.deviceId !== null && id !== null && id !== config.identity.deviceId) {
     all.push(
@@ -44,6 +53,11 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
     );
   }
   return all.length > 0 ? { problems: all } : { config, hostname: hostName(hostnameFile) };
+}
+
+/** @param refusal why it is not to be taken, to follow its path */
+export function refusedStateDirectory(folder: string, refusal: string): string {
+  return `stateDir is "${folder}", which ${refusal}; allowed: a folder of its own, empty or not there yet, or one that holds the state of onboardd`;
 }
 
 export async function readSources(
@@ -98,7 +112,7 @@ function holdsCertificates(path: string): boolean {
 
 function identityOnDisk(stateDir: string): string | null {
   try {
-    const text = readText(join(stateDir, files.state));
+    const text = readOwn(join(stateDir, files.state));
     return text === null ? null : parseState(text).deviceId;
   } catch {
     return null;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
-import { readText } from '../adapters/files.ts';
+import { readOwn } from '../adapters/files.ts';
 import { isHeld, ownerOf } from '../adapters/holder.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
@@ -35,7 +35,7 @@ type Seen = Status | { readonly problem: string };
 function read(folder: string, version: string): Seen {
   const running = isHeld(folder);
   try {
-    return statusOf(readText(join(folder, files.state)), pki, version, running);
+    return statusOf(readOwn(join(folder, files.state)), pki, version, running);
   } catch (error) {
     const daemon =
       running === null
