@@ -1,30 +1,18 @@
 // First, so that a signal is heard while the others load.
 import './adapters/signals.ts';
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
 import { Command, CommanderError } from 'commander';
-import { removeDurably } from './adapters/files.ts';
 import { hostDefaults } from './adapters/host.ts';
-import { lockDirectory } from './adapters/lock.ts';
 import { createLog, type Log } from './adapters/logger.ts';
 import { leaveSignals } from './adapters/signals.ts';
 import { checkCommand } from './commands/check.ts';
-import {
-  type CommonFlags,
-  configure,
-  defaultConfigFile,
-  exit,
-  readSources,
-} from './commands/configuration.ts';
+import { type CommonFlags, configure, defaultConfigFile, exit } from './commands/configuration.ts';
 import { explainCommand } from './commands/explain.ts';
 import { type ReportFlags, reportCommand } from './commands/report.ts';
+import { resetCommand } from './commands/reset.ts';
 import { type StatusFlags, statusCommand } from './commands/status.ts';
-import { exportsOf, stateDirOf } from './config.ts';
 import type { Known } from './daemon.ts';
 import { catalogue, OnboardingError } from './errors.ts';
 import { run } from './run.ts';
-import { reset } from './services/reset.ts';
 import { type Claimable, stateDirectory } from './stateDirectory.ts';
 
 declare const BUILD_VERSION: string | undefined;
@@ -157,51 +145,6 @@ function claimOrWait(state: Claimable): void {
 
 function isLocked(error: unknown): error is OnboardingError {
   return error instanceof OnboardingError && error.code === 'STATE_LOCKED';
-}
-
-async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
-  const { sources } = await readSources(flags);
-  const folder = stateDirOf(sources, hostDefaults(process.env));
-  if (!existsSync(folder)) {
-    process.stdout.write(`${folder} is not there: nothing to forget\n`);
-    return exit.ok;
-  }
-  if (
-    !yes &&
-    !(await confirmed(`Forget the identity in ${folder}? The fleet will know this device no more. [y/N] `))
-  ) {
-    process.stderr.write(
-      process.stdin.isTTY
-        ? 'nothing was changed\n'
-        : 'onboardd: reset needs --yes where nobody can be asked\n',
-    );
-    return process.stdin.isTTY ? exit.failed : exit.usage;
-  }
-  try {
-    const unlock = lockDirectory(folder);
-    const removed = reset({
-      list: () => readdirSync(folder),
-      remove: (name) => removeDurably(join(folder, name)),
-    });
-    const exported = exportsOf(sources).filter((path) => existsSync(path));
-    for (const path of exported) removeDurably(path);
-    unlock();
-    for (const name of [...removed.map((name) => join(folder, name)), ...exported])
-      process.stdout.write(`removed ${name}\n`);
-    return exit.ok;
-  } catch (error) {
-    if (!(error instanceof OnboardingError)) throw error;
-    process.stderr.write(`onboardd: ${error.code}: ${error.message}\n`);
-    return error.code === 'STATE_LOCKED' ? exit.locked : exit.failed;
-  }
-}
-
-async function confirmed(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) return false;
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await terminal.question(question);
-  terminal.close();
-  return /^y(es)?$/i.test(answer.trim());
 }
 
 function refuse(log: Log, error: OnboardingError, code: number): number {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from './adapters/logger.ts';
 import type { Config } from './config.ts';
@@ -67,7 +68,7 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
     builtAt,
   };
   const deliverOptions = {
-    exports: config.exports,
+    exports: absolute(config.exports),
     natsUrl: config.nats.url,
     commonName: config.identity.commonName,
     builtAt,
@@ -108,6 +109,11 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
       ),
     } satisfies Required<Actors>,
   });
+}
+
+/** A path means the same wherever `reset` is run later. */
+function absolute(exports: Config['exports']): Config['exports'] {
+  return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
 }
 
 function logDamage(log: Log): Parameters<typeof resume>[0]['onDamage'] {
