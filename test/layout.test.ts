@@ -6,21 +6,22 @@ import { eventsPage, eventsSchema, generatedReadme } from '../scripts/docs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const source = join(root, 'src');
-const leaves = ['config.ts', 'errors.ts', 'events.ts', 'natsAddress.ts', 'trouble.ts'];
+const leaves = ['config.ts', 'errors.ts', 'events.ts', 'natsAddress.ts', 'plainText.ts', 'trouble.ts'];
 
 /** Room → what its files may import of the project. */
 const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
   'config.ts': (to) => to === 'natsAddress.ts',
   'errors.ts': () => false,
   'events.ts': (_, typeOnly) => typeOnly,
+  'jsonFlaw.ts': () => false,
   'natsAddress.ts': () => false,
+  'plainText.ts': () => false,
   'trouble.ts': (to) => to === 'errors.ts',
   machines: (to) => to.startsWith('machines/') || to === 'errors.ts',
   services: (to) => /^(services|machines)\//.test(to) || leaves.includes(to),
   adapters: (to, typeOnly) =>
     to === 'errors.ts' ||
-    to === 'natsAddress.ts' ||
-    to === 'trouble.ts' ||
+    ['jsonFlaw.ts', 'natsAddress.ts', 'plainText.ts', 'trouble.ts'].includes(to) ||
     (typeOnly && (/^(config|events)\.ts$/.test(to) || to.startsWith('services/'))),
   'main.ts': () => true,
   commands: (to) => to !== 'main.ts',

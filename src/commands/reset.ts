@@ -6,6 +6,7 @@ import { hostDefaults } from '../adapters/host.ts';
 import { lockDirectory } from '../adapters/lock.ts';
 import { exportsOf, stateDirOf } from '../config.ts';
 import { OnboardingError } from '../errors.ts';
+import { plainText } from '../plainText.ts';
 import { files, parseState } from '../services/deviceState.ts';
 import { reset } from '../services/reset.ts';
 import { refusalOfStateDirectory } from '../stateDirectory.ts';
@@ -17,16 +18,18 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
   const folder = stateDirOf(sources, hostDefaults(process.env));
   const refusal = refusalOfStateDirectory(folder);
   if (refusal !== null) {
-    process.stderr.write(`onboardd: CONFIG_INVALID: ${refusedStateDirectory(folder, refusal)}\n`);
+    process.stderr.write(`onboardd: CONFIG_INVALID: ${plainText(refusedStateDirectory(folder, refusal))}\n`);
     return exit.configuration;
   }
   if (!existsSync(folder)) {
-    process.stdout.write(`${folder} is not there: nothing to forget\n`);
+    process.stdout.write(`${plainText(folder)} is not there: nothing to forget\n`);
     return exit.ok;
   }
   if (
     !yes &&
-    !(await confirmed(`Forget the identity in ${folder}? The fleet will know this device no more. [y/N] `))
+    !(await confirmed(
+      `Forget the identity in ${plainText(folder)}? The fleet will know this device no more. [y/N] `,
+    ))
   ) {
     process.stderr.write(
       process.stdin.isTTY
@@ -42,7 +45,7 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
     return exit.ok;
   } catch (error) {
     if (!(error instanceof OnboardingError)) throw error;
-    process.stderr.write(`onboardd: ${error.code}: ${error.message}\n`);
+    process.stderr.write(`onboardd: ${error.code}: ${plainText(error.message)}\n`);
     return error.code === 'STATE_LOCKED' ? exit.locked : exit.failed;
   }
 }
@@ -90,7 +93,7 @@ function remove(path: string, owner: number | null): boolean {
       ? 'it belongs to another user than the state directory'
       : null;
   if (left === null) removeDurably(path);
-  process.stdout.write(left === null ? `removed ${path}\n` : `left ${path}: ${left}\n`);
+  process.stdout.write(`${plainText(left === null ? `removed ${path}` : `left ${path}: ${left}`)}\n`);
   return left === null;
 }
 
