@@ -52,12 +52,14 @@ export interface World {
 export interface Settings {
   readonly config: Config;
   readonly hostname: string;
+  /** SHA-256 of the CAs that the answer may bring, hex (`fleetCaPins`); null: any */
+  readonly fleetCa: readonly string[] | null;
   /** When this program was built, milliseconds since 1970 */
   readonly builtAt: number;
 }
 
 /** The machine with the services as its actors, and the world as theirs. */
-export function wire(world: World, { config, hostname, builtAt }: Settings, log: Log) {
+export function wire(world: World, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
   const { directory } = world;
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,
@@ -65,6 +67,7 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
     authenticated: config.provisioning.url.startsWith('https:'),
+    fleetCa,
     builtAt,
   };
   const deliverOptions = {

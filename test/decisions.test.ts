@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type HostDefaults, resolveConfig, type Sources } from '../src/config.ts';
+import { environmentNow } from '../src/commands/configuration.ts';
+import { changedKeys, type HostDefaults, resolveConfig, type Sources } from '../src/config.ts';
 import { redact } from '../src/errors.ts';
 import { backoffMs } from '../src/machines/backoff.ts';
 import { renewAt } from '../src/machines/renewal.ts';
@@ -180,4 +181,40 @@ test('a secret under an unknown key is not shown', () => {
   const resolution = resolve({ environment: { ONBOARDD_PROVISIONING_TOKEN: 'hunter2' } });
   expect(JSON.stringify(resolution)).toContain('ONBOARDD_PROVISIONING_TOKEN is ***');
   expect(JSON.stringify(resolution)).not.toContain('hunter2');
+});
+
+test('a reload takes up what the service’s file says now, and what was set otherwise stands above it', () => {
+  const fileAtStart = { ONBOARDD_A: 'old', ONBOARDD_B: 'old', ONBOARDD_C: 'old' };
+  const own = { ...fileAtStart, ONBOARDD_C: 'mine', HOME: '/' };
+  const fileNow = { ONBOARDD_A: 'new', ONBOARDD_C: 'new', ONBOARDD_D: 'new' };
+  expect(environmentNow(own, fileAtStart, fileNow)).toEqual({
+    ONBOARDD_A: 'new',
+    ONBOARDD_C: 'mine',
+    ONBOARDD_D: 'new',
+    HOME: '/',
+  });
+});
+
+test('keys that differ between two configurations are named, those of sections and those without', () => {
+  const [before, after] = [{}, { exports: { token: '/a' }, retry: { factor: 3 } }].map((more) =>
+    resolve({ file: { ...required, ...more } }),
+  );
+  if (!before || !after || 'problems' in before || 'problems' in after) throw new Error('unusable');
+  expect(changedKeys(before.config, after.config)).toEqual(['retry.factor', 'exports']);
+  expect(changedKeys(before.config, before.config)).toEqual([]);
+});
+
+test('a state of an older version has exported nothing, and what is no path was never exported', () => {
+  const state = {
+    version: 1,
+    deviceId: 'id',
+    provisioned: null,
+    request: null,
+    refusal: null,
+    registration: null,
+  };
+  const exported = (value: unknown) => parseState(JSON.stringify({ ...state, exported: value })).exported;
+  expect(parseState(JSON.stringify(state)).exported).toEqual([]);
+  expect(exported('/etc')).toEqual([]);
+  expect(exported(['/a', 'relative', 1, '', '/', null, '/b\0c', '/d'])).toEqual(['/a', '/d']);
 });

@@ -14,6 +14,7 @@ import { directoryFacts } from '../adapters/stateFacts.ts';
 import { type Config, stateDirOf } from '../config.ts';
 import { describe, OnboardingError } from '../errors.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
+import { plainJson } from '../plainText.ts';
 import {
   type Check,
   type CheckId,
@@ -62,6 +63,7 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   };
 
   const problems = 'problems' in resolved ? resolved.problems : null;
+  const warnings = 'warnings' in resolved ? resolved.warnings : [];
   await run('configuration', () =>
     problems === null ? passed('complete and in range') : failed('CONFIG_INVALID', problems.join('; ')),
   );
@@ -98,7 +100,9 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   const all = checkIds.flatMap((id) => checks.get(id) ?? []);
   const ok = all.every(({ verdict }) => verdict !== 'fail');
   process.stdout.write(
-    flags.json ? `${JSON.stringify({ ok, checks: all })}\n` : `${checkLines(all).join('\n')}\n`,
+    flags.json
+      ? `${plainJson({ ok, checks: all, warnings })}\n`
+      : `${checkLines(all, warnings).join('\n')}\n`,
   );
   if (problems !== null) return exit.configuration;
   return ok ? exit.ok : exit.failed;

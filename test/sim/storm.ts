@@ -125,7 +125,7 @@ export async function machineStorm(config: Config, settings: Storm): Promise<Sto
       };
       const daemon = startDaemon(
         world,
-        { config: { ...config, retry }, hostname: '', builtAt: 0 },
+        { config: { ...config, retry }, hostname: '', fleetCa: null, builtAt: 0 },
         known,
         (_, event) => {
           if (event === 'device.registered') registered++;
