@@ -6,6 +6,8 @@ export interface Config {
   readonly provisioning: {
     readonly url: string;
     readonly caFile: string | null;
+    readonly fleetCaFile: string | null;
+    readonly fleetCaFingerprint: string | null;
     readonly tokenFile: string | null;
     readonly swarmId: string | null;
     readonly timeoutMs: number;
@@ -126,6 +128,10 @@ function number(
 
 const oneLine = /^[^\p{Cc}]{1,256}$/u;
 const path = /^[^\0]{1,4096}$/;
+/** `sha256 Fingerprint=AB:CD…`, with or without the words and the colons, in any case. */
+const fingerprint =
+  '\\s*([Ss][Hh][Aa]-?256 [Ff]ingerprint\\s*=)?\\s*[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}\\s*';
+const fingerprints = new RegExp(`^${fingerprint}(,${fingerprint})*$`);
 const line = (words: Words) => text(words, oneLine, 'one line of 1 to 256 characters');
 const file = (words: Words) => text(words, path, 'a path');
 
@@ -148,6 +154,14 @@ export const settings = {
     shownDefault: 'the credential `provisioning.ca`, else system roots',
     value: (host) => host.caFile,
   }),
+  'provisioning.fleetCaFile': file({
+    meaning: 'PEM file with the CA that the answer must bring; of several certificates any one',
+  }),
+  'provisioning.fleetCaFingerprint': text(
+    { meaning: 'The same by its fingerprint, beside `fleetCaFile` or alone; separated by commas any one' },
+    fingerprints,
+    'SHA-256 as `openssl x509 -noout -fingerprint -sha256` prints it, or a comma-separated list',
+  ),
   'provisioning.tokenFile': file({
     meaning: 'File with a bearer token to send',
     shownDefault: 'the credential `provisioning.token`, else none',
@@ -363,6 +377,16 @@ export function jsonSchema(): Record<string, unknown> {
     additionalProperties: false,
     properties: { $schema: { type: 'string' }, ...root },
   };
+}
+
+/** The keys whose values differ. */
+export function changedKeys(before: Config, after: Config): SettingKey[] {
+  const shown = (config: Config, key: SettingKey) => {
+    const [section = '', name] = key.split('.');
+    const value = (config as unknown as Record<string, unknown>)[section];
+    return JSON.stringify(name === undefined ? value : (value as Record<string, unknown>)[name]);
+  };
+  return settingKeys.filter((key) => shown(before, key) !== shown(after, key));
 }
 
 function flatten(file: unknown, problems: string[]): Map<string, unknown> {

@@ -75,6 +75,19 @@ export const events = {
     meaning: 'The daemon ends in good order.',
     fields: { signal: orNull(string('the signal that ended it'), 'it ended by itself, with --once') },
   },
+  'config.reloaded': {
+    level: 'info',
+    messageId: 'a517366295f8f5606d92809ad2d82007',
+    meaning:
+      'The configuration was read again at SIGHUP; the device goes on from the facts on disk with the new one.',
+    fields: { changed: string('keys whose values differ, separated by commas; empty: none') },
+  },
+  'config.warning': {
+    level: 'warn',
+    messageId: '000ffe0d31bba1a90e173b9e1d7dbe77',
+    meaning: 'Something in the configuration is allowed and not safe.',
+    fields: { key: string('the key, or the option that names the file') },
+  },
   'state.changed': {
     level: 'info',
     messageId: '6dc089364a3e44fa9eb6f61f84f4d7af',
@@ -90,7 +103,9 @@ export const events = {
     messageId: '52cac6d549c24c8192a788ba26559834',
     meaning: 'An attempt failed. A transient failure is tried again; a permanent one leads to `failed`.',
     fields: {
-      step: string('the state whose step failed, or `renewing` for the renewal of a registered device'),
+      step: string(
+        'the state whose step failed; `renewing`: the renewal of a registered device; `reload`: a configuration that was read again',
+      ),
       code: code('the error code'),
       class: errorClass('whether trying again may help by itself'),
       attempt: count('of this step, from 1'),

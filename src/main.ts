@@ -1,12 +1,8 @@
 // First, so that a signal is heard while the others load.
 import './adapters/signals.ts';
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
+import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { removeDurably } from './adapters/files.ts';
 import { hostDefaults } from './adapters/host.ts';
-import { lockDirectory } from './adapters/lock.ts';
 import { createLog, type Log } from './adapters/logger.ts';
 import { leaveSignals } from './adapters/signals.ts';
 import { checkCommand } from './commands/check.ts';
@@ -15,16 +11,17 @@ import {
   configure,
   defaultConfigFile,
   exit,
-  readSources,
+  type Usable,
 } from './commands/configuration.ts';
 import { explainCommand } from './commands/explain.ts';
 import { type ReportFlags, reportCommand } from './commands/report.ts';
+import { resetCommand } from './commands/reset.ts';
 import { type StatusFlags, statusCommand } from './commands/status.ts';
-import { exportsOf, stateDirOf } from './config.ts';
+import { type Config, changedKeys } from './config.ts';
 import type { Known } from './daemon.ts';
-import { catalogue, OnboardingError } from './errors.ts';
-import { run } from './run.ts';
-import { reset } from './services/reset.ts';
+import { catalogue, OnboardingError, redact } from './errors.ts';
+import { plainText } from './plainText.ts';
+import { type RunOptions, run } from './run.ts';
 import { type Claimable, stateDirectory } from './stateDirectory.ts';
 
 declare const BUILD_VERSION: string | undefined;
@@ -42,9 +39,8 @@ main(process.argv).then(
     setTimeout(() => process.exit(code), 100).unref();
   },
   (error: unknown) => {
-    process.stderr.write(
-      `onboardd: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    );
+    const told = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`onboardd: ${told.split('\n').map(plainText).join('\n')}\n`);
     process.exit(exit.failed);
   },
 );
@@ -129,13 +125,23 @@ async function runCommand(flags: CommonFlags, once: boolean): Promise<number> {
       exit.configuration,
     );
   }
-  const { config, hostname } = resolved;
-  const log = createLog(config.log.level, config.log.format, () => ({ ...known }));
+  const { config } = resolved;
+  let write = createLog(config.log.level, config.log.format, () => ({ ...known }));
+  const log: Log = (...line) => write(...line);
   const state = stateDirectory(config.stateDir);
   try {
     claimOrWait(state);
     log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
-    const how = await run({ config, hostname, version, builtAt, once, state }, known, log);
+    warn(log, resolved);
+    const options: RunOptions = { ...resolved, version, builtAt, once, state };
+    const how = await run(options, known, log, async (current) => {
+      const next = await reloaded(flags, current, log);
+      if (next === null) return null;
+      const { level, format } = next.config.log;
+      write = createLog(level, format, () => ({ ...known }));
+      warn(log, next);
+      return { ...current, ...next };
+    });
     const signal = how === 'registered' || how === 'failed' ? null : how;
     log('info', 'daemon.stopped', signal === null ? `stopped at ${how}` : `stopped by ${signal}`, { signal });
     state.release();
@@ -144,6 +150,33 @@ async function runCommand(flags: CommonFlags, once: boolean): Promise<number> {
     if (!isLocked(error)) throw error;
     return refuse(log, error, exit.locked);
   }
+}
+
+/** @returns the configuration as it is now; null: it is no good, which the log says */
+async function reloaded(flags: CommonFlags, { config }: RunOptions, log: Log): Promise<Usable | null> {
+  const next = await configure(flags);
+  const problems = 'problems' in next ? next.problems : movedDirectory(config, next.config);
+  if ('problems' in next || problems.length > 0) {
+    const cause = redact(problems.join('; '));
+    const message = `reload: CONFIG_INVALID: ${cause}; the configuration from before stays`;
+    const failure = { step: 'reload', code: 'CONFIG_INVALID', class: 'permanent', attempt: 1 } as const;
+    log('warn', 'step.failed', message, { ...failure, retryInMs: null, cause });
+    return null;
+  }
+  const changed = changedKeys(config, next.config).join(', ');
+  const message = `the configuration was read again: ${changed === '' ? 'nothing changed' : `${changed} changed`}`;
+  log('info', 'config.reloaded', message, { changed });
+  return next;
+}
+
+/** The lock is held on the directory that the daemon began with. */
+function movedDirectory(before: Config, after: Config): string[] {
+  if (resolve(before.stateDir) === resolve(after.stateDir)) return [];
+  return [`stateDir is "${after.stateDir}"; allowed: "${before.stateDir}", until the daemon is restarted`];
+}
+
+function warn(log: Log, { warnings }: Usable): void {
+  for (const { key, message } of warnings) log('warn', 'config.warning', message, { key });
 }
 
 /** A disk that is not there yet, or not writable: the machine tries again, and says so. @throws STATE_LOCKED */
@@ -159,54 +192,9 @@ function isLocked(error: unknown): error is OnboardingError {
   return error instanceof OnboardingError && error.code === 'STATE_LOCKED';
 }
 
-async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
-  const { sources } = await readSources(flags);
-  const folder = stateDirOf(sources, hostDefaults(process.env));
-  if (!existsSync(folder)) {
-    process.stdout.write(`${folder} is not there: nothing to forget\n`);
-    return exit.ok;
-  }
-  if (
-    !yes &&
-    !(await confirmed(`Forget the identity in ${folder}? The fleet will know this device no more. [y/N] `))
-  ) {
-    process.stderr.write(
-      process.stdin.isTTY
-        ? 'nothing was changed\n'
-        : 'onboardd: reset needs --yes where nobody can be asked\n',
-    );
-    return process.stdin.isTTY ? exit.failed : exit.usage;
-  }
-  try {
-    const unlock = lockDirectory(folder);
-    const removed = reset({
-      list: () => readdirSync(folder),
-      remove: (name) => removeDurably(join(folder, name)),
-    });
-    const exported = exportsOf(sources).filter((path) => existsSync(path));
-    for (const path of exported) removeDurably(path);
-    unlock();
-    for (const name of [...removed.map((name) => join(folder, name)), ...exported])
-      process.stdout.write(`removed ${name}\n`);
-    return exit.ok;
-  } catch (error) {
-    if (!(error instanceof OnboardingError)) throw error;
-    process.stderr.write(`onboardd: ${error.code}: ${error.message}\n`);
-    return error.code === 'STATE_LOCKED' ? exit.locked : exit.failed;
-  }
-}
-
-async function confirmed(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) return false;
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await terminal.question(question);
-  terminal.close();
-  return /^y(es)?$/i.test(answer.trim());
-}
-
 function refuse(log: Log, error: OnboardingError, code: number): number {
   const { remedy } = catalogue[error.code];
   log('error', 'device.failed', `${error.code}: ${error.message}`, { code: error.code, remedy });
-  process.stderr.write(`onboardd: ${error.code}: ${error.message}\n`);
+  process.stderr.write(`onboardd: ${error.code}: ${plainText(error.message)}\n`);
   return code;
 }

@@ -7,7 +7,7 @@ import { connectTimeoutMs, natsClient } from './adapters/jetstream.ts';
 import type { Log } from './adapters/logger.ts';
 import { thisMachine } from './adapters/machine.ts';
 import * as pki from './adapters/pki.ts';
-import { signalSoFar, stopSignal } from './adapters/signals.ts';
+import { reloadSignal, signalSoFar, stopSignal } from './adapters/signals.ts';
 import { superviseBy } from './adapters/systemd.ts';
 import type { Config } from './config.ts';
 import { type Known, startDaemon } from './daemon.ts';
@@ -21,8 +21,10 @@ export interface RunOptions extends Settings {
 }
 
 /**
- * Runs the daemon in the real world until it is told to stop.
+ * Runs the daemon in the real world until it is told to stop. At SIGHUP the machine stops and starts again with the
+ * configuration as it is then: in the same process, from the facts on disk, under the same lock.
  *
+ * @param reload reads the configuration again; null: it is no good, which was said, and nothing changes
  * @returns how it ended: `registered` or `failed` with `once`, else the signal that stopped it
  * @throws {OnboardingError} STATE_LOCKED: the state directory could not be claimed at first, and then another daemon
  *   had it
@@ -31,14 +33,26 @@ export async function run(
   options: RunOptions,
   known: Known,
   log: Log,
+  reload: (current: RunOptions) => Promise<RunOptions | null>,
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
   const early = await signalSoFar();
   if (early !== null) return early;
   const supervisor = superviseBy(process.env);
-  const daemon = startDaemon({ ...realWorld(options), announce: supervisor.announce }, options, known, log);
+  const start = (next: RunOptions) =>
+    startDaemon({ ...realWorld(next), announce: supervisor.announce }, next, known, log);
+  let current = options;
+  let daemon = start(current);
   try {
-    const ends = [stopSignal(), daemon.broken, options.state.taken];
-    return await Promise.race(options.once ? [...ends, daemon.settled] : ends);
+    for (;;) {
+      const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];
+      const how = await Promise.race(options.once ? [...ends, daemon.settled] : ends);
+      if (how !== 'SIGHUP') return how;
+      const next = await reload(current);
+      if (next === null) continue;
+      current = next;
+      daemon.stop();
+      daemon = start(current);
+    }
   } finally {
     daemon.stop();
     supervisor.stop();

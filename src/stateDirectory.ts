@@ -1,13 +1,16 @@
 import { type Disk, makeDirectory, openStateDirectory } from './adapters/files.ts';
 import { lockDirectory } from './adapters/lock.ts';
+import { type Look, refusalOf } from './adapters/stateFolder.ts';
 import { OnboardingError } from './errors.ts';
 import type { StateDirectory } from './services/deviceState.ts';
+import { isOwnFile, ownMode } from './services/ownFiles.ts';
 
 export interface Claimable {
   /**
    * Makes the directory where it is absent, locks it, opens it. Nothing, once it is claimed.
    *
-   * @throws {OnboardingError} STATE_UNWRITABLE: try again; STATE_LOCKED: another daemon's, and nothing was changed
+   * @throws {OnboardingError} STATE_UNWRITABLE: try again, it is not there, or something else is in its place, which is
+   *   left as it is; STATE_LOCKED: another daemon's, and nothing was changed
    */
   claim(): void;
   /** Claims itself at every use until it is claimed, and throws as `claim` does. */
@@ -17,8 +20,13 @@ export interface Claimable {
   release(): void;
 }
 
+/** Why a folder is not to be taken as the state directory, to follow its path; null: it may be, or is not there. */
+export function refusalOfStateDirectory(folder: string, look?: Look): string | null {
+  return refusalOf(folder, isOwnFile, look, (process.env.STATE_DIRECTORY ?? '').split(':'));
+}
+
 /** The state directory of one daemon at a time. It may have to wait for its disk: each use is a try. */
-export function stateDirectory(folder: string, disk?: Disk, lock = lockDirectory): Claimable {
+export function stateDirectory(folder: string, disk?: Disk & Look, lock = lockDirectory): Claimable {
   let held: { directory: StateDirectory; unlock: () => void } | null = null;
   let tellTaken: (error: OnboardingError) => void = () => {};
   const taken = new Promise<never>((_, reject) => {
@@ -28,11 +36,14 @@ export function stateDirectory(folder: string, disk?: Disk, lock = lockDirectory
   taken.catch(() => undefined);
   const claim = () => {
     if (held !== null) return held.directory;
+    const refusal = refusalOfStateDirectory(folder, disk);
+    if (refusal !== null)
+      throw new OnboardingError('STATE_UNWRITABLE', `the state directory ${folder} ${refusal}`);
     try {
       makeDirectory(folder, disk);
       const unlock = lock(folder);
       try {
-        held = { directory: openStateDirectory(folder, disk), unlock };
+        held = { directory: openStateDirectory(folder, disk, ownMode), unlock };
       } finally {
         if (held === null) unlock();
       }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from './adapters/logger.ts';
 import type { Config } from './config.ts';
@@ -52,12 +53,14 @@ export interface World {
 export interface Settings {
   readonly config: Config;
   readonly hostname: string;
+  /** SHA-256 of the CAs that the answer may bring, hex (`fleetCaPins`); null: any */
+  readonly fleetCa: readonly string[] | null;
   /** When this program was built, milliseconds since 1970 */
   readonly builtAt: number;
 }
 
 /** The machine with the services as its actors, and the world as theirs. */
-export function wire(world: World, { config, hostname, builtAt }: Settings, log: Log) {
+export function wire(world: World, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
   const { directory } = world;
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,
@@ -65,11 +68,11 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
     authenticated: config.provisioning.url.startsWith('https:'),
-    fleetCa: null,
+    fleetCa,
     builtAt,
   };
   const deliverOptions = {
-    exports: config.exports,
+    exports: absolute(config.exports),
     natsUrl: config.nats.url,
     commonName: config.identity.commonName,
     builtAt,
@@ -115,6 +118,11 @@ export function wire(world: World, { config, hostname, builtAt }: Settings, log:
       ),
     } satisfies Required<Actors>,
   });
+}
+
+/** A path means the same wherever `reset` is run later. */
+function absolute(exports: Config['exports']): Config['exports'] {
+  return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
 }
 
 function logDamage(log: Log): Parameters<typeof resume>[0]['onDamage'] {

@@ -6,7 +6,15 @@ import { eventsPage, eventsSchema, generatedReadme } from '../scripts/docs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const source = join(root, 'src');
-const leaves = ['config.ts', 'errors.ts', 'events.ts', 'json.ts', 'natsAddress.ts', 'trouble.ts'];
+const leaves = [
+  'config.ts',
+  'errors.ts',
+  'events.ts',
+  'json.ts',
+  'natsAddress.ts',
+  'plainText.ts',
+  'trouble.ts',
+];
 
 /** Room → what its files may import of the project. */
 const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
@@ -14,21 +22,23 @@ const allowed: Record<string, (from: string, typeOnly: boolean) => boolean> = {
   'errors.ts': () => false,
   'events.ts': (_, typeOnly) => typeOnly,
   'json.ts': () => false,
+  'jsonFlaw.ts': () => false,
   'natsAddress.ts': () => false,
+  'plainText.ts': () => false,
   'trouble.ts': (to) => to === 'errors.ts',
   machines: (to) => to.startsWith('machines/') || to === 'errors.ts',
   services: (to) => /^(services|machines)\//.test(to) || leaves.includes(to),
   adapters: (to, typeOnly) =>
     to === 'errors.ts' ||
-    to === 'natsAddress.ts' ||
     to.startsWith('adapters/nats') ||
-    to === 'trouble.ts' ||
+    ['jsonFlaw.ts', 'natsAddress.ts', 'plainText.ts', 'trouble.ts'].includes(to) ||
     (typeOnly && (/^(config|events)\.ts$/.test(to) || to.startsWith('services/'))),
   'main.ts': () => true,
   commands: (to) => to !== 'main.ts',
   'run.ts': (to) => to !== 'main.ts',
   'daemon.ts': (to, typeOnly) => typeOnly || /^(services|machines)\/|^(errors|wiring)\.ts$/.test(to),
-  'stateDirectory.ts': (to, typeOnly) => typeOnly || /^(adapters\/(files|lock)|errors)\.ts$/.test(to),
+  'stateDirectory.ts': (to, typeOnly) =>
+    typeOnly || /^(adapters\/(files|lock|stateFolder)|services\/ownFiles|errors)\.ts$/.test(to),
   'wiring.ts': (to, typeOnly) => typeOnly || /^(services|machines)\//.test(to),
 };
 

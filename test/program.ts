@@ -139,10 +139,11 @@ export function start(
   return { child, lines, stderr: () => stderr, until, ended };
 }
 
-/** Runs the program to its end. */
-export function runToEnd(args: string[], env: Record<string, string> = {}) {
+/** Runs the program to its end. @param timeoutMs after which it is killed, where it might not end by itself */
+export function runToEnd(args: string[], env: Record<string, string> = {}, timeoutMs?: number) {
   return spawnSync(process.execPath, [programFile, ...args], {
     encoding: 'utf8',
     env: { ...process.env, ...env },
+    ...(timeoutMs === undefined ? {} : { timeout: timeoutMs, killSignal: 'SIGKILL' as const }),
   });
 }

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { SettingKey } from '../config.ts';
+import { jsonFlaw } from '../jsonFlaw.ts';
 
 /**
  * Reads the configuration file with conf, and changes nothing: conf would make the folder of a file that is absent,
@@ -31,9 +32,19 @@ export async function readConfigFile(path: string): Promise<unknown> {
     fileExtension: extension,
     clearInvalidConfig: false,
     accessPropertiesByDotNotation: false,
-    deserialize: (text) => JSON.parse(text) as Record<string, unknown>,
+    deserialize: parsed,
   });
   return { ...conf.store };
+}
+
+/** @throws {Error} which says where it is no JSON, or holds something else than an object, and quotes nothing of it */
+function parsed(text: string): Record<string, unknown> {
+  const flaw = jsonFlaw(text);
+  if (flaw !== null) throw new Error(`it is no JSON at line ${flaw.line}, column ${flaw.column}`);
+  const json: unknown = JSON.parse(text);
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new Error('it holds no JSON object');
+  return json as Record<string, unknown>;
 }
 
 /** What an environment file of the fleet's Go agent says (protocol.md, part 4). */

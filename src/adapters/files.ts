@@ -16,10 +16,11 @@ export type Disk = Pick<
   | 'mkdirSync'
   | 'fchmodSync'
   | 'fchownSync'
-  | 'chmodSync'
-  | 'statSync'
+  | 'fstatSync'
   | 'existsSync'
 >;
+
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = fs.constants;
 
 interface Owner {
   readonly uid: number;
@@ -81,7 +82,28 @@ export function readText(path: string, disk: Disk = fs): string | null {
   });
 }
 
-/** Writes durably where the content differs, making the folder if need be. @throws {OnboardingError} STATE_UNWRITABLE */
+/**
+ * Reads a file of the state directory: a regular file, never what a link points at, and never waiting for a pipe.
+ *
+ * @param mode that the file shall have, whoever loosened or tightened it; null: whatever it has
+ * @returns the text, or null where there is no such file
+ * @throws {OnboardingError} STATE_UNWRITABLE for all else
+ */
+export function readOwn(path: string, disk: Disk = fs, mode: number | null = null): string | null {
+  return attempt('read', path, () =>
+    withFile(path, disk, (file) => {
+      if (mode !== null) setMode(file, mode, disk);
+      return disk.readFileSync(file, 'utf8');
+    }),
+  );
+}
+
+/**
+ * Writes durably where the content differs, making the folder if need be, and sets the mode back where that alone
+ * differs. A link in the place of the file is replaced; what it points at stays as it is.
+ *
+ * @throws {OnboardingError} STATE_UNWRITABLE
+ */
 export function refreshFile(
   path: string,
   text: string,
@@ -89,7 +111,8 @@ export function refreshFile(
   disk: Disk = fs,
   owner: Owner | null = null,
 ): void {
-  if (readText(path, disk) === text) return;
+  const isAsWanted = (file: number) => disk.readFileSync(file, 'utf8') === text && setMode(file, mode, disk);
+  if (attempt('read', path, () => unlessLink(() => withFile(path, disk, isAsWanted)))) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
   writeDurably(path, text, mode, disk, owner);
 }
@@ -99,10 +122,18 @@ export function makeDirectory(folder: string, disk: Disk = fs): void {
   attempt('make', folder, () => makeFolder(folder, 0o700, disk));
 }
 
-/** The state directory, which is there. @throws {OnboardingError} STATE_UNWRITABLE */
-export function openStateDirectory(folder: string, disk: Disk = fs): StateDirectory {
-  restrictMode(folder, 0o700, disk);
-  const owner = ownerFor(folder, disk);
+/**
+ * The state directory, which is there.
+ *
+ * @param modeOf the mode that a file shall have whenever it is read; null: whatever it has
+ * @throws {OnboardingError} STATE_UNWRITABLE
+ */
+export function openStateDirectory(
+  folder: string,
+  disk: Disk = fs,
+  modeOf: (name: string) => number | null = () => null,
+): StateDirectory {
+  const owner = attempt('open', folder, () => takeFolder(folder, disk));
   const pathOf = (name: string) => join(folder, name);
   /** A process that was killed, or a sync that failed, may have left names that a power cut would take back. */
   let isDurable = false;
@@ -120,10 +151,10 @@ export function openStateDirectory(folder: string, disk: Disk = fs): StateDirect
       return result;
     });
   return {
-    read: (name) => settled(() => readText(pathOf(name), disk)),
+    read: (name) => settled(() => readOwn(pathOf(name), disk, modeOf(name))),
     write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk, owner)),
     refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, disk, owner)),
-    restrict: (name, mode) => restrictMode(pathOf(name), mode, disk),
+    restrict: (name, mode) => restoreMode(pathOf(name), mode, disk),
     setAside: (name) =>
       changed(() =>
         attempt('set aside', pathOf(name), () => {
@@ -136,11 +167,24 @@ export function openStateDirectory(folder: string, disk: Disk = fs): StateDirect
   };
 }
 
-/** Root in the directory of a service's user leaves files that the service can read. Null: nothing is to be changed. */
-function ownerFor(folder: string, disk: Disk): Owner | null {
-  if (process.geteuid?.() !== 0) return null;
-  const { uid, gid } = attempt('look at', folder, () => disk.statSync(folder));
-  return uid === 0 ? null : { uid, gid };
+/**
+ * Makes the folder its owner's alone, where that is ours to do.
+ *
+ * @returns whose files root shall leave in it, so that the service can read them; null: nothing is to be changed
+ */
+function takeFolder(folder: string, disk: Disk): Owner | null {
+  const descriptor = disk.openSync(folder, O_RDONLY | O_DIRECTORY);
+  try {
+    const { mode, uid, gid } = disk.fstatSync(descriptor);
+    try {
+      if ((mode & 0o077) !== 0) disk.fchmodSync(descriptor, mode & 0o700);
+    } catch {
+      // Another owner's folder, or a disk that is read-only: reading and writing in it tell whether that matters.
+    }
+    return process.geteuid?.() !== 0 || uid === 0 ? null : { uid, gid };
+  } finally {
+    disk.closeSync(descriptor);
+  }
 }
 
 /** Removes a file durably; one that is absent is none. @throws {OnboardingError} STATE_UNWRITABLE */
@@ -151,13 +195,53 @@ export function removeDurably(path: string, disk: Disk = fs): void {
   });
 }
 
-/** Takes away rights that `mode` does not give. Where that is not ours to do, the rights stay. */
-function restrictMode(path: string, mode: number, disk: Disk): void {
+/** Sets a file's mode back, where that is ours to do. */
+function restoreMode(path: string, mode: number, disk: Disk): void {
   try {
-    const rights = disk.statSync(path).mode & 0o777;
-    if ((rights & ~mode) !== 0) disk.chmodSync(path, rights & mode);
+    withFile(path, disk, (file) => setMode(file, mode, disk));
   } catch {
-    // Another owner's file, or a disk that is read-only: reading and writing it tell whether that matters.
+    // Reading and writing it tell whether that matters.
+  }
+}
+
+/** @returns false where it is another owner's file, so that only a new one in its place gets the mode */
+function setMode(file: number, mode: number, disk: Disk): boolean {
+  try {
+    if ((disk.fstatSync(file).mode & 0o7777) !== mode) disk.fchmodSync(file, mode);
+    return true;
+  } catch (error) {
+    // A disk that is read-only keeps the modes that it has.
+    return codeOf(error) !== 'EPERM';
+  }
+}
+
+/** Opens a regular file for reading. @returns what `use` made of it; null where there is none */
+function withFile<T>(path: string, disk: Disk, use: (file: number) => T): T | null {
+  let file: number;
+  try {
+    file = disk.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    if (isAbsent(error)) return null;
+    if (codeOf(error) === 'ELOOP') throw new LinkError('it is a symbolic link, and none is followed');
+    throw error;
+  }
+  try {
+    if (!disk.fstatSync(file).isFile()) throw new Error('it is no regular file');
+    return use(file);
+  } finally {
+    disk.closeSync(file);
+  }
+}
+
+class LinkError extends Error {}
+
+/** @returns null for a link too */
+function unlessLink<T>(call: () => T): T | null {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof LinkError) return null;
+    throw error;
   }
 }
 
@@ -203,7 +287,11 @@ function freeName(folder: string, name: string, disk: Disk): string {
 }
 
 function isAbsent(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException | null)?.code === 'ENOENT';
+  return codeOf(error) === 'ENOENT';
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | null)?.code;
 }
 
 function attempt<T>(action: string, path: string, call: () => T): T {

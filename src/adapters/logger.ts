@@ -2,6 +2,7 @@ import { createLogger, format, transports } from 'winston';
 import type { LogFormat, LogLevel } from '../config.ts';
 import { redact } from '../errors.ts';
 import type { EventName, events, FieldsOf } from '../events.ts';
+import { plainText } from '../plainText.ts';
 
 /** One line of the log: an event of the catalogue, a sentence for a person, and the event's own fields. */
 export type Log = <E extends EventName>(
@@ -30,8 +31,8 @@ export function createLog(
     format: format.printf((entry) => (style === 'pretty' ? pretty : structured)(entry.line as Line, style)),
     transports: [new transports.Console({ stderrLevels: [] })],
   });
-  // A reader that went away must not end the daemon.
-  process.stdout.on('error', () => undefined);
+  // A reader that went away must not end the daemon. Once, whatever the number of logs.
+  process.stdout.removeListener('error', ignore).on('error', ignore);
   return (lineLevel, event, message, fields) => {
     const line: Line = {
       timestamp: new Date().toISOString(),
@@ -41,7 +42,7 @@ export function createLog(
       ...known(context()),
       ...fields,
     };
-    logger.log({ level: lineLevel, message: '', line });
+    logger.log({ level: lineLevel, message: '', line: plain(line) });
   };
 }
 
@@ -58,10 +59,26 @@ function structured(line: Line, style: LogFormat): string {
 }
 
 function pretty({ timestamp, level, event, message }: Line): string {
-  // What a server said must not steer the terminal.
-  const shown = message.replace(/\p{Cc}/gu, ' ');
-  return `${timestamp.slice(11, 23)} ${level.padEnd(5)} ${event.padEnd(18)} ${shown}`;
+  return `${timestamp.slice(11, 23)} ${level.padEnd(5)} ${event.padEnd(18)} ${message}`;
 }
+
+/** What a server, a file or a person said must not steer whoever reads the line, in the journal or on a terminal. */
+function plain(line: Line): Line {
+  const fields = Object.entries(line).map(([name, value]) => [name, plainValue(value, 1)]);
+  return Object.fromEntries(fields);
+}
+
+/** @param depth how many levels of lists and objects are looked into */
+function plainValue(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return plainText(value);
+  if (typeof value !== 'object' || value === null || depth === 0) return value;
+  if (Array.isArray(value)) return value.map((one) => plainValue(one, depth - 1));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, one]) => [plainText(name), plainValue(one, depth - 1)]),
+  );
+}
+
+function ignore(): void {}
 
 function known(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
-import { readText } from '../adapters/files.ts';
+import { readOwn } from '../adapters/files.ts';
 import { isHeld, ownerOf } from '../adapters/holder.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { authorization, provisioningUrl } from '../adapters/http.ts';
@@ -14,6 +14,7 @@ import { directoryFacts } from '../adapters/stateFacts.ts';
 import { type Config, stateDirOf } from '../config.ts';
 import { describe, OnboardingError } from '../errors.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
+import { plainJson } from '../plainText.ts';
 import {
   type Check,
   type CheckId,
@@ -29,8 +30,9 @@ import { checkCertificate, checkDirectory, checkTime } from '../services/checkLo
 import { checkNames, checkNats, judgeAnswer } from '../services/checkNetwork.ts';
 import { type DeviceState, files, parseState } from '../services/deviceState.ts';
 import type { Identity } from '../services/register.ts';
+import { refusalOfStateDirectory } from '../stateDirectory.ts';
 import { type Trouble, troubleOf } from '../trouble.ts';
-import { type CommonFlags, configure, exit, readSources } from './configuration.ts';
+import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './configuration.ts';
 
 export interface Build {
   readonly version: string;
@@ -61,19 +63,25 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   };
 
   const problems = 'problems' in resolved ? resolved.problems : null;
+  const warnings = 'warnings' in resolved ? resolved.warnings : [];
   await run('configuration', () =>
     problems === null ? passed('complete and in range') : failed('CONFIG_INVALID', problems.join('; ')),
   );
-  await run('state-directory', () =>
-    checkDirectory(
+  await run('state-directory', () => {
+    const refusal = refusalOfStateDirectory(folder);
+    if (refusal !== null) return failed('CONFIG_INVALID', refusedStateDirectory(folder, refusal));
+    return checkDirectory(
       folder,
       directoryFacts(folder),
       ownerOf(folder),
       isHeld(folder),
-      () => readText(join(folder, files.state)),
+      () => {
+        readOwn(join(folder, files.key));
+        return readOwn(join(folder, files.state));
+      },
       thisMachine,
-    ),
-  );
+    );
+  });
   const network = 'config' in resolved ? await checkServers(resolved.config, stored, build, run) : null;
   if (problems !== null)
     for (const id of ['name-resolution', 'provisioning-server', 'nats-server'] as const)
@@ -92,7 +100,9 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   const all = checkIds.flatMap((id) => checks.get(id) ?? []);
   const ok = all.every(({ verdict }) => verdict !== 'fail');
   process.stdout.write(
-    flags.json ? `${JSON.stringify({ ok, checks: all })}\n` : `${checkLines(all).join('\n')}\n`,
+    flags.json
+      ? `${plainJson({ ok, checks: all, warnings })}\n`
+      : `${checkLines(all, warnings).join('\n')}\n`,
   );
   if (problems !== null) return exit.configuration;
   return ok ? exit.ok : exit.failed;
@@ -108,9 +118,9 @@ interface Stored {
 /** What is on disk and can be read; whatever cannot is told by the check of the state directory. */
 function readStored(folder: string): Stored {
   try {
-    const text = readText(join(folder, files.state));
+    const text = readOwn(join(folder, files.state));
     const state = text === null ? null : parseState(text);
-    return { unknown: null, state, key: readText(join(folder, files.key)) };
+    return { unknown: null, state, key: readOwn(join(folder, files.key)) };
   } catch {
     return { unknown: 'the state cannot be read: see state-directory', state: null, key: null };
   }

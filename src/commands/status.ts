@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
-import { readText } from '../adapters/files.ts';
+import { readOwn } from '../adapters/files.ts';
 import { isHeld, ownerOf } from '../adapters/holder.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
 import { stateDirOf } from '../config.ts';
 import { catalogue, describe, OnboardingError } from '../errors.ts';
+import { plainJson, plainText } from '../plainText.ts';
 import { files } from '../services/deviceState.ts';
 import { type Status, statusOf } from '../services/status.ts';
 import { statusLines } from '../services/statusLines.ts';
@@ -25,7 +26,7 @@ export async function statusCommand(flags: StatusFlags, version: string): Promis
   const look = () => read(folder, version);
   if (flags.watch) return await watch(look, flags.json ?? false);
   const seen = look();
-  if ('problem' in seen) process.stderr.write(`onboardd: ${seen.problem}\n`);
+  if ('problem' in seen) process.stderr.write(`onboardd: ${plainText(seen.problem)}\n`);
   else process.stdout.write(shown(seen, flags.json ?? false));
   return exitOf(seen);
 }
@@ -35,7 +36,7 @@ type Seen = Status | { readonly problem: string };
 function read(folder: string, version: string): Seen {
   const running = isHeld(folder);
   try {
-    return statusOf(readText(join(folder, files.state)), pki, version, running);
+    return statusOf(readOwn(join(folder, files.state)), pki, version, running);
   } catch (error) {
     const daemon =
       running === null
@@ -64,7 +65,7 @@ function deniedTo(folder: string): string {
 }
 
 function shown(status: Status, json: boolean): string {
-  return json ? `${JSON.stringify(status)}\n` : `${statusLines(status, systemClock.now()).join('\n')}\n`;
+  return json ? `${plainJson(status)}\n` : `${statusLines(status, systemClock.now()).join('\n')}\n`;
 }
 
 function exitOf(seen: Seen): number {
@@ -81,20 +82,21 @@ async function watch(look: () => Seen, json: boolean): Promise<number> {
     seen = look();
     const key = JSON.stringify(seen);
     if (key === last && !redraws) return;
-    const text = 'problem' in seen ? `onboardd: ${seen.problem}\n` : shown(seen, json);
+    const text = 'problem' in seen ? `onboardd: ${plainText(seen.problem)}\n` : shown(seen, json);
     if (redraws) process.stdout.write(`\x1b[H\x1b[J${text}\nCtrl-C ends this.\n`);
     else if ('problem' in seen) process.stderr.write(text);
     else process.stdout.write(last === '' || json ? text : `\n${text}`);
     last = key;
   };
-  if (redraws) process.stdout.write('\x1b[2J');
-  show();
-  const timer = setInterval(show, lookEveryMs);
-  await new Promise<void>((resolve) => {
+  const end = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
     // A reader that went away ends the watch.
     process.stdout.once('error', () => resolve());
   });
+  if (redraws) process.stdout.write('\x1b[2J');
+  show();
+  const timer = setInterval(show, lookEveryMs);
+  await end;
   clearInterval(timer);
   return exitOf(seen);
 }

@@ -1,4 +1,5 @@
 import { catalogue, type ErrorCode } from '../errors.ts';
+import { plainText } from '../plainText.ts';
 import { type Problem, problems, type Trouble } from '../trouble.ts';
 
 /** What one check found. */
@@ -49,16 +50,26 @@ export function troubled(server: 'provisioning' | 'nats', { problem, detail }: T
     : { verdict: 'fail', code: codes[0], problem, detail, remedy };
 }
 
-/** One line for each check, with its remedy, and a last one that sums up. */
-export function checkLines(checks: readonly Check[]): string[] {
+/** What is allowed in the configuration, and yet not as it should be. */
+export interface Warning {
+  /** The key of the configuration, or the option that names the file */
+  readonly key: string;
+  readonly message: string;
+}
+
+/** One line for each check, with its remedy, one for each warning, and a last one that sums up. */
+export function checkLines(checks: readonly Check[], warnings: readonly Warning[] = []): string[] {
   const lines = checks.map(({ id, verdict, durationMs, code, detail, remedy }) => {
     const took = durationMs < 1000 ? `${durationMs} ms` : `${(durationMs / 1000).toFixed(1)} s`;
     const what = code === null ? detail : `${code}: ${detail}`;
     const text = remedy === null ? what : `${what.replace(/[.;]*$/, '')}. Remedy: ${remedy}`;
-    return `${verdict.padEnd(4)}  ${id.padEnd(19)}  ${took.padStart(6)}  ${text.replace(/\p{Cc}/gu, ' ')}`;
+    return `${verdict.padEnd(4)}  ${id.padEnd(19)}  ${took.padStart(6)}  ${plainText(text)}`;
   });
   const count = (verdict: string) => checks.filter((check) => check.verdict === verdict).length;
   const bad = count('fail');
   const sum = bad === 0 ? 'nothing is wrong' : `${bad} of ${checks.length} checks failed`;
-  return [...lines, `${sum}: ${count('pass')} passed, ${bad} failed, ${count('skip')} skipped`];
+  const beware = warnings.map(({ message }) =>
+    plainText(`warn  ${'configuration'.padEnd(19)}  ${''.padStart(6)}  ${message}`),
+  );
+  return [...lines, ...beware, `${sum}: ${count('pass')} passed, ${bad} failed, ${count('skip')} skipped`];
 }

@@ -1,5 +1,5 @@
 import type { CertificateReader } from './acceptCertificate.ts';
-import { currentState, type DeviceState, files, type StateDirectory } from './deviceState.ts';
+import { currentState, type DeviceState, files, type StateDirectory, updateState } from './deviceState.ts';
 import { resultField } from './registrationResult.ts';
 import { checkClock } from './requestCertificate.ts';
 
@@ -12,7 +12,7 @@ export interface DeliverPorts {
 }
 
 export interface DeliverOptions {
-  /** Result field or identity item → path */
+  /** Result field or identity item → absolute path */
   readonly exports: Readonly<Record<string, string>>;
   readonly natsUrl: string | null;
   readonly commonName: string;
@@ -44,41 +44,55 @@ export function deliverResult(ports: DeliverPorts, options: DeliverOptions): voi
   const { result } = state.registration;
   ports.directory.refresh(files.registration, result, secret);
   const json: unknown = JSON.parse(result);
-  for (const [item, path] of Object.entries(options.exports)) {
-    if (identityItem(item) !== null) continue;
+  exportAll(ports, options, (item) => {
+    if (identityItem(item) !== null) return null;
     const value = item === 'registration' || item === files.registration ? result : resultField(json, item);
-    if (value === undefined) continue;
-    ports.exportFile(
-      path,
-      typeof value === 'string' ? value : JSON.stringify(value),
-      item === 'alias' ? open : secret,
-    );
-  }
+    if (value === undefined) return null;
+    return [typeof value === 'string' ? value : JSON.stringify(value), item === 'alias' ? open : secret];
+  });
 }
 
-function deliverIdentity(
-  { directory, exportFile }: DeliverPorts,
-  options: DeliverOptions,
-  state: DeviceState,
-): void {
+function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: DeviceState): void {
   if (state.provisioned === null) return;
+  const { directory } = ports;
   const { certificate, caCertificate } = state.provisioned;
   const natsUrl = options.natsUrl ?? state.provisioned.natsUrl;
+  // User and password of an address come before an @, which nothing else in it may hold.
+  const natsMode = natsUrl.includes('@') ? secret : open;
   directory.refresh(files.certificate, certificate, open);
   directory.refresh(files.caCertificate, caCertificate, open);
-  directory.refresh(files.natsUrl, natsUrl, open);
-  const items: Record<IdentityItem, () => [text: string, mode: number]> = {
+  directory.refresh(files.natsUrl, natsUrl, natsMode);
+  const items: Record<IdentityItem, () => Content> = {
     deviceId: () => [state.deviceId, open],
     certificate: () => [certificate, open],
     caCertificate: () => [caCertificate, open],
-    natsUrl: () => [natsUrl, open],
+    natsUrl: () => [natsUrl, natsMode],
     identity: () => [options.commonName.replaceAll('{id}', state.deviceId), open],
     key: () => [directory.read(files.key) ?? '', secret],
   };
-  for (const [name, path] of Object.entries(options.exports)) {
+  exportAll(ports, options, (name) => {
     const item = identityItem(name);
-    if (item !== null) exportFile(path, ...items[item]());
-  }
+    return item === null ? null : items[item]();
+  });
+}
+
+type Content = readonly [text: string, mode: number];
+
+/** Writes what there is for each of `exports`. Its path is durable in the state before: `reset` forgets none. */
+function exportAll(
+  { directory, exportFile }: DeliverPorts,
+  { exports }: DeliverOptions,
+  contentOf: (item: string) => Content | null,
+): void {
+  const due = Object.entries(exports).flatMap(([item, path]) => {
+    const content = contentOf(item);
+    return content === null ? [] : [[path, ...content] as const];
+  });
+  if (due.length === 0) return;
+  const known = new Set(currentState(directory).exported);
+  const fresh = new Set(due.map(([path]) => path).filter((path) => !known.has(path)));
+  if (fresh.size > 0) updateState(directory, ({ exported }) => ({ exported: [...exported, ...fresh] }));
+  for (const [path, text, mode] of due) exportFile(path, text, mode);
 }
 
 /** What `exports` may name besides the fields of a result: the items, and the names that they have elsewhere. */

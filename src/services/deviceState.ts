@@ -23,6 +23,8 @@ export interface DeviceState {
   /** A publish of a question that was refused later had no answer: the fleet may have accepted the device by it. */
   readonly mayBeAccepted: boolean;
   readonly registration: Registration | null;
+  /** Absolute paths of all files that were ever exported, in the order in which they were first written */
+  readonly exported: readonly string[];
   readonly progress: Progress;
 }
 
@@ -85,9 +87,9 @@ export interface StateDirectory {
   read(name: string): string | null;
   /** Replaces the file atomically; durable (file and folder) when it returns. */
   write(name: string, text: string, mode: number): void;
-  /** Writes where the content differs. */
+  /** Writes where the content differs, and sets the mode back. */
   refresh(name: string, text: string, mode: number): void;
-  /** Takes rights away that the mode does not give. */
+  /** Sets the file's mode back where it differs and is ours to set. */
   restrict(name: string, mode: number): void;
   /** Renames a damaged file out of the way. @returns its new name */
   setAside(name: string): string;
@@ -115,6 +117,7 @@ export function newState(deviceId: string, now: number, idIsNew = false): Device
     refusal: null,
     mayBeAccepted: false,
     registration: null,
+    exported: [],
     progress: {
       state: 'idle',
       since: isoTime(now),
@@ -199,6 +202,7 @@ export function parseState(text: string): DeviceState {
     refusal,
     mayBeAccepted: json.mayBeAccepted === true,
     registration,
+    exported: pathsOf(json.exported),
     progress: isProgress(progress) ? { ...progress, history: soundHistory(progress.history) } : fresh,
   };
 }
@@ -272,6 +276,12 @@ function isProgress(value: unknown): value is Omit<Progress, 'history'> & { hist
       (error) => isRecord(error) && isText(error.code) && isText(error.message) && isTime(error.at),
     )
   );
+}
+
+/** Older versions wrote none. What is no absolute path is left out: it was never written to. */
+function pathsOf(value: unknown): string[] {
+  if (!Array.isArray(value)) return [];
+  return value.filter((path): path is string => typeof path === 'string' && /^\/[^\0]{1,4095}$/.test(path));
 }
 
 function isNullOr<T>(value: unknown, is: (value: unknown) => value is T): value is T | null;

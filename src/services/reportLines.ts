@@ -1,3 +1,4 @@
+import { plainText } from '../plainText.ts';
 import { quantile } from './distribution.ts';
 import { spell } from './duration.ts';
 import { type DeviceStory, funnel, type Report, stuck } from './report.ts';
@@ -27,7 +28,7 @@ export function reportLines(report: Report, stuckAfterMs: number): string[] {
           ...stuckLines(stuck(report, stuckAfterMs), last, stuckAfterMs),
         ];
   // What stands in a log, and anybody may have written it, must not steer the terminal.
-  return [...head, ...body].map((line) => line.replace(/\p{Cc}/gu, ' '));
+  return [...head, ...body].map(plainText);
 }
 
 function funnelLines(report: Report): string[] {

@@ -1,4 +1,5 @@
 import { stateNames } from '../machines/onboarding.ts';
+import { plainText } from '../plainText.ts';
 import { type Distribution, histogram, quantile } from './distribution.ts';
 import { spell } from './duration.ts';
 import { type DeviceStory, funnel, type Report, stuck } from './report.ts';
@@ -195,5 +196,5 @@ const entities: Readonly<Record<string, string>> = {
 
 /** Text of a log, which may be anybody's, as text of the page. */
 export function escapeText(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => entities[character] ?? '').replace(/\p{Cc}/gu, ' ');
+  return plainText(text).replace(/[&<>"']/g, (character) => entities[character] ?? '');
 }

@@ -1,4 +1,5 @@
 import type { StateName } from '../machines/onboarding.ts';
+import { plainText } from '../plainText.ts';
 import { shownTime, spell } from './duration.ts';
 import { remedyOf, type Status } from './status.ts';
 
@@ -33,9 +34,7 @@ export function statusLines(status: Status, now: number): string[] {
     ['daemon', daemonWords(status.running)],
   ];
   // What came from a server, or from a damaged file, must not steer the terminal.
-  return rows.flatMap(([name, value]) =>
-    value === null ? [] : [`${name.padEnd(12)} ${value.replace(/\p{Cc}/gu, ' ')}`],
-  );
+  return rows.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(12)} ${plainText(value)}`]));
 }
 
 /** What the device waits for and until when, in one line. */

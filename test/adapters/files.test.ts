@@ -1,8 +1,15 @@
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { type Disk, openStateDirectory, writeDurably } from '../../src/adapters/files.ts';
+import {
+  type Disk,
+  openStateDirectory,
+  readOwn,
+  refreshFile,
+  writeDurably,
+} from '../../src/adapters/files.ts';
 
 const folders: string[] = [];
 
@@ -101,8 +108,10 @@ test('what a killed process left is made durable before it is acted upon', () =>
   const place = folder();
   fs.writeFileSync(join(place, 'identity.key'), 'key');
   const { disk, calls } = watched();
-  expect(openStateDirectory(place, disk).read('identity.key')).toBe('key');
-  expect(calls).toEqual(['openSync', 'fsyncSync', 'closeSync']);
+  const directory = openStateDirectory(place, disk);
+  calls.length = 0;
+  expect(directory.read('identity.key')).toBe('key');
+  expect(calls).toEqual([...['openSync', 'fsyncSync', 'closeSync'], ...['openSync', 'closeSync']]);
 });
 
 test.runIf(process.geteuid?.() === 0)('root leaves files that the service of the directory can read', () => {
@@ -114,4 +123,37 @@ test.runIf(process.geteuid?.() === 0)('root leaves files that the service of the
   for (const name of fs.readdirSync(place)) {
     expect(fs.statSync(join(place, name))).toMatchObject({ uid: 12345, gid: 23456 });
   }
+});
+
+test('neither mode nor content of what a link points at is touched, whatever is done with the link', () => {
+  const place = folder();
+  const target = join(folder(), 'shadow');
+  fs.writeFileSync(target, 'somebody’s', { mode: 0o644 });
+  const directory = openStateDirectory(place, fs, () => 0o600);
+  for (const name of ['identity.key', 'identity.crt']) fs.symlinkSync(target, join(place, name));
+  expect(() => directory.read('identity.key')).toThrow(/symbolic link/);
+  directory.restrict('identity.key', 0o600);
+  directory.refresh('identity.crt', 'certificate', 0o600);
+  expect(fs.lstatSync(join(place, 'identity.crt')).isFile()).toBe(true);
+  expect([fs.readFileSync(target, 'utf8'), fs.statSync(target).mode & 0o777]).toEqual(['somebody’s', 0o644]);
+});
+
+test('a pipe in the place of a file is an error at once, never waited for, and never replaced', () => {
+  const path = join(folder(), 'state.json');
+  expect(spawnSync('mkfifo', [path]).status).toBe(0);
+  expect(() => readOwn(path)).toThrow(/no regular file/);
+  expect(() => refreshFile(path, 'text', 0o600)).toThrow(/no regular file/);
+  expect(fs.lstatSync(path).isFIFO()).toBe(true);
+});
+
+test.each([
+  0o666, 0o400,
+])('a file of mode %o gets its own back where the content is as it should be', (mode) => {
+  const path = join(folder(), 'a');
+  fs.writeFileSync(path, 'text');
+  fs.chmodSync(path, mode);
+  const { disk, calls } = watched();
+  refreshFile(path, 'text', 0o640, disk);
+  expect(fs.statSync(path).mode & 0o7777).toBe(0o640);
+  expect(calls).toEqual(['openSync', 'closeSync']);
 });

@@ -87,6 +87,7 @@ test('reset forgets the identity and its copies, and the device gets another one
   expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
   expect(readdirSync(device.stateDir)).toEqual(['notes.txt']);
   expect(existsSync(pat)).toBe(false);
+  rmSync(join(device.stateDir, 'notes.txt'));
   await onboard(device);
   expect(state(device).deviceId).not.toBe(deviceId);
 });

@@ -90,7 +90,15 @@ export const symptoms: Readonly<Record<string, Symptom>> = {
   },
   'The state directory cannot be written': async () => {
     const device = knowing('http://127.0.0.1:1');
-    writeFileSync(device.stateDir, 'a file');
+    writeFileSync(device.stateDir, 'a file where a folder should be');
+    const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
+    writeFileSync(device.configFile, JSON.stringify({ ...config, stateDir: join(device.stateDir, 'below') }));
+    return device;
+  },
+  'Something else is in the place of the state directory': async () => {
+    const device = knowing('http://127.0.0.1:1');
+    mkdirSync(device.stateDir);
+    writeFileSync(join(device.stateDir, 'thesis.txt'), 'not ours');
     return device;
   },
   'The state was written by a newer version': async () => {

@@ -1,5 +1,7 @@
-import { dirname } from 'node:path';
+import { constants } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import type { Disk } from '../../src/adapters/files.ts';
+import type { Look } from '../../src/adapters/stateFolder.ts';
 import { type Chance, pick } from './chance.ts';
 
 interface File {
@@ -18,7 +20,7 @@ export type DiskFault = 'EIO' | 'ENOSPC' | 'EROFS';
  * synced are there or not, each for itself; content that was not synced is the old, nothing, a part, or all of it.
  */
 export interface SimulatedDisk {
-  readonly disk: Disk;
+  readonly disk: Disk & Look;
   /** What is there as the system sees it now. */
   read(path: string): string | null;
   /** What a power cut now would be sure to leave. */
@@ -63,9 +65,13 @@ export function createDisk(
   };
 
   const disk = {
-    openSync(path: string, flags: string, mode = 0o666) {
+    openSync(path: string, flags: string | number, mode = 0o666) {
       if (folders.has(path)) {
         open.set(nextDescriptor, { path, file: null });
+        return nextDescriptor++;
+      }
+      if (typeof flags === 'number') {
+        open.set(nextDescriptor, { path, file: find(path) });
         return nextDescriptor++;
       }
       step('open', path);
@@ -106,9 +112,10 @@ export function createDisk(
       step('unlink', path);
       change({ from: path, to: null, file: null });
     },
-    readFileSync(path: string) {
+    readFileSync(descriptor: number) {
+      const { path, file } = open.get(descriptor) as { path: string; file: File };
       if (faultNow() === 'EIO' && chance() < 0.3) throw fail('EIO', path);
-      return find(path).data.toString('utf8');
+      return file.data.toString('utf8');
     },
     mkdirSync(path: string) {
       step('mkdir', path);
@@ -122,17 +129,24 @@ export function createDisk(
       step('chmod', path);
       file.mode = mode;
     },
-    chmodSync(path: string, mode: number) {
-      step('chmod', path);
-      if (!folders.has(path)) find(path).mode = mode;
+    fstatSync(descriptor: number) {
+      const { file } = open.get(descriptor) as { file: File | null };
+      const type = file === null ? constants.S_IFDIR : constants.S_IFREG;
+      return { mode: type | (file?.mode ?? 0o700), uid: 0, gid: 0, isFile: () => file !== null };
     },
-    statSync: (path: string) =>
-      folders.has(path) ? { mode: 0o700, uid: 0, gid: 0 } : { mode: find(path).mode, uid: 0, gid: 0 },
+    statSync(path: string) {
+      if (!folders.has(path)) find(path);
+      return { mode: 0o700, uid: 0, gid: 0, isDirectory: () => folders.has(path) };
+    },
+    lstatSync: (path: string) => disk.statSync(path),
+    readdirSync: (path: string) =>
+      [...names.keys()].filter((name) => dirname(name) === path).map((name) => basename(name)),
+    realpathSync: (path: string) => path,
     existsSync: (path: string) => folders.has(path) || names.has(path),
   };
 
   return {
-    disk: disk as unknown as Disk,
+    disk: disk as unknown as Disk & Look,
     read: (path) => names.get(path)?.data.toString('utf8') ?? null,
     durable: (path) => durableNames.get(path)?.synced?.toString('utf8') ?? null,
     names: () => [...names.keys()],

@@ -235,7 +235,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       const world = worldOf(own);
       own.daemon = startDaemon(
         world,
-        { config, hostname: 'device', builtAt },
+        { config, hostname: 'device', fleetCa: null, builtAt },
         known,
         (_, event, text, fields) => {
           if (own.alive) onLog(own, event, text, fields ?? {});

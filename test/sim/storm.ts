@@ -106,7 +106,9 @@ function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: 
       clearTimeout: (cancel: unknown) => (cancel as (() => void) | undefined)?.(),
     },
   };
-  return startDaemon(world, { config, hostname: '', builtAt: 0 }, known, (_, event) => onLog(event)).stop;
+  return startDaemon(world, { config, hostname: '', fleetCa: null, builtAt: 0 }, known, (_, event) =>
+    onLog(event),
+  ).stop;
 }
 
 /**

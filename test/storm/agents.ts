@@ -53,7 +53,7 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   if ('problems' in resolved) throw new Error(resolved.problems.join('; '));
   const { config } = resolved;
   const known: Known = { deviceId: null, state: 'idle' };
-  const settings = { config, hostname: 'storm', builtAt: 0 };
+  const settings = { config, hostname: 'storm', fleetCa: null, builtAt: 0 };
   const log: Log = (_level, event, _message, fields) => {
     const at = Date.now();
     if ('step' in fields && 'code' in fields)
