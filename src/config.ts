@@ -392,7 +392,7 @@ export function changedKeys(before: Config, after: Config): SettingKey[] {
 function flatten(file: unknown, problems: string[]): Map<string, unknown> {
   const flat = new Map<string, unknown>();
   if (!isRecord(file)) {
-    problems.push('the configuration file holds no JSON object; allowed: a JSON object');
+    problems.push(`the configuration file holds ${show(file)}; allowed: a JSON object`);
     return flat;
   }
   for (const [section, value] of Object.entries(file)) {
