@@ -15,6 +15,7 @@ import { type Config, stateDirOf } from '../config.ts';
 import { describe, OnboardingError } from '../errors.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
 import { plainJson } from '../plainText.ts';
+import { type DeviceState, files, parseState } from '../services/deviceState.ts';
 import {
   type Check,
   type CheckId,
@@ -25,10 +26,9 @@ import {
   passed,
   skipped,
   troubled,
-} from '../services/check.ts';
-import { checkCertificate, checkDirectory, checkTime } from '../services/checkLocal.ts';
-import { checkNames, checkNats, judgeAnswer } from '../services/checkNetwork.ts';
-import { type DeviceState, files, parseState } from '../services/deviceState.ts';
+} from '../services/diagnostics/check.ts';
+import { checkCertificate, checkDirectory, checkTime } from '../services/diagnostics/checkLocal.ts';
+import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
 import type { Identity } from '../services/register.ts';
 import { refusalOfStateDirectory } from '../stateDirectory.ts';
 import { type Trouble, troubleOf } from '../trouble.ts';

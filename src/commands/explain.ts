@@ -1,4 +1,4 @@
-import { explain, explainable } from '../services/explain.ts';
+import { explain, explainable } from '../services/diagnostics/explain.ts';
 import { exit } from './configuration.ts';
 
 /** `onboardd explain [NAME…]`: what the catalogues say; without a name, the names. */

@@ -1,8 +1,8 @@
 import { plainText } from '../plainText.ts';
-import { quantile } from './distribution.ts';
+import { remedyOf } from './diagnostics/status.ts';
 import { spell } from './duration.ts';
-import { type DeviceStory, funnel, type Report, stuck } from './report.ts';
-import { remedyOf } from './status.ts';
+import { quantile } from './fleetReport/distribution.ts';
+import { type DeviceStory, funnel, type Report, stuck } from './fleetReport/report.ts';
 
 const barWidth = 30;
 const mostShown = 20;

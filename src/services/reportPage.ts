@@ -1,10 +1,10 @@
 import { stateNames } from '../machines/onboarding.ts';
 import { plainText } from '../plainText.ts';
-import { type Distribution, histogram, quantile } from './distribution.ts';
+import { remedyOf } from './diagnostics/status.ts';
 import { spell } from './duration.ts';
-import { type DeviceStory, funnel, type Report, stuck } from './report.ts';
+import { type Distribution, histogram, quantile } from './fleetReport/distribution.ts';
+import { type DeviceStory, funnel, type Report, stuck } from './fleetReport/report.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';
-import { remedyOf } from './status.ts';
 
 /** Timelines past these would make the page too heavy for a phone. */
 const mostTimelines = 10_000;

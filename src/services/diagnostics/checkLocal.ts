@@ -1,11 +1,11 @@
-import { OnboardingError } from '../errors.ts';
-import { acceptCertificate, type CertificateVerifier, clockSkewMs } from './acceptCertificate.ts';
+import { OnboardingError } from '../../errors.ts';
+import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../acceptCertificate.ts';
+import { type DeviceState, parseState } from '../deviceState.ts';
+import { shownTime, spell } from '../duration.ts';
+import { isClone, type Machine } from '../machineBinding.ts';
+import { checkClock } from '../requestCertificate.ts';
+import type { KeyReader } from '../resume.ts';
 import { type Finding, failed, passed, skipped } from './check.ts';
-import { type DeviceState, parseState } from './deviceState.ts';
-import { shownTime, spell } from './duration.ts';
-import { isClone, type Machine } from './machineBinding.ts';
-import { checkClock } from './requestCertificate.ts';
-import type { KeyReader } from './resume.ts';
 
 /** What the disk says of the state directory. */
 export interface DirectoryFacts {

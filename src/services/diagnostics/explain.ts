@@ -1,5 +1,5 @@
-import { catalogue, type ErrorCode } from '../errors.ts';
-import { type EventEntry, events, type Field } from '../events.ts';
+import { catalogue, type ErrorCode } from '../../errors.ts';
+import { type EventEntry, events, type Field } from '../../events.ts';
 
 /**
  * What the catalogues say of an error code, an event or a MESSAGE_ID; whoever asks may write it in either case.
