@@ -10,7 +10,7 @@ import {
   updateState,
   type Visit,
   withVisit,
-} from './services/deviceState.ts';
+} from './services/state/deviceState.ts';
 import { type Settings, type World, wire } from './wiring.ts';
 
 /** What is known of the device while it runs, for every line of the log. */

@@ -2,8 +2,8 @@ import { type Disk, makeDirectory, openStateDirectory } from './adapters/files.t
 import { lockDirectory } from './adapters/lock.ts';
 import { type Look, refusalOf } from './adapters/stateFolder.ts';
 import { OnboardingError } from './errors.ts';
-import type { StateDirectory } from './services/deviceState.ts';
-import { isOwnFile, ownMode } from './services/ownFiles.ts';
+import type { StateDirectory } from './services/state/deviceState.ts';
+import { isOwnFile, ownMode } from './services/state/ownFiles.ts';
 
 export interface Claimable {
   /**

@@ -5,9 +5,7 @@ import type { Config } from './config.ts';
 import { type Issued, type OnboardingEvent, onboarding, type Renewed } from './machines/onboarding.ts';
 import type { CertificateReader } from './services/acceptCertificate.ts';
 import { type DeliverPorts, deliverResult, prepareIdentity } from './services/deliver.ts';
-import { currentState, type Progress, type StateDirectory } from './services/deviceState.ts';
 import { generateKey } from './services/generateKey.ts';
-import type { Machine } from './services/machineBinding.ts';
 import { type RegisterPorts, register } from './services/register.ts';
 import {
   type RequestCertificatePorts,
@@ -16,6 +14,8 @@ import {
   tryCertificate,
 } from './services/requestCertificate.ts';
 import { type KeyReader, resume } from './services/resume.ts';
+import { currentState, type Progress, type StateDirectory } from './services/state/deviceState.ts';
+import type { Machine } from './services/state/hardwareBinding.ts';
 
 /** All that the daemon touches outside itself: the adapters, or a simulated world. */
 export interface World {

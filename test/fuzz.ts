@@ -10,16 +10,16 @@ import { resolveConfig } from '../src/config.ts';
 import { describe, OnboardingError, redact } from '../src/errors.ts';
 import { parseNatsAddresses } from '../src/natsAddress.ts';
 import { acceptCertificate } from '../src/services/acceptCertificate.ts';
+import { isAcknowledgement, readResult } from '../src/services/registrationResult.ts';
+import { requestCertificate } from '../src/services/requestCertificate.ts';
+import { resume } from '../src/services/resume.ts';
 import {
   type DeviceState,
   files,
   newState,
   parseState,
   type StateDirectory,
-} from '../src/services/deviceState.ts';
-import { isAcknowledgement, readResult } from '../src/services/registrationResult.ts';
-import { requestCertificate } from '../src/services/requestCertificate.ts';
-import { resume } from '../src/services/resume.ts';
+} from '../src/services/state/deviceState.ts';
 import { createAuthority } from './fleet/ca.ts';
 import { anyShape, everyShape, growthFault, type Shape } from './fuzz/growth.ts';
 import { writeSection } from './report.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
-import type { Machine } from '../services/machineBinding.ts';
+import type { Machine } from '../services/state/hardwareBinding.ts';
 
 /** Serial numbers of the hardware. The device tree's is for everybody to read; DMI's are for root, but for the first,
  * which systemd/onboardd.tmpfiles opens to the service. */

@@ -15,7 +15,6 @@ import { type Config, stateDirOf } from '../config.ts';
 import { describe, OnboardingError } from '../errors.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
 import { plainJson } from '../plainText.ts';
-import { type DeviceState, files, parseState } from '../services/deviceState.ts';
 import {
   type Check,
   type CheckId,
@@ -30,6 +29,7 @@ import {
 import { checkCertificate, checkDirectory, checkTime } from '../services/diagnostics/checkLocal.ts';
 import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
 import type { Identity } from '../services/register.ts';
+import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
 import { refusalOfStateDirectory } from '../stateDirectory.ts';
 import { type Trouble, troubleOf } from '../trouble.ts';
 import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './configuration.ts';

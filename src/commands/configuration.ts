@@ -9,9 +9,9 @@ import { hostDefaults, hostName } from '../adapters/host.ts';
 import { isStateFile } from '../adapters/stateFolder.ts';
 import { type Config, resolveConfig, type Sources } from '../config.ts';
 import { describe } from '../errors.ts';
-import { files, parseState } from '../services/deviceState.ts';
 import type { Warning } from '../services/diagnostics/check.ts';
-import { isOwnFile } from '../services/ownFiles.ts';
+import { files, parseState } from '../services/state/deviceState.ts';
+import { isOwnFile } from '../services/state/ownFiles.ts';
 import { refusalOfStateDirectory } from '../stateDirectory.ts';
 
 /** Exit statuses: the contract's, and those of sysexits.h. */

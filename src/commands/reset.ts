@@ -7,8 +7,8 @@ import { lockDirectory } from '../adapters/lock.ts';
 import { exportsOf, stateDirOf } from '../config.ts';
 import { OnboardingError } from '../errors.ts';
 import { plainText } from '../plainText.ts';
-import { files, parseState } from '../services/deviceState.ts';
-import { reset } from '../services/reset.ts';
+import { files, parseState } from '../services/state/deviceState.ts';
+import { reset } from '../services/state/reset.ts';
 import { refusalOfStateDirectory } from '../stateDirectory.ts';
 import { type CommonFlags, exit, readSources, refusedStateDirectory } from './configuration.ts';
 

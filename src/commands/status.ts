@@ -7,8 +7,8 @@ import * as pki from '../adapters/pki.ts';
 import { stateDirOf } from '../config.ts';
 import { catalogue, describe, OnboardingError } from '../errors.ts';
 import { plainJson, plainText } from '../plainText.ts';
-import { files } from '../services/deviceState.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';
+import { files } from '../services/state/deviceState.ts';
 import { statusLines } from '../services/statusLines.ts';
 import { type CommonFlags, exit, readSources } from './configuration.ts';
 

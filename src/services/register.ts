@@ -2,15 +2,6 @@ import { excerpt, OnboardingError } from '../errors.ts';
 import type { RegisterEvent } from '../machines/onboarding.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
 import {
-  currentState,
-  type DeviceState,
-  files,
-  isoTime,
-  type OpenRequest,
-  type StateDirectory,
-  updateState,
-} from './deviceState.ts';
-import {
   isAcknowledgement,
   isAlreadyRegistered,
   type Message,
@@ -18,6 +9,15 @@ import {
   readResult,
 } from './registrationResult.ts';
 import { checkClock } from './requestCertificate.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type OpenRequest,
+  type StateDirectory,
+  updateState,
+} from './state/deviceState.ts';
 
 /** One connection to NATS with the device's identity. */
 export interface Session {

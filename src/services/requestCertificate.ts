@@ -11,6 +11,8 @@ import {
   clockSkewMs,
   isFleetCa,
 } from './acceptCertificate.ts';
+import type { RegisterPorts } from './register.ts';
+import type { KeyReader } from './resume.ts';
 import {
   currentState,
   type DeviceState,
@@ -19,9 +21,7 @@ import {
   type Provisioned,
   type StateDirectory,
   updateState,
-} from './deviceState.ts';
-import type { RegisterPorts } from './register.ts';
-import type { KeyReader } from './resume.ts';
+} from './state/deviceState.ts';
 
 /** What the provisioning server answered, whatever it is. */
 export interface HttpAnswer {

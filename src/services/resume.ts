@@ -3,6 +3,7 @@ import type { Resumed } from '../machines/onboarding.ts';
 import { renewAt } from '../machines/renewal.ts';
 import { type Facts, stageOf } from '../machines/stage.ts';
 import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
+import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 import {
   type DeviceState,
   files,
@@ -14,9 +15,8 @@ import {
   type Registration,
   type StateDirectory,
   writeState,
-} from './deviceState.ts';
-import { boundTo, isClone, type Machine } from './machineBinding.ts';
-import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
+} from './state/deviceState.ts';
+import { boundTo, isClone, type Machine } from './state/hardwareBinding.ts';
 
 export interface KeyReader {
   /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { isStateFile, refusalOf } from '../../src/adapters/stateFolder.ts';
-import { isOwnFile } from '../../src/services/ownFiles.ts';
+import { isOwnFile } from '../../src/services/state/ownFiles.ts';
 
 let place = '';
 const isRoot = process.geteuid?.() === 0;

@@ -8,8 +8,8 @@ import {
   type CertificateVerifier,
   type Expectation,
 } from '../../src/services/acceptCertificate.ts';
-import { files, type StateDirectory } from '../../src/services/deviceState.ts';
 import { resume } from '../../src/services/resume.ts';
+import { files, type StateDirectory } from '../../src/services/state/deviceState.ts';
 import { type OpensslCertificate, type OpensslRequest, opensslCa } from '../fleet/opensslCa.ts';
 import * as pki from '../sim/pki.ts';
 

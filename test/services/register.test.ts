@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { OnboardingError } from '../../src/errors.ts';
 import type { RegisterEvent } from '../../src/machines/onboarding.ts';
+import { register, type Session, type SessionEvents } from '../../src/services/register.ts';
+import type { Message } from '../../src/services/registrationResult.ts';
 import {
   currentState,
   type DeviceState,
@@ -10,9 +12,7 @@ import {
   parseState,
   type StateDirectory,
   writeState,
-} from '../../src/services/deviceState.ts';
-import { register, type Session, type SessionEvents } from '../../src/services/register.ts';
-import type { Message } from '../../src/services/registrationResult.ts';
+} from '../../src/services/state/deviceState.ts';
 import { certificatePem, keyPem, parseCertificates } from '../sim/pki.ts';
 
 const deviceId = 'd1';

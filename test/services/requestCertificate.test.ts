@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { files, newState, type StateDirectory } from '../../src/services/deviceState.ts';
 import { requestCertificate } from '../../src/services/requestCertificate.ts';
+import { files, newState, type StateDirectory } from '../../src/services/state/deviceState.ts';
 import * as pki from '../sim/pki.ts';
 
 const now = Date.UTC(2026, 10, 23);

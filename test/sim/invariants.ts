@@ -1,5 +1,5 @@
-import { type DeviceState, parseState } from '../../src/services/deviceState.ts';
 import type { Identity } from '../../src/services/register.ts';
+import { type DeviceState, parseState } from '../../src/services/state/deviceState.ts';
 import type { SimulatedDisk } from './disk.ts';
 import { earlierAlias, natsUrl, type SimulatedFleet } from './fleet.ts';
 import * as pki from './pki.ts';

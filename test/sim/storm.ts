@@ -1,7 +1,7 @@
 import type { Config } from '../../src/config.ts';
 import { type Known, startDaemon } from '../../src/daemon.ts';
 import { backoffMs } from '../../src/machines/backoff.ts';
-import type { StateDirectory } from '../../src/services/deviceState.ts';
+import type { StateDirectory } from '../../src/services/state/deviceState.ts';
 import { type Chance, chanceOf } from './chance.ts';
 import { createFleet, type SimulatedFleet } from './fleet.ts';
 import { createLoop, type Loop, settled } from './loop.ts';

@@ -1,10 +1,10 @@
 import { OnboardingError } from '../../errors.ts';
 import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../acceptCertificate.ts';
-import { type DeviceState, parseState } from '../deviceState.ts';
 import { shownTime, spell } from '../duration.ts';
-import { isClone, type Machine } from '../machineBinding.ts';
 import { checkClock } from '../requestCertificate.ts';
 import type { KeyReader } from '../resume.ts';
+import { type DeviceState, parseState } from '../state/deviceState.ts';
+import { isClone, type Machine } from '../state/hardwareBinding.ts';
 import { type Finding, failed, passed, skipped } from './check.ts';
 
 /** What the disk says of the state directory. */

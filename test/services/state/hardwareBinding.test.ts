@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import type { OnboardingError } from '../../src/errors.ts';
-import { files, newState, parseState, type StateDirectory } from '../../src/services/deviceState.ts';
-import { isClone, type Machine } from '../../src/services/machineBinding.ts';
-import { resume } from '../../src/services/resume.ts';
-import * as pki from '../sim/pki.ts';
+import type { OnboardingError } from '../../../src/errors.ts';
+import { resume } from '../../../src/services/resume.ts';
+import { files, newState, parseState, type StateDirectory } from '../../../src/services/state/deviceState.ts';
+import { isClone, type Machine } from '../../../src/services/state/hardwareBinding.ts';
+import * as pki from '../../sim/pki.ts';
 
 const board = (hardware: string | null, installation: string | null): Machine => ({ hardware, installation });
 

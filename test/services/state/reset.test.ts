@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { reset } from '../../src/services/reset.ts';
+import { reset } from '../../../src/services/state/reset.ts';
 
 const own = ['device_id.txt', 'identity.crt', 'identity.key', 'identity.key.damaged-1', 'state.json'];
 

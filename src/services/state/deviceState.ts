@@ -1,6 +1,6 @@
-import { OnboardingError } from '../errors.ts';
-import { type StateName, stateNames } from '../machines/onboarding.ts';
-import { isMachine, type Machine } from './machineBinding.ts';
+import { OnboardingError } from '../../errors.ts';
+import { type StateName, stateNames } from '../../machines/onboarding.ts';
+import { isMachine, type Machine } from './hardwareBinding.ts';
 
 /** `state.json`: the one source of truth besides the key. Times are RFC 3339. */
 export interface DeviceState {
