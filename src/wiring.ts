@@ -3,17 +3,17 @@ import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from './adapters/logger.ts';
 import type { Config } from './config.ts';
 import { type Issued, type OnboardingEvent, onboarding, type Renewed } from './machines/onboarding.ts';
-import type { CertificateReader } from './services/acceptCertificate.ts';
-import { type DeliverPorts, deliverResult, prepareIdentity } from './services/deliver.ts';
-import { generateKey } from './services/generateKey.ts';
-import { type RegisterPorts, register } from './services/register.ts';
+import type { CertificateReader } from './services/onboarding/acceptCertificate.ts';
+import { type DeliverPorts, deliverResult, prepareIdentity } from './services/onboarding/exportFiles.ts';
+import { generateKey } from './services/onboarding/generateKey.ts';
+import { type RegisterPorts, register } from './services/onboarding/register.ts';
 import {
   type RequestCertificatePorts,
   renewCertificate,
   requestCertificate,
   tryCertificate,
-} from './services/requestCertificate.ts';
-import { type KeyReader, resume } from './services/resume.ts';
+} from './services/onboarding/requestCertificate.ts';
+import { type KeyReader, resume } from './services/onboarding/resume.ts';
 import { currentState, type Progress, type StateDirectory } from './services/state/deviceState.ts';
 import type { Machine } from './services/state/hardwareBinding.ts';
 

@@ -6,7 +6,7 @@ import { backoffMs } from '../src/machines/backoff.ts';
 import { renewAt } from '../src/machines/renewal.ts';
 import { stageOf } from '../src/machines/stage.ts';
 import { parseNatsAddresses } from '../src/natsAddress.ts';
-import { readResult } from '../src/services/registrationResult.ts';
+import { readResult } from '../src/services/onboarding/registrationResult.ts';
 import { parseState } from '../src/services/state/deviceState.ts';
 
 const host: HostDefaults = {

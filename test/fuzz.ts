@@ -9,10 +9,10 @@ import * as pki from '../src/adapters/pki.ts';
 import { resolveConfig } from '../src/config.ts';
 import { describe, OnboardingError, redact } from '../src/errors.ts';
 import { parseNatsAddresses } from '../src/natsAddress.ts';
-import { acceptCertificate } from '../src/services/acceptCertificate.ts';
-import { isAcknowledgement, readResult } from '../src/services/registrationResult.ts';
-import { requestCertificate } from '../src/services/requestCertificate.ts';
-import { resume } from '../src/services/resume.ts';
+import { acceptCertificate } from '../src/services/onboarding/acceptCertificate.ts';
+import { isAcknowledgement, readResult } from '../src/services/onboarding/registrationResult.ts';
+import { requestCertificate } from '../src/services/onboarding/requestCertificate.ts';
+import { resume } from '../src/services/onboarding/resume.ts';
 import {
   type DeviceState,
   files,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { describe, OnboardingError } from '../errors.ts';
-import type { HttpAnswer } from '../services/requestCertificate.ts';
+import type { HttpAnswer } from '../services/onboarding/requestCertificate.ts';
 
 export interface ProvisioningServer {
   /** Base URL, `http:` or `https:` */

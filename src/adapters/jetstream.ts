@@ -9,8 +9,8 @@ import {
 } from 'nats';
 import { describe, OnboardingError } from '../errors.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
-import type { Identity, Session, SessionEvents } from '../services/register.ts';
-import type { Message } from '../services/registrationResult.ts';
+import type { Identity, Session, SessionEvents } from '../services/onboarding/register.ts';
+import type { Message } from '../services/onboarding/registrationResult.ts';
 import { connectNats, type TransportOptions } from './natsTransport.ts';
 
 export interface JetStreamOptions {

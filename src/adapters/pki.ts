@@ -22,7 +22,7 @@ import {
   RSASSAPSSParams,
 } from 'pkijs';
 import type { KeyType } from '../config.ts';
-import type { Certificate } from '../services/acceptCertificate.ts';
+import type { Certificate } from '../services/onboarding/acceptCertificate.ts';
 
 const commonNameOid = '2.5.4.3';
 const basicConstraintsOid = '2.5.29.19';

@@ -28,7 +28,7 @@ import {
 } from '../services/diagnostics/check.ts';
 import { checkCertificate, checkDirectory, checkTime } from '../services/diagnostics/checkLocal.ts';
 import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
-import type { Identity } from '../services/register.ts';
+import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
 import { refusalOfStateDirectory } from '../stateDirectory.ts';
 import { type Trouble, troubleOf } from '../trouble.ts';

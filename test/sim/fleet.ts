@@ -1,7 +1,7 @@
 import { type ErrorCode, OnboardingError } from '../../src/errors.ts';
-import type { Identity, Session, SessionEvents } from '../../src/services/register.ts';
-import type { Message } from '../../src/services/registrationResult.ts';
-import type { HttpAnswer } from '../../src/services/requestCertificate.ts';
+import type { Identity, Session, SessionEvents } from '../../src/services/onboarding/register.ts';
+import type { Message } from '../../src/services/onboarding/registrationResult.ts';
+import type { HttpAnswer } from '../../src/services/onboarding/requestCertificate.ts';
 import type { Chance } from './chance.ts';
 import type { Loop } from './loop.ts';
 import { certificatePem, type SigningRequest } from './pki.ts';

@@ -1,4 +1,4 @@
-import type { Identity } from '../../src/services/register.ts';
+import type { Identity } from '../../src/services/onboarding/register.ts';
 import { type DeviceState, parseState } from '../../src/services/state/deviceState.ts';
 import type { SimulatedDisk } from './disk.ts';
 import { earlierAlias, natsUrl, type SimulatedFleet } from './fleet.ts';

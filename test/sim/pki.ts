@@ -1,4 +1,4 @@
-import type { Certificate } from '../../src/services/acceptCertificate.ts';
+import type { Certificate } from '../../src/services/onboarding/acceptCertificate.ts';
 
 /** Keys and certificates without cryptography: text that says what it is, and is recognised as damaged when it is. */
 interface CertificateFields {

@@ -1,8 +1,8 @@
 import { OnboardingError } from '../../errors.ts';
-import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../acceptCertificate.ts';
 import { shownTime, spell } from '../duration.ts';
-import { checkClock } from '../requestCertificate.ts';
-import type { KeyReader } from '../resume.ts';
+import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../onboarding/acceptCertificate.ts';
+import { checkClock } from '../onboarding/requestCertificate.ts';
+import type { KeyReader } from '../onboarding/resume.ts';
 import { type DeviceState, parseState } from '../state/deviceState.ts';
 import { isClone, type Machine } from '../state/hardwareBinding.ts';
 import { type Finding, failed, passed, skipped } from './check.ts';

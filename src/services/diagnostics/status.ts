@@ -1,7 +1,7 @@
 import { catalogue, type ErrorCode } from '../../errors.ts';
 import type { StateName } from '../../machines/onboarding.ts';
 import { parseNatsAddresses, showNatsAddress } from '../../natsAddress.ts';
-import type { CertificateReader } from '../acceptCertificate.ts';
+import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
 import { type DeviceState, parseState, type Visit } from '../state/deviceState.ts';
 
 /** `status --json`: what the device is doing; what is not known is null. Times are RFC 3339. */

@@ -1,5 +1,14 @@
-import { excerpt, OnboardingError } from '../errors.ts';
-import type { RegisterEvent } from '../machines/onboarding.ts';
+import { excerpt, OnboardingError } from '../../errors.ts';
+import type { RegisterEvent } from '../../machines/onboarding.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type OpenRequest,
+  type StateDirectory,
+  updateState,
+} from '../state/deviceState.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
 import {
   isAcknowledgement,
@@ -9,15 +18,6 @@ import {
   readResult,
 } from './registrationResult.ts';
 import { checkClock } from './requestCertificate.ts';
-import {
-  currentState,
-  type DeviceState,
-  files,
-  isoTime,
-  type OpenRequest,
-  type StateDirectory,
-  updateState,
-} from './state/deviceState.ts';
 
 /** One connection to NATS with the device's identity. */
 export interface Session {

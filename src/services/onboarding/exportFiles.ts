@@ -1,13 +1,13 @@
-import type { CertificateReader } from './acceptCertificate.ts';
-import { resultField } from './registrationResult.ts';
-import { checkClock } from './requestCertificate.ts';
 import {
   currentState,
   type DeviceState,
   files,
   type StateDirectory,
   updateState,
-} from './state/deviceState.ts';
+} from '../state/deviceState.ts';
+import type { CertificateReader } from './acceptCertificate.ts';
+import { resultField } from './registrationResult.ts';
+import { checkClock } from './requestCertificate.ts';
 
 export interface DeliverPorts {
   readonly directory: StateDirectory;

@@ -1,5 +1,5 @@
-import { excerpt, OnboardingError } from '../errors.ts';
-import { parseJson } from '../json.ts';
+import { excerpt, OnboardingError } from '../../errors.ts';
+import { parseJson } from '../../json.ts';
 
 /** A message of the fleet, as a session hands it on. */
 export interface Message {

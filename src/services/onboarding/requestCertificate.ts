@@ -1,8 +1,17 @@
-import { OnboardingError } from '../errors.ts';
-import { parseJson } from '../json.ts';
-import type { Issued, Renewed } from '../machines/onboarding.ts';
-import { renewAt } from '../machines/renewal.ts';
-import { parseNatsAddresses } from '../natsAddress.ts';
+import { OnboardingError } from '../../errors.ts';
+import { parseJson } from '../../json.ts';
+import type { Issued, Renewed } from '../../machines/onboarding.ts';
+import { renewAt } from '../../machines/renewal.ts';
+import { parseNatsAddresses } from '../../natsAddress.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type Provisioned,
+  type StateDirectory,
+  updateState,
+} from '../state/deviceState.ts';
 import {
   acceptCertificate,
   type Certificate,
@@ -13,15 +22,6 @@ import {
 } from './acceptCertificate.ts';
 import type { RegisterPorts } from './register.ts';
 import type { KeyReader } from './resume.ts';
-import {
-  currentState,
-  type DeviceState,
-  files,
-  isoTime,
-  type Provisioned,
-  type StateDirectory,
-  updateState,
-} from './state/deviceState.ts';
 
 /** What the provisioning server answered, whatever it is. */
 export interface HttpAnswer {

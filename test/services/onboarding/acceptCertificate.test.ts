@@ -2,16 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import * as realPki from '../../src/adapters/pki.ts';
+import * as realPki from '../../../src/adapters/pki.ts';
 import {
   acceptCertificate,
   type CertificateVerifier,
   type Expectation,
-} from '../../src/services/acceptCertificate.ts';
-import { resume } from '../../src/services/resume.ts';
-import { files, type StateDirectory } from '../../src/services/state/deviceState.ts';
-import { type OpensslCertificate, type OpensslRequest, opensslCa } from '../fleet/opensslCa.ts';
-import * as pki from '../sim/pki.ts';
+} from '../../../src/services/onboarding/acceptCertificate.ts';
+import { resume } from '../../../src/services/onboarding/resume.ts';
+import { files, type StateDirectory } from '../../../src/services/state/deviceState.ts';
+import { type OpensslCertificate, type OpensslRequest, opensslCa } from '../../fleet/opensslCa.ts';
+import * as pki from '../../sim/pki.ts';
 
 const now = Date.UTC(2026, 10, 23);
 const day = 86_400_000;

@@ -1,9 +1,7 @@
-import { OnboardingError } from '../errors.ts';
-import type { Resumed } from '../machines/onboarding.ts';
-import { renewAt } from '../machines/renewal.ts';
-import { type Facts, stageOf } from '../machines/stage.ts';
-import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
-import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
+import { OnboardingError } from '../../errors.ts';
+import type { Resumed } from '../../machines/onboarding.ts';
+import { renewAt } from '../../machines/renewal.ts';
+import { type Facts, stageOf } from '../../machines/stage.ts';
 import {
   type DeviceState,
   files,
@@ -15,8 +13,10 @@ import {
   type Registration,
   type StateDirectory,
   writeState,
-} from './state/deviceState.ts';
-import { boundTo, isClone, type Machine } from './state/hardwareBinding.ts';
+} from '../state/deviceState.ts';
+import { boundTo, isClone, type Machine } from '../state/hardwareBinding.ts';
+import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
+import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
   /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */

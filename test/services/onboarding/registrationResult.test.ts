@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest';
-import { isAcknowledgement, readKeptResult, readResult } from '../../src/services/registrationResult.ts';
+import {
+  isAcknowledgement,
+  readKeptResult,
+  readResult,
+} from '../../../src/services/onboarding/registrationResult.ts';
 
 const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`;
 const invalid = expect.objectContaining({ code: 'REGISTRATION_ANSWER_INVALID' });

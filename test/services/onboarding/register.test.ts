@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { OnboardingError } from '../../src/errors.ts';
-import type { RegisterEvent } from '../../src/machines/onboarding.ts';
-import { register, type Session, type SessionEvents } from '../../src/services/register.ts';
-import type { Message } from '../../src/services/registrationResult.ts';
+import { OnboardingError } from '../../../src/errors.ts';
+import type { RegisterEvent } from '../../../src/machines/onboarding.ts';
+import { register, type Session, type SessionEvents } from '../../../src/services/onboarding/register.ts';
+import type { Message } from '../../../src/services/onboarding/registrationResult.ts';
 import {
   currentState,
   type DeviceState,
@@ -12,8 +12,8 @@ import {
   parseState,
   type StateDirectory,
   writeState,
-} from '../../src/services/state/deviceState.ts';
-import { certificatePem, keyPem, parseCertificates } from '../sim/pki.ts';
+} from '../../../src/services/state/deviceState.ts';
+import { certificatePem, keyPem, parseCertificates } from '../../sim/pki.ts';
 
 const deviceId = 'd1';
 const now = Date.UTC(2026, 10, 23);

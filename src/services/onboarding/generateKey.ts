@@ -1,5 +1,5 @@
-import { OnboardingError } from '../errors.ts';
-import { files, type StateDirectory } from './state/deviceState.ts';
+import { OnboardingError } from '../../errors.ts';
+import { files, type StateDirectory } from '../state/deviceState.ts';
 
 export interface GenerateKeyPorts {
   readonly directory: StateDirectory;
