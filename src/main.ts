@@ -2,6 +2,7 @@
 import './adapters/signals.ts';
 import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
+import { type Claimable, stateDirectory } from './adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from './adapters/host.ts';
 import { createLog, type Log } from './adapters/logger.ts';
 import { leaveSignals } from './adapters/signals.ts';
@@ -22,7 +23,6 @@ import type { Known } from './daemon.ts';
 import { catalogue, OnboardingError, redact } from './errors.ts';
 import { plainText } from './plainText.ts';
 import { type RunOptions, run } from './run.ts';
-import { type Claimable, stateDirectory } from './stateDirectory.ts';
 
 declare const BUILD_VERSION: string | undefined;
 declare const BUILD_TIME: number | undefined;

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { later, systemClock, watchForSteps } from './adapters/clock.ts';
-import { refreshFile } from './adapters/files.ts';
+import { refreshFile } from './adapters/disk/durableFile.ts';
+import type { Claimable } from './adapters/disk/lockedStateDirectory.ts';
 import { postProvision } from './adapters/http.ts';
 import { connectTimeoutMs, natsClient } from './adapters/jetstream.ts';
 import type { Log } from './adapters/logger.ts';
@@ -11,7 +12,6 @@ import { reloadSignal, signalSoFar, stopSignal } from './adapters/signals.ts';
 import { superviseBy } from './adapters/systemd.ts';
 import type { Config } from './config.ts';
 import { type Known, startDaemon } from './daemon.ts';
-import type { Claimable } from './stateDirectory.ts';
 import type { Settings, World } from './wiring.ts';
 
 export interface RunOptions extends Settings {

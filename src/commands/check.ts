@@ -2,15 +2,16 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
-import { readOwn } from '../adapters/files.ts';
-import { isHeld, ownerOf } from '../adapters/holder.ts';
+import { directoryFacts } from '../adapters/disk/diskFacts.ts';
+import { readOwn } from '../adapters/disk/durableFile.ts';
+import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { isHeld, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { authorization, provisioningUrl } from '../adapters/http.ts';
 import { trySubscription } from '../adapters/jetstream.ts';
 import { thisMachine } from '../adapters/machine.ts';
 import * as pki from '../adapters/pki.ts';
 import { glanceHttp, type HttpGlance, lookUp, natsGreeting, peerCertificate } from '../adapters/probe.ts';
-import { directoryFacts } from '../adapters/stateFacts.ts';
 import { type Config, stateDirOf } from '../config.ts';
 import { describe, OnboardingError } from '../errors.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
@@ -30,7 +31,6 @@ import { checkCertificate, checkDirectory, checkTime } from '../services/diagnos
 import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
 import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
-import { refusalOfStateDirectory } from '../stateDirectory.ts';
 import { type Trouble, troubleOf } from '../trouble.ts';
 import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './configuration.ts';
 

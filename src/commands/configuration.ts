@@ -3,16 +3,16 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
-import { readOwn, readText } from '../adapters/files.ts';
+import { readOwn, readText } from '../adapters/disk/durableFile.ts';
+import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
-import { isStateFile } from '../adapters/stateFolder.ts';
 import { type Config, resolveConfig, type Sources } from '../config.ts';
 import { describe } from '../errors.ts';
 import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { isOwnFile } from '../services/state/ownFiles.ts';
-import { refusalOfStateDirectory } from '../stateDirectory.ts';
 
 /** Exit statuses: the contract's, and those of sysexits.h. */
 export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;

@@ -1,15 +1,15 @@
 import { existsSync, lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { readOwn, removeDurably } from '../adapters/files.ts';
+import { readOwn, removeDurably } from '../adapters/disk/durableFile.ts';
+import { lockDirectory } from '../adapters/disk/lock.ts';
+import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { lockDirectory } from '../adapters/lock.ts';
 import { exportsOf, stateDirOf } from '../config.ts';
 import { OnboardingError } from '../errors.ts';
 import { plainText } from '../plainText.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { reset } from '../services/state/reset.ts';
-import { refusalOfStateDirectory } from '../stateDirectory.ts';
 import { type CommonFlags, exit, readSources, refusedStateDirectory } from './configuration.ts';
 
 /** `onboardd reset`. @param yes without asking. @returns exit status */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
-import { readOwn } from '../adapters/files.ts';
-import { isHeld, ownerOf } from '../adapters/holder.ts';
+import { readOwn } from '../adapters/disk/durableFile.ts';
+import { isHeld, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
 import { stateDirOf } from '../config.ts';

@@ -1,7 +1,7 @@
-import { refreshFile } from '../../src/adapters/files.ts';
+import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
+import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { type Config, resolveConfig } from '../../src/config.ts';
 import { type Daemon, type Known, startDaemon } from '../../src/daemon.ts';
-import { stateDirectory } from '../../src/stateDirectory.ts';
 import type { World } from '../../src/wiring.ts';
 import { chanceOf } from './chance.ts';
 import { createClock } from './clock.ts';

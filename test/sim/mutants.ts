@@ -17,10 +17,15 @@ const one = (name: string, file: string, from: string, to: string): Mutant => ({
 });
 
 export const mutants: readonly Mutant[] = [
-  one('a file is renamed before it is synced', 'src/adapters/files.ts', 'disk.fsyncSync(file);', ''),
+  one(
+    'a file is renamed before it is synced',
+    'src/adapters/disk/durableFile.ts',
+    'disk.fsyncSync(file);',
+    '',
+  ),
   one(
     'the folder is not synced after a rename',
-    'src/adapters/files.ts',
+    'src/adapters/disk/durableFile.ts',
     'syncFolder(folder, disk);\n  });\n}\n\n/** @returns the text',
     '});\n}\n\n/** @returns the text',
   ),

@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import type { Log } from '../../src/adapters/logger.ts';
 import { type HostDefaults, resolveConfig } from '../../src/config.ts';
 import { type Known, startDaemon } from '../../src/daemon.ts';
 import { realWorld } from '../../src/run.ts';
-import { stateDirectory } from '../../src/stateDirectory.ts';
 
 /**
  * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a

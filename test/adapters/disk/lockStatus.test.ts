@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { heldByProcess, isHeld, ownerOf } from '../../src/adapters/holder.ts';
-import { lockDirectory } from '../../src/adapters/lock.ts';
+import { lockDirectory } from '../../../src/adapters/disk/lock.ts';
+import { heldByProcess, isHeld, ownerOf } from '../../../src/adapters/disk/lockStatus.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { describe } from '../errors.ts';
-import type { DirectoryFacts } from '../services/diagnostics/checkLocal.ts';
+import { describe } from '../../errors.ts';
+import type { DirectoryFacts } from '../../services/diagnostics/checkLocal.ts';
 
 /** What can be known of the state directory without writing to it. */
 export function directoryFacts(folder: string): DirectoryFacts {

@@ -9,7 +9,7 @@ import {
   readOwn,
   refreshFile,
   writeDurably,
-} from '../../src/adapters/files.ts';
+} from '../../../src/adapters/disk/durableFile.ts';
 
 const folders: string[] = [];
 

@@ -2,8 +2,8 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { isStateFile, refusalOf } from '../../src/adapters/stateFolder.ts';
-import { isOwnFile } from '../../src/services/state/ownFiles.ts';
+import { isStateFile, refusalOf } from '../../../src/adapters/disk/stateFolder.ts';
+import { isOwnFile } from '../../../src/services/state/ownFiles.ts';
 
 let place = '';
 const isRoot = process.geteuid?.() === 0;

@@ -1,9 +1,9 @@
-import { type Disk, makeDirectory, openStateDirectory } from './adapters/files.ts';
-import { lockDirectory } from './adapters/lock.ts';
-import { type Look, refusalOf } from './adapters/stateFolder.ts';
-import { OnboardingError } from './errors.ts';
-import type { StateDirectory } from './services/state/deviceState.ts';
-import { isOwnFile, ownMode } from './services/state/ownFiles.ts';
+import { OnboardingError } from '../../errors.ts';
+import type { StateDirectory } from '../../services/state/deviceState.ts';
+import { isOwnFile, ownMode } from '../../services/state/ownFiles.ts';
+import { type Disk, makeDirectory, openStateDirectory } from './durableFile.ts';
+import { lockDirectory } from './lock.ts';
+import { type Look, refusalOf } from './stateFolder.ts';
 
 export interface Claimable {
   /**
