@@ -6,8 +6,8 @@ import {
   setTransportFactory,
   type Transport,
 } from 'nats/lib/nats-base-client/internal_mod.js';
-import { OnboardingError } from '../errors.ts';
-import { frameGuard, longestLine } from './natsFrames.ts';
+import { OnboardingError } from '../../errors.ts';
+import { frameGuard, longestLine } from './frames.ts';
 
 export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   /** Null: the server is spoken to in clear text, whatever it offers */

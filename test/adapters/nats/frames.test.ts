@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { frameGuard, longestLine, longestMessage } from '../../src/adapters/natsFrames.ts';
+import { frameGuard, longestLine, longestMessage } from '../../../src/adapters/nats/frames.ts';
 
 const info = `INFO ${JSON.stringify({ server_id: 'a' })}\r\n`;
 

@@ -7,11 +7,11 @@ import {
   type NatsConnection,
   headers as newHeaders,
 } from 'nats';
-import { describe, OnboardingError } from '../errors.ts';
-import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
-import type { Identity, Session, SessionEvents } from '../services/onboarding/register.ts';
-import type { Message } from '../services/onboarding/registrationResult.ts';
-import { connectNats, type TransportOptions } from './natsTransport.ts';
+import { describe, OnboardingError } from '../../errors.ts';
+import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../natsAddress.ts';
+import type { Identity, Session, SessionEvents } from '../../services/onboarding/register.ts';
+import type { Message } from '../../services/onboarding/registrationResult.ts';
+import { connectNats, type TransportOptions } from './transport.ts';
 
 export interface JetStreamOptions {
   readonly tls: 'required' | 'optional';
