@@ -1,6 +1,6 @@
 import { createActor } from 'xstate';
 import type { Log } from './adapters/logger.ts';
-import { catalogue } from './errors.ts';
+import { catalogue } from './errors/catalogue.ts';
 import type { Failed, StateName } from './machines/onboarding.ts';
 import {
   currentState,

@@ -1,4 +1,4 @@
-import type { ErrorClass, ErrorCode } from './errors.ts';
+import type { ErrorClass, ErrorCode } from './errors/catalogue.ts';
 import type { StateName } from './machines/onboarding.ts';
 
 /** The one catalogue of log events. The types of `log(…)`, docs/events.md and its JSON schema come from here. */

@@ -20,7 +20,7 @@ import { resetCommand } from './commands/reset.ts';
 import { type StatusFlags, statusCommand } from './commands/status.ts';
 import { type Config, changedKeys } from './config.ts';
 import type { Known } from './daemon.ts';
-import { catalogue, OnboardingError, redact } from './errors.ts';
+import { catalogue, OnboardingError, redact } from './errors/catalogue.ts';
 import { plainText } from './plainText.ts';
 import { type RunOptions, run } from './run.ts';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type HostDefaults, resolveConfig, type Sources } from '../src/config.ts';
-import { redact } from '../src/errors.ts';
+import { redact } from '../src/errors/catalogue.ts';
 import { backoffMs } from '../src/machines/backoff.ts';
 import { renewAt } from '../src/machines/renewal.ts';
 import { stageOf } from '../src/machines/stage.ts';

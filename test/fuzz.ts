@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { readAgentEnvironment } from '../src/adapters/configFile.ts';
 import * as pki from '../src/adapters/pki.ts';
 import { resolveConfig } from '../src/config.ts';
-import { describe, OnboardingError, redact } from '../src/errors.ts';
+import { describe, OnboardingError, redact } from '../src/errors/catalogue.ts';
 import { parseNatsAddresses } from '../src/natsAddress.ts';
 import { acceptCertificate } from '../src/services/onboarding/acceptCertificate.ts';
 import { isAcknowledgement, readResult } from '../src/services/onboarding/registrationResult.ts';

@@ -3,7 +3,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { type Trouble, troubleOf } from '../trouble.ts';
+import { type Trouble, troubleOf } from '../errors/networkProblem.ts';
 
 /** Looks that change nothing on the other side: names, a GET, a greeting, a certificate. All are bounded in time. */
 

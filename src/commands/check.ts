@@ -13,7 +13,8 @@ import * as pki from '../adapters/pki.ts';
 import { glanceHttp, type HttpGlance, lookUp, natsGreeting, peerCertificate } from '../adapters/probe.ts';
 import { authorization, provisioningUrl } from '../adapters/provisioningApi.ts';
 import { type Config, stateDirOf } from '../config.ts';
-import { describe, OnboardingError } from '../errors.ts';
+import { describe, OnboardingError } from '../errors/catalogue.ts';
+import { type Trouble, troubleOf } from '../errors/networkProblem.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
 import { plainJson } from '../plainText.ts';
 import {
@@ -31,7 +32,6 @@ import { checkCertificate, checkDirectory, checkTime } from '../services/diagnos
 import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
 import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
-import { type Trouble, troubleOf } from '../trouble.ts';
 import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './configuration.ts';
 
 export interface Build {

@@ -6,7 +6,7 @@ import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { exportsOf, stateDirOf } from '../config.ts';
-import { OnboardingError } from '../errors.ts';
+import { OnboardingError } from '../errors/catalogue.ts';
 import { plainText } from '../plainText.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { reset } from '../services/state/reset.ts';

@@ -5,7 +5,7 @@ import { isHeld, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
 import { stateDirOf } from '../config.ts';
-import { catalogue, describe, OnboardingError } from '../errors.ts';
+import { catalogue, describe, OnboardingError } from '../errors/catalogue.ts';
 import { plainJson, plainText } from '../plainText.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';
 import { files } from '../services/state/deviceState.ts';

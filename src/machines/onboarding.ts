@@ -1,5 +1,11 @@
 import { and, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
-import { catalogue, describe, type ErrorClass, type ErrorCode, OnboardingError } from '../errors.ts';
+import {
+  catalogue,
+  describe,
+  type ErrorClass,
+  type ErrorCode,
+  OnboardingError,
+} from '../errors/catalogue.ts';
 import { backoffMs, longestRetryAfterMs, type RetryPolicy } from './backoff.ts';
 import type { Stage } from './stage.ts';
 

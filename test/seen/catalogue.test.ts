@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { catalogue } from '../../src/errors.ts';
+import { catalogue } from '../../src/errors/catalogue.ts';
 import { events } from '../../src/events.ts';
 import { explain } from '../../src/services/diagnostics/explain.ts';
 import { checkLine, runToEnd } from '../program.ts';

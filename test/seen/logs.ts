@@ -1,4 +1,4 @@
-import { catalogue, type ErrorCode } from '../../src/errors.ts';
+import { catalogue, type ErrorCode } from '../../src/errors/catalogue.ts';
 import type { StateName } from '../../src/machines/onboarding.ts';
 import { chanceOf } from '../sim/chance.ts';
 

@@ -1,4 +1,4 @@
-import { type ErrorCode, OnboardingError } from '../../src/errors.ts';
+import { type ErrorCode, OnboardingError } from '../../src/errors/catalogue.ts';
 import type { Identity, Session, SessionEvents } from '../../src/services/onboarding/register.ts';
 import type { Message } from '../../src/services/onboarding/registrationResult.ts';
 import type { HttpAnswer } from '../../src/services/onboarding/requestCertificate.ts';

@@ -7,7 +7,7 @@ import {
   type NatsConnection,
   headers as newHeaders,
 } from 'nats';
-import { describe, OnboardingError } from '../../errors.ts';
+import { describe, OnboardingError } from '../../errors/catalogue.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../natsAddress.ts';
 import type { Identity, Session, SessionEvents } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';

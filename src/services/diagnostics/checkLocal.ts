@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors.ts';
+import { OnboardingError } from '../../errors/catalogue.ts';
 import { shownTime, spell } from '../duration.ts';
 import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../onboarding/acceptCertificate.ts';
 import { checkClock } from '../onboarding/requestCertificate.ts';

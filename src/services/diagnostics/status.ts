@@ -1,4 +1,4 @@
-import { catalogue, type ErrorCode } from '../../errors.ts';
+import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import type { StateName } from '../../machines/onboarding.ts';
 import { parseNatsAddresses, showNatsAddress } from '../../natsAddress.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';

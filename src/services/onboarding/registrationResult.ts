@@ -1,4 +1,4 @@
-import { excerpt, OnboardingError } from '../../errors.ts';
+import { excerpt, OnboardingError } from '../../errors/catalogue.ts';
 import { parseJson } from '../../json.ts';
 
 /** A message of the fleet, as a session hands it on. */

@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors.ts';
+import { OnboardingError } from '../../errors/catalogue.ts';
 import { parseJson } from '../../json.ts';
 import type { Issued, Renewed } from '../../machines/onboarding.ts';
 import { renewAt } from '../../machines/renewal.ts';

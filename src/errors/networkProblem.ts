@@ -1,4 +1,4 @@
-import { describe, type ErrorCode } from './errors.ts';
+import { describe, type ErrorCode } from './catalogue.ts';
 
 /** What `onboardd check` tells apart, finer than the error codes. */
 export interface Trouble {
