@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type SettingKey, settingKeys, settings } from '../src/config.ts';
+import { type SettingKey, settingKeys, settings } from '../src/config/schema.ts';
 import { catalogue } from '../src/errors/catalogue.ts';
 import { root } from './tools.mjs';
 

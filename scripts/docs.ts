@@ -1,6 +1,6 @@
 /** Writes the generated parts of README.md, and the pages of events: `npm run docs`. A test holds the files to them. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { environmentName, settingKeys, settings } from '../src/config.ts';
+import { environmentName, settingKeys, settings } from '../src/config/schema.ts';
 import { catalogue } from '../src/errors/catalogue.ts';
 import { commonFields, type EventEntry, eventSchema, events, type Field } from '../src/events.ts';
 import { onboarding, type StateName, stateNames } from '../src/machines/onboarding.ts';

@@ -18,7 +18,7 @@ import { explainCommand } from './commands/explain.ts';
 import { type ReportFlags, reportCommand } from './commands/report.ts';
 import { resetCommand } from './commands/reset.ts';
 import { type StatusFlags, statusCommand } from './commands/status.ts';
-import { type Config, changedKeys } from './config.ts';
+import { type Config, changedKeys } from './config/schema.ts';
 import type { Known } from './daemon.ts';
 import { catalogue, OnboardingError, redact } from './errors/catalogue.ts';
 import { plainText } from './plainText.ts';

@@ -10,7 +10,7 @@ import * as pki from './adapters/pki.ts';
 import { postProvision } from './adapters/provisioningApi.ts';
 import { reloadSignal, signalSoFar, stopSignal } from './adapters/signals.ts';
 import { superviseBy } from './adapters/systemd.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config/schema.ts';
 import { type Known, startDaemon } from './daemon.ts';
 import type { Settings, World } from './wiring.ts';
 

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from './adapters/logger.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config/schema.ts';
 import { type Issued, type OnboardingEvent, onboarding, type Renewed } from './machines/onboarding.ts';
 import type { CertificateReader } from './services/onboarding/acceptCertificate.ts';
 import { type DeliverPorts, deliverResult, prepareIdentity } from './services/onboarding/exportFiles.ts';

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type HostDefaults, resolveConfig, type Sources } from '../src/config.ts';
+import { parseNatsAddresses } from '../src/config/natsAddress.ts';
+import { type HostDefaults, resolveConfig, type Sources } from '../src/config/schema.ts';
 import { redact } from '../src/errors/catalogue.ts';
 import { backoffMs } from '../src/machines/backoff.ts';
 import { renewAt } from '../src/machines/renewal.ts';
 import { stageOf } from '../src/machines/stage.ts';
-import { parseNatsAddresses } from '../src/natsAddress.ts';
 import { readResult } from '../src/services/onboarding/registrationResult.ts';
 import { parseState } from '../src/services/state/deviceState.ts';
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import type { SettingKey } from '../config.ts';
+import type { SettingKey } from '../config/schema.ts';
 import { jsonFlaw } from '../jsonFlaw.ts';
 
 /**

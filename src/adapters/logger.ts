@@ -1,5 +1,5 @@
 import { createLogger, format, transports } from 'winston';
-import type { LogFormat, LogLevel } from '../config.ts';
+import type { LogFormat, LogLevel } from '../config/schema.ts';
 import { redact } from '../errors/catalogue.ts';
 import type { EventName, events, FieldsOf } from '../events.ts';
 import { plainText } from '../plainText.ts';

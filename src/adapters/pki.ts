@@ -21,7 +21,7 @@ import {
   Certificate as ParsedCertificate,
   RSASSAPSSParams,
 } from 'pkijs';
-import type { KeyType } from '../config.ts';
+import type { KeyType } from '../config/schema.ts';
 import type { Certificate } from '../services/onboarding/acceptCertificate.ts';
 
 const commonNameOid = '2.5.4.3';

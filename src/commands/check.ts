@@ -12,10 +12,10 @@ import { trySubscription } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { glanceHttp, type HttpGlance, lookUp, natsGreeting, peerCertificate } from '../adapters/probe.ts';
 import { authorization, provisioningUrl } from '../adapters/provisioningApi.ts';
-import { type Config, stateDirOf } from '../config.ts';
+import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../config/natsAddress.ts';
+import { type Config, stateDirOf } from '../config/schema.ts';
 import { describe, OnboardingError } from '../errors/catalogue.ts';
 import { type Trouble, troubleOf } from '../errors/networkProblem.ts';
-import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../natsAddress.ts';
 import { plainJson } from '../plainText.ts';
 import {
   type Check,

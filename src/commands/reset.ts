@@ -5,7 +5,7 @@ import { readOwn, removeDurably } from '../adapters/disk/durableFile.ts';
 import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { exportsOf, stateDirOf } from '../config.ts';
+import { exportsOf, stateDirOf } from '../config/schema.ts';
 import { OnboardingError } from '../errors/catalogue.ts';
 import { plainText } from '../plainText.ts';
 import { files, parseState } from '../services/state/deviceState.ts';

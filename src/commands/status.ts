@@ -4,7 +4,7 @@ import { readOwn } from '../adapters/disk/durableFile.ts';
 import { isHeld, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
-import { stateDirOf } from '../config.ts';
+import { stateDirOf } from '../config/schema.ts';
 import { catalogue, describe, OnboardingError } from '../errors/catalogue.ts';
 import { plainJson, plainText } from '../plainText.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';

@@ -1,6 +1,6 @@
 import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
-import { type Config, resolveConfig } from '../../src/config.ts';
+import { type Config, resolveConfig } from '../../src/config/schema.ts';
 import { type Daemon, type Known, startDaemon } from '../../src/daemon.ts';
 import type { World } from '../../src/wiring.ts';
 import { chanceOf } from './chance.ts';

@@ -1,4 +1,4 @@
-import type { Config } from '../../src/config.ts';
+import type { Config } from '../../src/config/schema.ts';
 import { type Known, startDaemon } from '../../src/daemon.ts';
 import { backoffMs } from '../../src/machines/backoff.ts';
 import type { StateDirectory } from '../../src/services/state/deviceState.ts';

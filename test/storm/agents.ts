@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import type { Log } from '../../src/adapters/logger.ts';
-import { type HostDefaults, resolveConfig } from '../../src/config.ts';
+import { type HostDefaults, resolveConfig } from '../../src/config/schema.ts';
 import { type Known, startDaemon } from '../../src/daemon.ts';
 import { realWorld } from '../../src/run.ts';
 

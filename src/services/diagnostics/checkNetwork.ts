@@ -1,5 +1,5 @@
+import { type NatsAddress, showNatsAddress } from '../../config/natsAddress.ts';
 import type { Trouble } from '../../errors/networkProblem.ts';
-import { type NatsAddress, showNatsAddress } from '../../natsAddress.ts';
 import { type Finding, passed, skipped, troubled } from './check.ts';
 
 /** How a probe of the provisioning server was answered. */
