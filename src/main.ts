@@ -21,8 +21,8 @@ import { type StatusFlags, statusCommand } from './commands/status.ts';
 import { type Config, changedKeys } from './config/schema.ts';
 import type { Known } from './daemon.ts';
 import { catalogue, OnboardingError, redact } from './errors/catalogue.ts';
-import { plainText } from './plainText.ts';
 import { type RunOptions, run } from './run.ts';
+import { plainText } from './text/plainText.ts';
 
 declare const BUILD_VERSION: string | undefined;
 declare const BUILD_TIME: number | undefined;

@@ -16,7 +16,6 @@ import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../config
 import { type Config, stateDirOf } from '../config/schema.ts';
 import { describe, OnboardingError } from '../errors/catalogue.ts';
 import { type Trouble, troubleOf } from '../errors/networkProblem.ts';
-import { plainJson } from '../plainText.ts';
 import {
   type Check,
   type CheckId,
@@ -32,6 +31,7 @@ import { checkCertificate, checkDirectory, checkTime } from '../services/diagnos
 import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
 import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
+import { plainJson } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './configuration.ts';
 
 export interface Build {

@@ -7,9 +7,9 @@ import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.t
 import { hostDefaults } from '../adapters/host.ts';
 import { exportsOf, stateDirOf } from '../config/schema.ts';
 import { OnboardingError } from '../errors/catalogue.ts';
-import { plainText } from '../plainText.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { reset } from '../services/state/reset.ts';
+import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, exit, readSources, refusedStateDirectory } from './configuration.ts';
 
 /** `onboardd reset`. @param yes without asking. @returns exit status */

@@ -6,10 +6,10 @@ import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
 import { stateDirOf } from '../config/schema.ts';
 import { catalogue, describe, OnboardingError } from '../errors/catalogue.ts';
-import { plainJson, plainText } from '../plainText.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';
 import { files } from '../services/state/deviceState.ts';
 import { statusLines } from '../services/statusLines.ts';
+import { plainJson, plainText } from '../text/plainText.ts';
 import { type CommonFlags, exit, readSources } from './configuration.ts';
 
 export interface StatusFlags extends CommonFlags {

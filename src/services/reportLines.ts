@@ -1,6 +1,6 @@
-import { plainText } from '../plainText.ts';
+import { spell } from '../text/duration.ts';
+import { plainText } from '../text/plainText.ts';
 import { remedyOf } from './diagnostics/status.ts';
-import { spell } from './duration.ts';
 import { quantile } from './fleetReport/distribution.ts';
 import { type DeviceStory, funnel, type Report, stuck } from './fleetReport/report.ts';
 

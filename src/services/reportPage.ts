@@ -1,7 +1,7 @@
 import { stateNames } from '../machines/onboarding.ts';
-import { plainText } from '../plainText.ts';
+import { spell } from '../text/duration.ts';
+import { plainText } from '../text/plainText.ts';
 import { remedyOf } from './diagnostics/status.ts';
-import { spell } from './duration.ts';
 import { type Distribution, histogram, quantile } from './fleetReport/distribution.ts';
 import { type DeviceStory, funnel, type Report, stuck } from './fleetReport/report.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';

@@ -1,7 +1,7 @@
 import type { StateName } from '../machines/onboarding.ts';
-import { plainText } from '../plainText.ts';
+import { shownTime, spell } from '../text/duration.ts';
+import { plainText } from '../text/plainText.ts';
 import { remedyOf, type Status } from './diagnostics/status.ts';
-import { shownTime, spell } from './duration.ts';
 
 /** What a state is about while nothing has failed. */
 const doings: Readonly<Record<StateName, string>> = {

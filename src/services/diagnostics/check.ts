@@ -1,6 +1,6 @@
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import { type Problem, problems, type Trouble } from '../../errors/networkProblem.ts';
-import { plainText } from '../../plainText.ts';
+import { plainText } from '../../text/plainText.ts';
 
 /** What one check found. */
 export interface Finding {

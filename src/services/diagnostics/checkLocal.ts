@@ -1,5 +1,5 @@
 import { OnboardingError } from '../../errors/catalogue.ts';
-import { shownTime, spell } from '../duration.ts';
+import { shownTime, spell } from '../../text/duration.ts';
 import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../onboarding/acceptCertificate.ts';
 import { checkClock } from '../onboarding/requestCertificate.ts';
 import type { KeyReader } from '../onboarding/resume.ts';

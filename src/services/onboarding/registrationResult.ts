@@ -1,5 +1,5 @@
 import { excerpt, OnboardingError } from '../../errors/catalogue.ts';
-import { parseJson } from '../../json.ts';
+import { parseJson } from '../../text/json.ts';
 
 /** A message of the fleet, as a session hands it on. */
 export interface Message {

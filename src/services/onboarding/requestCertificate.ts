@@ -1,8 +1,8 @@
 import { parseNatsAddresses } from '../../config/natsAddress.ts';
 import { OnboardingError } from '../../errors/catalogue.ts';
-import { parseJson } from '../../json.ts';
 import type { Issued, Renewed } from '../../machines/onboarding.ts';
 import { renewAt } from '../../machines/renewal.ts';
+import { parseJson } from '../../text/json.ts';
 import {
   currentState,
   type DeviceState,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { plainJson, plainText } from '../src/plainText.ts';
+import { plainJson, plainText } from '../../src/text/plainText.ts';
 
 const code = (value: number) => `U+${value.toString(16).toUpperCase().padStart(4, '0')}`;
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);

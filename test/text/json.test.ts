@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseJson } from '../src/json.ts';
+import { parseJson } from '../../src/text/json.ts';
 
 const nested = (levels: number, core = '1') =>
   `${'[{"a":'.repeat(levels / 2)}${core}${'}]'.repeat(levels / 2)}`;

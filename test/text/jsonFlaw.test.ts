@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { jsonFlaw } from '../src/jsonFlaw.ts';
+import { jsonFlaw } from '../../src/text/jsonFlaw.ts';
 
 test.each([
   ['', 1, 1],
