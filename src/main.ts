@@ -19,9 +19,9 @@ import { type ReportFlags, reportCommand } from './commands/report.ts';
 import { resetCommand } from './commands/reset.ts';
 import { type StatusFlags, statusCommand } from './commands/status.ts';
 import { type Config, changedKeys } from './config/schema.ts';
-import type { Known } from './daemon.ts';
+import type { Known } from './daemon/daemon.ts';
+import { type RunOptions, run } from './daemon/run.ts';
 import { catalogue, OnboardingError, redact } from './errors/catalogue.ts';
-import { type RunOptions, run } from './run.ts';
 import { plainText } from './text/plainText.ts';
 
 declare const BUILD_VERSION: string | undefined;

@@ -1,8 +1,8 @@
 import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { type Config, resolveConfig } from '../../src/config/schema.ts';
-import { type Daemon, type Known, startDaemon } from '../../src/daemon.ts';
-import type { World } from '../../src/wiring.ts';
+import type { World } from '../../src/daemon/actors.ts';
+import { type Daemon, type Known, startDaemon } from '../../src/daemon/daemon.ts';
 import { chanceOf } from './chance.ts';
 import { createClock } from './clock.ts';
 import { createDisk } from './disk.ts';

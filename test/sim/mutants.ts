@@ -124,7 +124,7 @@ export const mutants: readonly Mutant[] = [
   ),
   one(
     'steps of the clock are not noticed',
-    'src/wiring.ts',
+    'src/daemon/actors.ts',
     "sendBack({ type: 'CLOCK_STEPPED' })",
     'undefined',
   ),

@@ -1,5 +1,5 @@
 import type { Config } from '../../src/config/schema.ts';
-import { type Known, startDaemon } from '../../src/daemon.ts';
+import { type Known, startDaemon } from '../../src/daemon/daemon.ts';
 import { backoffMs } from '../../src/machines/backoff.ts';
 import type { StateDirectory } from '../../src/services/state/deviceState.ts';
 import { type Chance, chanceOf } from './chance.ts';

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import type { Log } from '../../src/adapters/logger.ts';
 import { type HostDefaults, resolveConfig } from '../../src/config/schema.ts';
-import { type Known, startDaemon } from '../../src/daemon.ts';
-import { realWorld } from '../../src/run.ts';
+import { type Known, startDaemon } from '../../src/daemon/daemon.ts';
+import { realWorld } from '../../src/daemon/run.ts';
 
 /**
  * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a

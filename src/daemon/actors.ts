@@ -1,21 +1,21 @@
 import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
-import type { Log } from './adapters/logger.ts';
-import type { Config } from './config/schema.ts';
-import { type Issued, type OnboardingEvent, onboarding, type Renewed } from './machines/onboarding.ts';
-import type { CertificateReader } from './services/onboarding/acceptCertificate.ts';
-import { type DeliverPorts, deliverResult, prepareIdentity } from './services/onboarding/exportFiles.ts';
-import { generateKey } from './services/onboarding/generateKey.ts';
-import { type RegisterPorts, register } from './services/onboarding/register.ts';
+import type { Log } from '../adapters/logger.ts';
+import type { Config } from '../config/schema.ts';
+import { type Issued, type OnboardingEvent, onboarding, type Renewed } from '../machines/onboarding.ts';
+import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
+import { type DeliverPorts, deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
+import { generateKey } from '../services/onboarding/generateKey.ts';
+import { type RegisterPorts, register } from '../services/onboarding/register.ts';
 import {
   type RequestCertificatePorts,
   renewCertificate,
   requestCertificate,
   tryCertificate,
-} from './services/onboarding/requestCertificate.ts';
-import { type KeyReader, resume } from './services/onboarding/resume.ts';
-import { currentState, type Progress, type StateDirectory } from './services/state/deviceState.ts';
-import type { Machine } from './services/state/hardwareBinding.ts';
+} from '../services/onboarding/requestCertificate.ts';
+import { type KeyReader, resume } from '../services/onboarding/resume.ts';
+import { currentState, type Progress, type StateDirectory } from '../services/state/deviceState.ts';
+import type { Machine } from '../services/state/hardwareBinding.ts';
 
 /** All that the daemon touches outside itself: the adapters, or a simulated world. */
 export interface World {

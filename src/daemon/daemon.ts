@@ -1,7 +1,7 @@
 import { createActor } from 'xstate';
-import type { Log } from './adapters/logger.ts';
-import { catalogue } from './errors/catalogue.ts';
-import type { Failed, StateName } from './machines/onboarding.ts';
+import type { Log } from '../adapters/logger.ts';
+import { catalogue } from '../errors/catalogue.ts';
+import type { Failed, StateName } from '../machines/onboarding.ts';
 import {
   currentState,
   isoTime,
@@ -10,8 +10,8 @@ import {
   updateState,
   type Visit,
   withVisit,
-} from './services/state/deviceState.ts';
-import { type Settings, type World, wire } from './wiring.ts';
+} from '../services/state/deviceState.ts';
+import { type Settings, type World, wire } from './actors.ts';
 
 /** What is known of the device while it runs, for every line of the log. */
 export interface Known {

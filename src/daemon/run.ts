@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { later, systemClock, watchForSteps } from './adapters/clock.ts';
-import { refreshFile } from './adapters/disk/durableFile.ts';
-import type { Claimable } from './adapters/disk/lockedStateDirectory.ts';
-import { thisMachine } from './adapters/hardware.ts';
-import type { Log } from './adapters/logger.ts';
-import { connectTimeoutMs, natsClient } from './adapters/nats/client.ts';
-import * as pki from './adapters/pki.ts';
-import { postProvision } from './adapters/provisioningApi.ts';
-import { reloadSignal, signalSoFar, stopSignal } from './adapters/signals.ts';
-import { superviseBy } from './adapters/systemd.ts';
-import type { Config } from './config/schema.ts';
+import { later, systemClock, watchForSteps } from '../adapters/clock.ts';
+import { refreshFile } from '../adapters/disk/durableFile.ts';
+import type { Claimable } from '../adapters/disk/lockedStateDirectory.ts';
+import { thisMachine } from '../adapters/hardware.ts';
+import type { Log } from '../adapters/logger.ts';
+import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
+import * as pki from '../adapters/pki.ts';
+import { postProvision } from '../adapters/provisioningApi.ts';
+import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
+import { superviseBy } from '../adapters/systemd.ts';
+import type { Config } from '../config/schema.ts';
+import type { Settings, World } from './actors.ts';
 import { type Known, startDaemon } from './daemon.ts';
-import type { Settings, World } from './wiring.ts';
 
 export interface RunOptions extends Settings {
   readonly version: string;
