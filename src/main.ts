@@ -6,18 +6,12 @@ import { type Claimable, stateDirectory } from './adapters/disk/lockedStateDirec
 import { hostDefaults } from './adapters/host.ts';
 import { createLog, type Log } from './adapters/logger.ts';
 import { leaveSignals } from './adapters/signals.ts';
-import { checkCommand } from './commands/check.ts';
-import {
-  type CommonFlags,
-  configure,
-  defaultConfigFile,
-  exit,
-  type Usable,
-} from './commands/configuration.ts';
-import { explainCommand } from './commands/explain.ts';
-import { type ReportFlags, reportCommand } from './commands/report.ts';
-import { resetCommand } from './commands/reset.ts';
-import { type StatusFlags, statusCommand } from './commands/status.ts';
+import { checkCommand } from './cli/check.ts';
+import { explainCommand } from './cli/explain.ts';
+import { type CommonFlags, configure, defaultConfigFile, exit, type Usable } from './cli/options.ts';
+import { type ReportFlags, reportCommand } from './cli/report.ts';
+import { resetCommand } from './cli/reset.ts';
+import { type StatusFlags, statusCommand } from './cli/status.ts';
 import { type Config, changedKeys } from './config/schema.ts';
 import type { Known } from './daemon/daemon.ts';
 import { type RunOptions, run } from './daemon/run.ts';

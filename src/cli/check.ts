@@ -32,7 +32,7 @@ import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/chec
 import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
 import { plainJson } from '../text/plainText.ts';
-import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './configuration.ts';
+import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './options.ts';
 
 export interface Build {
   readonly version: string;

@@ -1,7 +1,7 @@
-import type { StateName } from '../machines/onboarding.ts';
-import { shownTime, spell } from '../text/duration.ts';
-import { plainText } from '../text/plainText.ts';
-import { remedyOf, type Status } from './diagnostics/status.ts';
+import type { StateName } from '../../machines/onboarding.ts';
+import { remedyOf, type Status } from '../../services/diagnostics/status.ts';
+import { shownTime, spell } from '../../text/duration.ts';
+import { plainText } from '../../text/plainText.ts';
 
 /** What a state is about while nothing has failed. */
 const doings: Readonly<Record<StateName, string>> = {

@@ -1,5 +1,5 @@
 import { explain, explainable } from '../services/diagnostics/explain.ts';
-import { exit } from './configuration.ts';
+import { exit } from './options.ts';
 
 /** `onboardd explain [NAME…]`: what the catalogues say; without a name, the names. */
 export function explainCommand(names: readonly string[]): number {

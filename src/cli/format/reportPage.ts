@@ -1,9 +1,9 @@
-import { stateNames } from '../machines/onboarding.ts';
-import { spell } from '../text/duration.ts';
-import { plainText } from '../text/plainText.ts';
-import { remedyOf } from './diagnostics/status.ts';
-import { type Distribution, histogram, quantile } from './fleetReport/distribution.ts';
-import { type DeviceStory, funnel, type Report, stuck } from './fleetReport/report.ts';
+import { stateNames } from '../../machines/onboarding.ts';
+import { remedyOf } from '../../services/diagnostics/status.ts';
+import { type Distribution, histogram, quantile } from '../../services/fleetReport/distribution.ts';
+import { type DeviceStory, funnel, type Report, stuck } from '../../services/fleetReport/report.ts';
+import { spell } from '../../text/duration.ts';
+import { plainText } from '../../text/plainText.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';
 
 /** Timelines past these would make the page too heavy for a phone. */

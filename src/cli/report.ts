@@ -4,9 +4,9 @@ import { readLines, sizeOf } from '../adapters/logFiles.ts';
 import { describe } from '../errors/catalogue.ts';
 import { parseLogLine } from '../services/fleetReport/logLine.ts';
 import { addLine, newReport } from '../services/fleetReport/report.ts';
-import { reportLines } from '../services/reportLines.ts';
-import { reportPage } from '../services/reportPage.ts';
-import { exit } from './configuration.ts';
+import { reportLines } from './format/report.ts';
+import { reportPage } from './format/reportPage.ts';
+import { exit } from './options.ts';
 
 export interface ReportFlags {
   readonly html?: string;

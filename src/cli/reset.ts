@@ -10,7 +10,7 @@ import { OnboardingError } from '../errors/catalogue.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { reset } from '../services/state/reset.ts';
 import { plainText } from '../text/plainText.ts';
-import { type CommonFlags, exit, readSources, refusedStateDirectory } from './configuration.ts';
+import { type CommonFlags, exit, readSources, refusedStateDirectory } from './options.ts';
 
 /** `onboardd reset`. @param yes without asking. @returns exit status */
 export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {

@@ -8,9 +8,9 @@ import { stateDirOf } from '../config/schema.ts';
 import { catalogue, describe, OnboardingError } from '../errors/catalogue.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';
 import { files } from '../services/state/deviceState.ts';
-import { statusLines } from '../services/statusLines.ts';
 import { plainJson, plainText } from '../text/plainText.ts';
-import { type CommonFlags, exit, readSources } from './configuration.ts';
+import { statusLines } from './format/status.ts';
+import { type CommonFlags, exit, readSources } from './options.ts';
 
 export interface StatusFlags extends CommonFlags {
   readonly json?: boolean;

@@ -1,8 +1,8 @@
-import { spell } from '../text/duration.ts';
-import { plainText } from '../text/plainText.ts';
-import { remedyOf } from './diagnostics/status.ts';
-import { quantile } from './fleetReport/distribution.ts';
-import { type DeviceStory, funnel, type Report, stuck } from './fleetReport/report.ts';
+import { remedyOf } from '../../services/diagnostics/status.ts';
+import { quantile } from '../../services/fleetReport/distribution.ts';
+import { type DeviceStory, funnel, type Report, stuck } from '../../services/fleetReport/report.ts';
+import { spell } from '../../text/duration.ts';
+import { plainText } from '../../text/plainText.ts';
 
 const barWidth = 30;
 const mostShown = 20;
