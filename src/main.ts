@@ -15,7 +15,8 @@ import { type StatusFlags, statusCommand } from './cli/status.ts';
 import { type Config, changedKeys } from './config/schema.ts';
 import type { Known } from './daemon/daemon.ts';
 import { type RunOptions, run } from './daemon/run.ts';
-import { catalogue, OnboardingError, redact } from './errors/catalogue.ts';
+import { catalogue } from './errors/catalogue.ts';
+import { OnboardingError, redact } from './errors/onboardingError.ts';
 import { plainText } from './text/plainText.ts';
 
 declare const BUILD_VERSION: string | undefined;

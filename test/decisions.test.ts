@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseNatsAddresses } from '../src/config/natsAddress.ts';
 import { type HostDefaults, resolveConfig, type Sources } from '../src/config/schema.ts';
-import { redact } from '../src/errors/catalogue.ts';
+import { redact } from '../src/errors/onboardingError.ts';
 import { backoffMs } from '../src/machines/backoff.ts';
 import { renewAt } from '../src/machines/renewal.ts';
 import { stageOf } from '../src/machines/stage.ts';

@@ -1,6 +1,6 @@
 import { createLogger, format, transports } from 'winston';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
-import { redact } from '../errors/catalogue.ts';
+import { redact } from '../errors/onboardingError.ts';
 import type { EventName, events, FieldsOf } from '../events.ts';
 import { plainText } from '../text/plainText.ts';
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { describe, OnboardingError } from '../errors/catalogue.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { HttpAnswer } from '../services/onboarding/requestCertificate.ts';
 
 export interface ProvisioningServer {

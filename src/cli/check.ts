@@ -14,8 +14,8 @@ import { glanceHttp, type HttpGlance, lookUp, natsGreeting, peerCertificate } fr
 import { authorization, provisioningUrl } from '../adapters/provisioningApi.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../config/natsAddress.ts';
 import { type Config, stateDirOf } from '../config/schema.ts';
-import { describe, OnboardingError } from '../errors/catalogue.ts';
 import { type Trouble, troubleOf } from '../errors/networkProblem.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import {
   type Check,
   type CheckId,

@@ -9,7 +9,7 @@ import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
 import { type Config, resolveConfig, type Sources } from '../config/schema.ts';
-import { describe } from '../errors/catalogue.ts';
+import { describe } from '../errors/onboardingError.ts';
 import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { isOwnFile } from '../services/state/ownFiles.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { readLines, sizeOf } from '../adapters/logFiles.ts';
-import { describe } from '../errors/catalogue.ts';
+import { describe } from '../errors/onboardingError.ts';
 import { parseLogLine } from '../services/fleetReport/logLine.ts';
 import { addLine, newReport } from '../services/fleetReport/report.ts';
 import { reportLines } from './format/report.ts';

@@ -6,7 +6,7 @@ import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { exportsOf, stateDirOf } from '../config/schema.ts';
-import { OnboardingError } from '../errors/catalogue.ts';
+import { OnboardingError } from '../errors/onboardingError.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { reset } from '../services/state/reset.ts';
 import { plainText } from '../text/plainText.ts';

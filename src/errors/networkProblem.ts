@@ -1,4 +1,5 @@
-import { describe, type ErrorCode } from './catalogue.ts';
+import type { ErrorCode } from './catalogue.ts';
+import { describe } from './onboardingError.ts';
 
 /** What `onboardd check` tells apart, finer than the error codes. */
 export interface Trouble {

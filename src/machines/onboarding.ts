@@ -1,11 +1,6 @@
 import { and, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
-import {
-  catalogue,
-  describe,
-  type ErrorClass,
-  type ErrorCode,
-  OnboardingError,
-} from '../errors/catalogue.ts';
+import { catalogue, type ErrorClass, type ErrorCode } from '../errors/catalogue.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import { backoffMs, longestRetryAfterMs, type RetryPolicy } from './backoff.ts';
 import type { Stage } from './stage.ts';
 

@@ -1,4 +1,5 @@
-import { type ErrorCode, OnboardingError } from '../../src/errors/catalogue.ts';
+import type { ErrorCode } from '../../src/errors/catalogue.ts';
+import { OnboardingError } from '../../src/errors/onboardingError.ts';
 import type { Identity, Session, SessionEvents } from '../../src/services/onboarding/register.ts';
 import type { Message } from '../../src/services/onboarding/registrationResult.ts';
 import type { HttpAnswer } from '../../src/services/onboarding/requestCertificate.ts';

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { describe } from '../../errors/catalogue.ts';
+import { describe } from '../../errors/onboardingError.ts';
 import type { DirectoryFacts } from '../../services/diagnostics/checkLocal.ts';
 
 /** What can be known of the state directory without writing to it. */

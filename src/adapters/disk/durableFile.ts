@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { describe, OnboardingError } from '../../errors/catalogue.ts';
+import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { StateDirectory } from '../../services/state/deviceState.ts';
 
 /** The calls of node:fs that durability rests on, so that a simulated disk can stand in for them. */

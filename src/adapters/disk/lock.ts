@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { describe, OnboardingError } from '../../errors/catalogue.ts';
+import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 
 /**
  * Takes the state directory's lock: flock(2) on the directory itself, so that no file is left behind, the kernel

@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { StateDirectory } from '../../services/state/deviceState.ts';
 import { isOwnFile, ownMode } from '../../services/state/ownFiles.ts';
 import { type Disk, makeDirectory, openStateDirectory } from './durableFile.ts';

@@ -8,7 +8,7 @@ import {
   headers as newHeaders,
 } from 'nats';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
-import { describe, OnboardingError } from '../../errors/catalogue.ts';
+import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { Identity, Session, SessionEvents } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
 import { connectNats, type TransportOptions } from './transport.ts';

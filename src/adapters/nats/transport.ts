@@ -6,7 +6,7 @@ import {
   setTransportFactory,
   type Transport,
 } from 'nats/lib/nats-base-client/internal_mod.js';
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import { frameGuard, longestLine } from './frames.ts';
 
 export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {

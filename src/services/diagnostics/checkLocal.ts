@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import { shownTime, spell } from '../../text/duration.ts';
 import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../onboarding/acceptCertificate.ts';
 import { checkClock } from '../onboarding/requestCertificate.ts';

@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 
 /** What acceptance needs to know of one X.509 certificate. */
 export interface Certificate {

@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import { files, type StateDirectory } from '../state/deviceState.ts';
 
 export interface GenerateKeyPorts {

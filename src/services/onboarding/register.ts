@@ -1,4 +1,4 @@
-import { excerpt, OnboardingError } from '../../errors/catalogue.ts';
+import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import type { RegisterEvent } from '../../machines/onboarding.ts';
 import {
   currentState,

@@ -1,4 +1,4 @@
-import { excerpt, OnboardingError } from '../../errors/catalogue.ts';
+import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import { parseJson } from '../../text/json.ts';
 
 /** A message of the fleet, as a session hands it on. */

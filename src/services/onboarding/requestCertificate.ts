@@ -1,5 +1,5 @@
 import { parseNatsAddresses } from '../../config/natsAddress.ts';
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { Issued, Renewed } from '../../machines/onboarding.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { parseJson } from '../../text/json.ts';

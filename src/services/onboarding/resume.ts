@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { Resumed } from '../../machines/onboarding.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { type Facts, stageOf } from '../../machines/stage.ts';

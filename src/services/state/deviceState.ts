@@ -1,4 +1,4 @@
-import { OnboardingError } from '../../errors/catalogue.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import { type StateName, stateNames } from '../../machines/onboarding.ts';
 import { isMachine, type Machine } from './hardwareBinding.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { OnboardingError } from '../../../src/errors/catalogue.ts';
+import { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { RegisterEvent } from '../../../src/machines/onboarding.ts';
 import { register, type Session, type SessionEvents } from '../../../src/services/onboarding/register.ts';
 import type { Message } from '../../../src/services/onboarding/registrationResult.ts';

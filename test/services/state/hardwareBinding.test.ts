@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { OnboardingError } from '../../../src/errors/catalogue.ts';
+import type { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import { resume } from '../../../src/services/onboarding/resume.ts';
 import { files, newState, parseState, type StateDirectory } from '../../../src/services/state/deviceState.ts';
 import { isClone, type Machine } from '../../../src/services/state/hardwareBinding.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseNatsAddresses } from '../../src/config/natsAddress.ts';
-import { describe, excerpt, OnboardingError, redact } from '../../src/errors/catalogue.ts';
+import { describe, excerpt, OnboardingError, redact } from '../../src/errors/onboardingError.ts';
 
 /** Far above what a linear pass over the text takes, far below what a quadratic one does. */
 const promptMs = 250;
