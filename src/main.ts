@@ -12,7 +12,8 @@ import { type CommonFlags, configure, defaultConfigFile, exit, type Usable } fro
 import { type ReportFlags, reportCommand } from './cli/report.ts';
 import { resetCommand } from './cli/reset.ts';
 import { type StatusFlags, statusCommand } from './cli/status.ts';
-import { type Config, changedKeys } from './config/schema.ts';
+import { changedKeys } from './config/resolve.ts';
+import type { Config } from './config/schema.ts';
 import type { Known } from './daemon/daemon.ts';
 import { type RunOptions, run } from './daemon/run.ts';
 import { catalogue } from './errors/catalogue.ts';

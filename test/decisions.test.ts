@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseNatsAddresses } from '../src/config/natsAddress.ts';
-import { type HostDefaults, resolveConfig, type Sources } from '../src/config/schema.ts';
+import { resolveConfig, type Sources } from '../src/config/resolve.ts';
+import type { HostDefaults } from '../src/config/schema.ts';
 import { redact } from '../src/errors/onboardingError.ts';
 import { backoffMs } from '../src/machines/backoff.ts';
 import { renewAt } from '../src/machines/renewal.ts';

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { readAgentEnvironment } from '../src/adapters/configFile.ts';
 import * as pki from '../src/adapters/pki.ts';
 import { parseNatsAddresses } from '../src/config/natsAddress.ts';
-import { resolveConfig } from '../src/config/schema.ts';
+import { resolveConfig } from '../src/config/resolve.ts';
 import { describe, OnboardingError, redact } from '../src/errors/onboardingError.ts';
 import { acceptCertificate } from '../src/services/onboarding/acceptCertificate.ts';
 import { isAcknowledgement, readResult } from '../src/services/onboarding/registrationResult.ts';

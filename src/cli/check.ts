@@ -13,7 +13,8 @@ import * as pki from '../adapters/pki.ts';
 import { glanceHttp, type HttpGlance, lookUp, natsGreeting, peerCertificate } from '../adapters/probe.ts';
 import { authorization, provisioningUrl } from '../adapters/provisioningApi.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../config/natsAddress.ts';
-import { type Config, stateDirOf } from '../config/schema.ts';
+import { stateDirOf } from '../config/resolve.ts';
+import type { Config } from '../config/schema.ts';
 import { type Trouble, troubleOf } from '../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import {

@@ -8,7 +8,8 @@ import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.t
 import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
-import { type Config, resolveConfig, type Sources } from '../config/schema.ts';
+import { resolveConfig, type Sources } from '../config/resolve.ts';
+import type { Config } from '../config/schema.ts';
 import { describe } from '../errors/onboardingError.ts';
 import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';

@@ -5,7 +5,7 @@ import { readOwn, removeDurably } from '../adapters/disk/durableFile.ts';
 import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { exportsOf, stateDirOf } from '../config/schema.ts';
+import { exportsOf, stateDirOf } from '../config/resolve.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { reset } from '../services/state/reset.ts';

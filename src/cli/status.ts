@@ -4,7 +4,7 @@ import { readOwn } from '../adapters/disk/durableFile.ts';
 import { isHeld, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
-import { stateDirOf } from '../config/schema.ts';
+import { stateDirOf } from '../config/resolve.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';

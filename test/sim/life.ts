@@ -1,6 +1,7 @@
 import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
-import { type Config, resolveConfig } from '../../src/config/schema.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
+import type { Config } from '../../src/config/schema.ts';
 import type { World } from '../../src/daemon/actors.ts';
 import { type Daemon, type Known, startDaemon } from '../../src/daemon/daemon.ts';
 import { chanceOf } from './chance.ts';

@@ -2,7 +2,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import type { Log } from '../../src/adapters/logger.ts';
-import { type HostDefaults, resolveConfig } from '../../src/config/schema.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
+import type { HostDefaults } from '../../src/config/schema.ts';
 import { type Known, startDaemon } from '../../src/daemon/daemon.ts';
 import { realWorld } from '../../src/daemon/run.ts';
 
