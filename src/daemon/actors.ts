@@ -3,52 +3,18 @@ import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import type { Config } from '../config/schema.ts';
 import { type Issued, type OnboardingEvent, onboarding, type Renewed } from '../machines/onboarding.ts';
-import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
-import { type DeliverPorts, deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
+import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
-import { type RegisterPorts, register } from '../services/onboarding/register.ts';
+import { register } from '../services/onboarding/register.ts';
 import {
-  type RequestCertificatePorts,
   renewCertificate,
   requestCertificate,
   tryCertificate,
 } from '../services/onboarding/requestCertificate.ts';
-import { type KeyReader, resume } from '../services/onboarding/resume.ts';
-import { currentState, type Progress, type StateDirectory } from '../services/state/deviceState.ts';
-import type { Machine } from '../services/state/hardwareBinding.ts';
+import { resume } from '../services/onboarding/resume.ts';
+import { currentState } from '../services/state/deviceState.ts';
 
-/** All that the daemon touches outside itself: the adapters, or a simulated world. */
-export interface World {
-  readonly directory: StateDirectory;
-  readonly exportFile: DeliverPorts['exportFile'];
-  readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'];
-  /** @returns a new private key, PKCS#8 PEM */
-  readonly newKey: () => Promise<string>;
-  readonly post: RequestCertificatePorts['post'];
-  readonly connect: RegisterPorts['connect'];
-  /** How long `connect` may take, milliseconds */
-  readonly connectTimeoutMs: number;
-  /** Milliseconds since 1970 */
-  readonly now: () => number;
-  /** The machine that this is */
-  readonly machine: () => Machine;
-  /** Milliseconds that no clock step changes */
-  readonly monotonic: () => number;
-  /** Uniform in [0, 1) */
-  readonly random: () => number;
-  /** A random UUID */
-  readonly newId: () => string;
-  readonly later: RegisterPorts['later'];
-  /** Calls back when the wall clock jumps. @returns a function that ends the watch */
-  readonly watchForSteps: (since: number, onStep: () => void) => () => void;
-  /** Tells the service manager. `isRegistered`: and everything was delivered */
-  readonly announce?: (progress: Progress, isRegistered: boolean) => void;
-  /** The state machine's timers; the system's where absent */
-  readonly timers?: {
-    setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
-    clearTimeout(id: unknown): void;
-  };
-}
+import type { Platform } from './platform.ts';
 
 export interface Settings {
   readonly config: Config;
@@ -60,7 +26,7 @@ export interface Settings {
 }
 
 /** The machine with the services as its actors, and the world as theirs. */
-export function wire(world: World, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
+export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
   const { directory } = world;
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,

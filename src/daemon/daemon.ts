@@ -11,7 +11,8 @@ import {
   type Visit,
   withVisit,
 } from '../services/state/deviceState.ts';
-import { type Settings, type World, wire } from './actors.ts';
+import { type Settings, wire } from './actors.ts';
+import type { Platform } from './platform.ts';
 
 /** What is known of the device while it runs, for every line of the log. */
 export interface Known {
@@ -32,7 +33,7 @@ export interface Daemon {
  *
  * @param known kept up to date for the log
  */
-export function startDaemon(world: World, settings: Settings, known: Known, log: Log): Daemon {
+export function startDaemon(world: Platform, settings: Settings, known: Known, log: Log): Daemon {
   const { directory } = world;
   const actor = createActor(
     wire(world, settings, log),

@@ -2,8 +2,8 @@ import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import type { Config } from '../../src/config/schema.ts';
-import type { World } from '../../src/daemon/actors.ts';
 import { type Daemon, type Known, startDaemon } from '../../src/daemon/daemon.ts';
+import type { Platform } from '../../src/daemon/platform.ts';
 import { chanceOf } from './chance.ts';
 import { createClock } from './clock.ts';
 import { createDisk } from './disk.ts';
@@ -167,7 +167,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
   };
 
-  function worldOf(own: Boot): World {
+  function worldOf(own: Boot): Platform {
     const timed = (call: () => void) => () => own.alive && call();
     return {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,

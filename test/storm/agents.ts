@@ -5,7 +5,7 @@ import type { Log } from '../../src/adapters/logger.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import type { HostDefaults } from '../../src/config/schema.ts';
 import { type Known, startDaemon } from '../../src/daemon/daemon.ts';
-import { realWorld } from '../../src/daemon/run.ts';
+import { createPlatform } from '../../src/daemon/platform.ts';
 
 /**
  * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a
@@ -63,7 +63,7 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   };
   // Each has a folder of its own: no lock, which would be a process for each.
   const state = stateDirectory(config.stateDir, undefined, () => () => {});
-  const daemon = startDaemon(realWorld({ config, version: '0', state }), settings, known, log);
+  const daemon = startDaemon(createPlatform({ config, version: '0', state }), settings, known, log);
   daemon.broken.catch((error: unknown) => {
     throw error;
   });
