@@ -1,7 +1,8 @@
 import { createActor } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { catalogue } from '../errors/catalogue.ts';
-import type { Failed, StateName } from '../machines/onboarding.ts';
+import type { StateName } from '../events.ts';
+import type { Failed } from '../machines/onboarding.ts';
 import {
   currentState,
   isoTime,

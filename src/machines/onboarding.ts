@@ -25,18 +25,6 @@ export interface Issued extends Renewed {
   readonly candidate: object | null;
 }
 
-/** The top level of the machine: the only values of `state` in logs and in `status`. */
-export const stateNames = [
-  'idle',
-  'keygen',
-  'csr',
-  'provisioned',
-  'registering',
-  'registered',
-  'failed',
-] as const;
-export type StateName = (typeof stateNames)[number];
-
 /** What the machine needs of the configuration. Times in milliseconds. */
 export interface Policy {
   readonly retry: RetryPolicy & { readonly failedAfterMs: number };

@@ -1,4 +1,4 @@
-import { stateNames } from '../../machines/onboarding.ts';
+import { stateNames } from '../../events.ts';
 import { remedyOf } from '../../services/diagnostics/status.ts';
 import { type Distribution, histogram, quantile } from '../../services/fleetReport/distribution.ts';
 import { type DeviceStory, funnel, type Report, stuck } from '../../services/fleetReport/report.ts';

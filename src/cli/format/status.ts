@@ -1,4 +1,4 @@
-import type { StateName } from '../../machines/onboarding.ts';
+import type { StateName } from '../../events.ts';
 import { remedyOf, type Status } from '../../services/diagnostics/status.ts';
 import { shownTime, spell } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';

@@ -1,6 +1,6 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
-import type { StateName } from '../../machines/onboarding.ts';
+import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
 import { type DeviceState, parseState, type Visit } from '../state/deviceState.ts';
 

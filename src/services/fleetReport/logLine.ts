@@ -1,4 +1,4 @@
-import { type StateName, stateNames } from '../../machines/onboarding.ts';
+import { type StateName, stateNames } from '../../events.ts';
 
 /** What the report needs of one line of a log; what is absent or malformed is null. */
 export interface LogLine {

@@ -1,4 +1,4 @@
-import { type StateName, stateNames } from '../../machines/onboarding.ts';
+import { type StateName, stateNames } from '../../events.ts';
 import { addDuration, type Distribution, newDistribution } from './distribution.ts';
 import type { LogLine } from './logLine.ts';
 

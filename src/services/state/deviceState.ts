@@ -1,5 +1,5 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import { type StateName, stateNames } from '../../machines/onboarding.ts';
+import { type StateName, stateNames } from '../../events.ts';
 import { isMachine, type Machine } from './hardwareBinding.ts';
 
 /** `state.json`: the one source of truth besides the key. Times are RFC 3339. */
