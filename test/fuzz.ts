@@ -102,7 +102,7 @@ function memory(content: Record<string, string>): StateDirectory {
     write: (name, text) => void all.set(name, text),
     refresh: (name, text) => void all.set(name, text),
     restrict: () => undefined,
-    setAside: (name) => {
+    quarantine: (name) => {
       all.delete(name);
       return `${name}.damaged-1`;
     },
@@ -231,8 +231,8 @@ const targets: Target[] = [
                 pki,
                 now: () => now,
                 machine: () => ({ hardware: null, installation: null }),
-                newId: () => 'ffff-ffff',
-                onDamage: () => {},
+                randomUUID: () => 'ffff-ffff',
+                onQuarantined: () => {},
               },
               null,
             ),
@@ -288,7 +288,7 @@ const targets: Target[] = [
         const { provisioned } = parseState(directory.read(files.state) ?? '');
         if (provisioned === null) return;
         const expected = {
-          publicKey: pki.publicKeyOf(key),
+          publicKey: pki.spkiSha256Of(key),
           deviceId,
           commonName: `/Finland~Solita/fleet/${deviceId}/registration_agent`,
           now,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
-import type { Machine } from '../services/state/hardwareBinding.ts';
+import type { HardwareId } from '../services/state/hardwareBinding.ts';
 
 /** Serial numbers of the hardware. The device tree's is for everybody to read; DMI's are for root, but for the first,
  * which systemd/onboardd.tmpfiles opens to the service. */
@@ -29,7 +29,7 @@ const tmpfs = 0x01021994;
  * The machine that this is. Only hashes, keyed by this program's name: machine-id(5) asks that the id itself be shown
  * to nobody. An id that lives until the next boot alone (`/run/machine-id`) says nothing.
  */
-export function thisMachine(): Machine {
+export function readHardwareId(): HardwareId {
   const serial = serialFiles
     .map(read)
     .find((text) => text !== null && !placeholders.test(text.replace(/-/g, '')));

@@ -5,17 +5,17 @@ import { systemClock } from '../adapters/clock.ts';
 import { directoryFacts } from '../adapters/disk/diskFacts.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
-import { isHeld, ownerOf } from '../adapters/disk/lockStatus.ts';
-import { thisMachine } from '../adapters/hardware.ts';
+import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
+import { readHardwareId } from '../adapters/hardware.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { trySubscription } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
-import { glanceHttp, type HttpGlance, lookUp, natsGreeting, peerCertificate } from '../adapters/probe.ts';
+import { type HttpProbe, lookUp, peerCertificate, probeHttp, probeNats } from '../adapters/probe.ts';
 import { authorization, provisioningUrl } from '../adapters/provisioningApi.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../config/natsAddress.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
-import { type Trouble, troubleOf } from '../errors/networkProblem.ts';
+import { classifyNetworkError, type NetworkProblem } from '../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import {
   type Check,
@@ -75,12 +75,12 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
       folder,
       directoryFacts(folder),
       ownerOf(folder),
-      isHeld(folder),
+      isLocked(folder),
       () => {
         readOwn(join(folder, files.key));
         return readOwn(join(folder, files.state));
       },
-      thisMachine,
+      readHardwareId,
     );
   });
   const network = 'config' in resolved ? await checkServers(resolved.config, stored, build, run) : null;
@@ -143,7 +143,7 @@ async function checkServers(
   { state, key, unknown }: Stored,
   { version }: Build,
   run: Run,
-): Promise<HttpGlance | null> {
+): Promise<HttpProbe | null> {
   const url = provisioningUrl(config.provisioning.url);
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const natsUrl = config.nats.url ?? state?.provisioned?.natsUrl ?? null;
@@ -155,7 +155,7 @@ async function checkServers(
     (entry, index, all) =>
       isIP(entry.host) === 0 && all.findIndex((other) => other.host === entry.host) === index,
   );
-  let glance: HttpGlance | null = null;
+  let glance: HttpProbe | null = null;
   const provisioned = state?.provisioned ?? null;
   const identity: Identity | null =
     state && provisioned && key !== null
@@ -179,7 +179,7 @@ async function checkServers(
       addresses === null && unknown !== null
         ? skipped(unknown)
         : checkNats(addresses, config.nats.tls, {
-            greeting: (address) => natsGreeting(address.host, address.port, greetingMs),
+            greeting: (address) => probeNats(address.host, address.port, greetingMs),
             subscribe: identity && ((address) => subscribe(address, identity, config.nats.tls)),
           }),
     ),
@@ -192,7 +192,7 @@ async function glanceAt(
   url: URL,
   host: string,
   version: string,
-): Promise<HttpGlance | Trouble> {
+): Promise<HttpProbe | NetworkProblem> {
   const { caFile, tokenFile, timeoutMs } = config.provisioning;
   const ca = caFile === null ? null : readFileSync(caFile, 'utf8');
   const headers = {
@@ -200,7 +200,7 @@ async function glanceAt(
     'user-agent': `onboardd/${version}`,
     ...authorization(tokenFile),
   };
-  const seen = await glanceHttp(url, ca, headers, Math.min(timeoutMs, longestHttpMs));
+  const seen = await probeHttp(url, ca, headers, Math.min(timeoutMs, longestHttpMs));
   if (!('problem' in seen) || !seen.problem.startsWith('tls-')) return seen;
   return withCertificate(seen, await peerCertificate(host, Number(url.port || 443), 'https', greetingMs));
 }
@@ -209,7 +209,7 @@ async function subscribe(
   address: NatsAddress,
   identity: Identity,
   tls: 'required' | 'optional',
-): Promise<Trouble | null> {
+): Promise<NetworkProblem | null> {
   const where = showNatsAddress(address);
   const subject = `device_results.${identity.deviceId}.register`;
   try {
@@ -224,18 +224,18 @@ async function subscribe(
   }
 }
 
-function natsTrouble(error: unknown, where: string): Trouble {
-  if (!(error instanceof OnboardingError)) return troubleOf(error, where);
+function natsTrouble(error: unknown, where: string): NetworkProblem {
+  if (!(error instanceof OnboardingError)) return classifyNetworkError(error, where);
   const { chainedError } = (error.cause ?? {}) as { chainedError?: Error };
   const detail = error.message.replace(/^the NATS server /, '');
   if (error.code === 'NATS_DENIED') return { problem: 'not-let-in', detail };
   if (error.code === 'NATS_NOT_SECURE') return { problem: 'not-secure', detail };
-  const trouble = troubleOf(chainedError ?? error.cause, where);
+  const trouble = classifyNetworkError(chainedError ?? error.cause, where);
   if (error.code !== 'NATS_TLS') return trouble;
   if (/refuses the device’s/.test(error.message)) return { problem: 'tls-refused-us', detail };
   return trouble.problem.startsWith('tls-') ? trouble : { problem: 'tls-failed', detail };
 }
 
-function withCertificate({ problem, detail }: Trouble, certificate: string | null): Trouble {
+function withCertificate({ problem, detail }: NetworkProblem, certificate: string | null): NetworkProblem {
   return { problem, detail: certificate === null ? detail : `${detail}; ${certificate}` };
 }

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { type Claimable, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
@@ -7,7 +7,7 @@ import { superviseBy } from '../adapters/systemd.ts';
 import { changedKeys } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import type { Settings } from '../daemon/actors.ts';
-import { type Known, startDaemon } from '../daemon/daemon.ts';
+import { type LogContext, startDaemon } from '../daemon/daemon.ts';
 import { createPlatform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
@@ -17,7 +17,7 @@ import { type CommonFlags, configure, exit, type Usable } from './options.ts';
 interface RunOptions extends Settings {
   readonly version: string;
   readonly once: boolean;
-  readonly state: Claimable;
+  readonly state: LockedStateDirectory;
 }
 
 /**
@@ -31,7 +31,7 @@ interface RunOptions extends Settings {
  */
 async function run(
   options: RunOptions,
-  known: Known,
+  known: LogContext,
   log: Log,
   reload: (current: RunOptions) => Promise<RunOptions | null>,
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
@@ -66,7 +66,7 @@ export async function runCommand(
   { version, builtAt }: { version: string; builtAt: number },
 ): Promise<number> {
   const host = hostDefaults(process.env);
-  const known: Known = { deviceId: null, state: 'idle' };
+  const known: LogContext = { deviceId: null, state: 'idle' };
   const resolved = await configure(flags);
   if ('problems' in resolved) {
     const log = createLog('info', host.logFormat, () => ({}));
@@ -131,7 +131,7 @@ function warn(log: Log, { warnings }: Usable): void {
 }
 
 /** A disk that is not there yet, or not writable: the machine tries again, and says so. @throws STATE_LOCKED */
-function claimOrWait(state: Claimable): void {
+function claimOrWait(state: LockedStateDirectory): void {
   try {
     state.claim();
   } catch (error) {

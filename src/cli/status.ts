@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
-import { isHeld, ownerOf } from '../adapters/disk/lockStatus.ts';
+import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
 import { stateDirOf } from '../config/resolve.ts';
@@ -35,7 +35,7 @@ export async function statusCommand(flags: StatusFlags, version: string): Promis
 type Seen = Status | { readonly problem: string };
 
 function read(folder: string, version: string): Seen {
-  const running = isHeld(folder);
+  const running = isLocked(folder);
   try {
     return statusOf(readOwn(join(folder, files.state)), pki, version, running);
   } catch (error) {

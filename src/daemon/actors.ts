@@ -43,7 +43,7 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
     commonName: config.identity.commonName,
     builtAt,
   };
-  const onDamage = logDamage(log);
+  const onQuarantined = logDamage(log);
   const machine = onboarding(
     {
       retry: config.retry,
@@ -56,7 +56,7 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
-      resume: fromPromise(async () => resume({ ...world, onDamage }, config.identity.deviceId, fleetCa)),
+      resume: fromPromise(async () => resume({ ...world, onQuarantined }, config.identity.deviceId, fleetCa)),
       generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
       requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
         requestCertificate(world, certificateOptions, input, signal),
@@ -91,7 +91,7 @@ function absolute(exports: Config['exports']): Config['exports'] {
   return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
 }
 
-function logDamage(log: Log): Parameters<typeof resume>[0]['onDamage'] {
+function logDamage(log: Log): Parameters<typeof resume>[0]['onQuarantined'] {
   return ({ code, class: errorClass, message }) =>
     log('warn', 'step.failed', message, {
       step: 'idle',

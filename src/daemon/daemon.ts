@@ -16,7 +16,7 @@ import { type Settings, wire } from './actors.ts';
 import type { Platform } from './platform.ts';
 
 /** What is known of the device while it runs, for every line of the log. */
-export interface Known {
+export interface LogContext {
   deviceId: string | null;
   state: StateName;
 }
@@ -34,7 +34,7 @@ export interface Daemon {
  *
  * @param known kept up to date for the log
  */
-export function startDaemon(world: Platform, settings: Settings, known: Known, log: Log): Daemon {
+export function startDaemon(world: Platform, settings: Settings, known: LogContext, log: Log): Daemon {
   const { directory } = world;
   const actor = createActor(
     wire(world, settings, log),

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { later, systemClock, watchForSteps } from '../adapters/clock.ts';
+import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
 import { refreshFile } from '../adapters/disk/durableFile.ts';
-import { thisMachine } from '../adapters/hardware.ts';
+import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
@@ -13,7 +13,7 @@ import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
 import type { KeyReader } from '../services/onboarding/resume.ts';
 import type { Progress, StateDirectory } from '../services/state/deviceState.ts';
-import type { Machine } from '../services/state/hardwareBinding.ts';
+import type { HardwareId } from '../services/state/hardwareBinding.ts';
 
 /** All that the daemon touches outside itself: the adapters, or a simulated world. */
 export interface Platform {
@@ -29,14 +29,14 @@ export interface Platform {
   /** Milliseconds since 1970 */
   readonly now: () => number;
   /** The machine that this is */
-  readonly machine: () => Machine;
+  readonly machine: () => HardwareId;
   /** Milliseconds that no clock step changes */
   readonly monotonic: () => number;
   /** Uniform in [0, 1) */
   readonly random: () => number;
   /** A random UUID */
-  readonly newId: () => string;
-  readonly later: RegisterPorts['later'];
+  readonly randomUUID: () => string;
+  readonly setTimer: RegisterPorts['setTimer'];
   /** Calls back when the wall clock jumps. @returns a function that ends the watch */
   readonly watchForSteps: (since: number, onStep: () => void) => () => void;
   /** Tells the service manager. `isRegistered`: and everything was delivered */
@@ -67,7 +67,7 @@ export function createPlatform({
   };
   return {
     ...systemClock,
-    machine: thisMachine,
+    machine: readHardwareId,
     directory: state.directory,
     exportFile: refreshFile,
     pki,
@@ -75,8 +75,8 @@ export function createPlatform({
     post: (json, signal) => postProvision(server, json, signal),
     connect: natsClient(natsOptions(config)),
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
-    newId: randomUUID,
-    later,
+    randomUUID,
+    setTimer,
     watchForSteps,
   };
 }

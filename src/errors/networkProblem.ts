@@ -2,7 +2,7 @@ import type { ErrorCode } from './catalogue.ts';
 import { describe } from './onboardingError.ts';
 
 /** What `onboardd check` tells apart, finer than the error codes. */
-export interface Trouble {
+export interface NetworkProblem {
   readonly problem: Problem;
   /** One line: what was seen, and where */
   readonly detail: string;
@@ -153,7 +153,7 @@ const words: Readonly<Partial<Record<Problem, string>>> = {
 };
 
 /** Reads an error of a socket, a resolver or TLS. @param where the host and port that were asked */
-export function troubleOf(error: unknown, where: string): Trouble {
+export function classifyNetworkError(error: unknown, where: string): NetworkProblem {
   const { code = '', name = '' } = (error ?? {}) as NodeJS.ErrnoException;
   const problem: Problem =
     byCode[code] ??

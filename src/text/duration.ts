@@ -1,5 +1,5 @@
 /** A length of time for a person: `12 ms`, `0.2 s`, `42 s`, `3 min 12 s`, `5 h 2 min`, `12 d 3 h`. @param ms milliseconds */
-export function spell(ms: number): string {
+export function formatDuration(ms: number): string {
   const whole = Math.max(0, ms);
   if (whole > 0 && whole < 95) return `${Math.round(whole)} ms`;
   if (whole < 9_950) return `${(whole / 1000).toFixed(1)} s`;
@@ -17,6 +17,6 @@ function two(seconds: number, large: number, largeName: string, small: number, s
 }
 
 /** `2026-11-24 01:12:03 UTC` @param time RFC 3339 */
-export function shownTime(time: string): string {
+export function formatTime(time: string): string {
   return `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }

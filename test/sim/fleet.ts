@@ -242,13 +242,13 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     }
     return {
       isEncrypted: true,
-      lost,
-      listen: (subject, onMessage) =>
+      closed: lost,
+      subscribe: (subject, onMessage) =>
         deliver(() => {
           if (world.natsFault() === 'subscription denied') deliver(() => onDenied('subscription', subject));
           else link.listeners.set(subject, (message) => deliver(() => onMessage(message)));
         }),
-      ask: (subject, _text, headers, onReply) =>
+      publishRequest: (subject, _text, headers, onReply) =>
         deliver(() => {
           if (world.natsFault() === 'publish denied') deliver(() => onDenied('publish', subject));
           else hear(deviceId, headers['Nats-Msg-Id'] ?? '', (reply) => deliver(() => onReply(reply)));

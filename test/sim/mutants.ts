@@ -33,13 +33,13 @@ export const mutants: readonly Mutant[] = [
     'a question gets a new message id each time',
     'src/services/onboarding/register.ts',
     '{ ...state.request, publishes: state.request.publishes + 1 }',
-    '{ ...state.request, messageId: newId(), publishes: state.request.publishes + 1 }',
+    '{ ...state.request, messageId: randomUUID(), publishes: state.request.publishes + 1 }',
   ),
   one(
     'a question is not recorded before it is published',
     'src/services/onboarding/register.ts',
-    'question = recordQuestion(ports, session, stalenessAfter(last));',
-    'question = { messageId: ports.newId(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) };',
+    'pendingRequest = recordRequest(ports, session, stalenessAfter(last));',
+    'pendingRequest = { messageId: ports.randomUUID(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) };',
   ),
   {
     name: 'a damaged state makes a new identity',
@@ -65,7 +65,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'an earlier question without an answer is forgotten',
     'src/services/onboarding/register.ts',
-    'before.request !== null || before.mayBeAccepted',
+    'before.request !== null || before.mayBeRegistered',
     'false',
   ),
   one(
@@ -83,7 +83,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'the stream is not looked at before the first question',
     'src/services/onboarding/register.ts',
-    'question === null && !before.idIsNew',
+    'pendingRequest === null && !before.idIsNew',
     'false',
   ),
   one(
@@ -131,7 +131,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'a timeout ends the tries',
     'src/machines/onboarding.ts',
-    "after: { backoff: { target: 'attempting', actions: 'again' } },",
+    "after: { backoff: { target: 'attempting', actions: 'nextAttempt' } },",
     'after: {},',
   ),
 ];

@@ -4,7 +4,7 @@ import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts'
 import type { Log } from '../../src/adapters/logger.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import type { HostDefaults } from '../../src/config/schema.ts';
-import { type Known, startDaemon } from '../../src/daemon/daemon.ts';
+import { type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
 import { createPlatform } from '../../src/daemon/platform.ts';
 
 /**
@@ -53,7 +53,7 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   const resolved = resolveConfig({ flags: {}, environment: {}, overlay: new Map(), file }, host);
   if ('problems' in resolved) throw new Error(resolved.problems.join('; '));
   const { config } = resolved;
-  const known: Known = { deviceId: null, state: 'idle' };
+  const known: LogContext = { deviceId: null, state: 'idle' };
   const settings = { config, hostname: 'storm', fleetCa: null, builtAt: 0 };
   const log: Log = (_level, event, _message, fields) => {
     const at = Date.now();

@@ -155,7 +155,7 @@ export function openStateDirectory(
     write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk, owner)),
     refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, disk, owner)),
     restrict: (name, mode) => restoreMode(pathOf(name), mode, disk),
-    setAside: (name) =>
+    quarantine: (name) =>
       changed(() =>
         attempt('set aside', pathOf(name), () => {
           const free = freeName(folder, name, disk);

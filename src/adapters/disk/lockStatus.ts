@@ -7,7 +7,7 @@ import { basename } from 'node:path';
  *
  * @returns null where it cannot be told: the kernel shows a user the open files of its own processes alone
  */
-export function isHeld(folder: string): boolean | null {
+export function isLocked(folder: string): boolean | null {
   let place: { dev: number; ino: number };
   try {
     place = statSync(folder);
@@ -16,7 +16,7 @@ export function isHeld(folder: string): boolean | null {
   }
   if (isListed(place)) return true;
   // In a container the list leaves out locks whose taker has ended, and ours is taken by flock(1): look at open files.
-  const { held, complete } = heldByProcess(folder);
+  const { held, complete } = lockedByProcess(folder);
   if (held) return true;
   return complete ? false : null;
 }
@@ -40,7 +40,7 @@ function isListed({ dev, ino }: { dev: number; ino: number }): boolean {
  *
  * @returns `complete`: the open files of every process could be seen
  */
-export function heldByProcess(folder: string): { held: boolean; complete: boolean } {
+export function lockedByProcess(folder: string): { held: boolean; complete: boolean } {
   const { dev, ino } = statSync(folder);
   const name = basename(realpathSync(folder));
   const { names: processes } = list('/proc');

@@ -5,7 +5,7 @@ import { type Disk, makeDirectory, openStateDirectory } from './durableFile.ts';
 import { lockDirectory } from './lock.ts';
 import { type Look, refusalOf } from './stateFolder.ts';
 
-export interface Claimable {
+export interface LockedStateDirectory {
   /**
    * Makes the directory where it is absent, locks it, opens it. Nothing, once it is claimed.
    *
@@ -26,7 +26,11 @@ export function refusalOfStateDirectory(folder: string, look?: Look): string | n
 }
 
 /** The state directory of one daemon at a time. It may have to wait for its disk: each use is a try. */
-export function stateDirectory(folder: string, disk?: Disk & Look, lock = lockDirectory): Claimable {
+export function stateDirectory(
+  folder: string,
+  disk?: Disk & Look,
+  lock = lockDirectory,
+): LockedStateDirectory {
   let held: { directory: StateDirectory; unlock: () => void } | null = null;
   let tellTaken: (error: OnboardingError) => void = () => {};
   const taken = new Promise<never>((_, reject) => {
@@ -60,7 +64,7 @@ export function stateDirectory(folder: string, disk?: Disk & Look, lock = lockDi
       write: (...args) => claim().write(...args),
       refresh: (...args) => claim().refresh(...args),
       restrict: (...args) => claim().restrict(...args),
-      setAside: (...args) => claim().setAside(...args),
+      quarantine: (...args) => claim().quarantine(...args),
     },
     taken,
     release: () => {

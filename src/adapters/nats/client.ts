@@ -225,7 +225,7 @@ function openSession(
   manager.catch(() => undefined);
   return {
     isEncrypted,
-    lost: connection
+    closed: connection
       .closed()
       .then(
         (error) =>
@@ -235,10 +235,10 @@ function openSession(
             `the connection broke${error ? `: ${describe(error)}` : ''}`,
           ),
       ),
-    listen: (subject, onMessage) => {
+    subscribe: (subject, onMessage) => {
       connection.subscribe(subject, { callback: (error, message) => error ?? onMessage(live(message)) });
     },
-    ask: (subject, text, fields, onReply) => {
+    publishRequest: (subject, text, fields, onReply) => {
       const reply = createInbox(inboxPrefix);
       const all = newHeaders();
       for (const [name, value] of Object.entries(fields)) all.set(name, value);

@@ -1,7 +1,7 @@
 import { remedyOf } from '../../services/diagnostics/status.ts';
 import { quantile } from '../../services/fleetReport/distribution.ts';
 import { type DeviceStory, funnel, type Report, stuck } from '../../services/fleetReport/report.ts';
-import { spell } from '../../text/duration.ts';
+import { formatDuration } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
 
 const barWidth = 30;
@@ -10,7 +10,7 @@ const mostShown = 20;
 /** The report for a terminal. @param stuckAfterMs how long a device may stay in a state that is not `registered` */
 export function reportLines(report: Report, stuckAfterMs: number): string[] {
   const { lines, foreign, devices, first, last, unnamed, beyond } = report;
-  const span = devices.size > 0 ? `, ${day(first)} to ${day(last)} (${spell(last - first)})` : '';
+  const span = devices.size > 0 ? `, ${day(first)} to ${day(last)} (${formatDuration(last - first)})` : '';
   const head = [
     `${number(lines)} lines, ${number(lines - foreign)} of onboardd, ${number(devices.size)} devices${span}`,
     ...(unnamed > 0 ? [`${number(unnamed)} lines were written before their device id was known`] : []),
@@ -54,9 +54,9 @@ function stepLines({ steps, toRegistered }: Report): string[] {
     .map(([name, distribution]) => [
       name,
       number(distribution.count),
-      spell(quantile(distribution, 0.5)),
-      spell(quantile(distribution, 0.95)),
-      spell(distribution.max),
+      formatDuration(quantile(distribution, 0.5)),
+      formatDuration(quantile(distribution, 0.95)),
+      formatDuration(distribution.max),
     ]);
   if (rows.length === 0) return [];
   return [
@@ -78,13 +78,13 @@ function errorLines({ errors }: Report): string[] {
 }
 
 function stuckLines(devices: readonly DeviceStory[], last: number, afterMs: number): string[] {
-  const title = `Not registered, and in the same state for ${spell(afterMs)} or more: ${number(devices.length)}`;
+  const title = `Not registered, and in the same state for ${formatDuration(afterMs)} or more: ${number(devices.length)}`;
   const rows = devices
     .slice(0, mostShown)
     .map(({ id, state, since, lastCode, failures }) => [
       id,
       state ?? '',
-      spell(last - since),
+      formatDuration(last - since),
       number(failures),
       lastCode ?? '',
     ]);

@@ -2,7 +2,7 @@ import { stateNames } from '../../events.ts';
 import { remedyOf } from '../../services/diagnostics/status.ts';
 import { type Distribution, histogram, quantile } from '../../services/fleetReport/distribution.ts';
 import { type DeviceStory, funnel, type Report, stuck } from '../../services/fleetReport/report.ts';
-import { spell } from '../../text/duration.ts';
+import { formatDuration } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';
 
@@ -25,16 +25,20 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
   const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${sha256(pageScript)}'`;
   const span =
     devices.size > 0
-      ? `<p class="span">${day(first)} to ${day(last)} UTC, ${spell(last - first)}; ${count(lines - foreign)} events of ${count(lines)} lines</p>`
+      ? `<p class="span">${day(first)} to ${day(last)} UTC, ${formatDuration(last - first)}; ${count(lines - foreign)} events of ${count(lines)} lines</p>`
       : '<p class="span">no events of onboardd in the logs</p>';
   const tiles = [
     tile('devices', count(devices.size)),
     tile('registered now', `${count(registered)}`, share(registered, devices.size)),
     tile('failed now', count(failed), share(failed, devices.size)),
-    tile(`stuck ${spell(stuckAfterMs)} or more`, count(still.length), share(still.length, devices.size)),
+    tile(
+      `stuck ${formatDuration(stuckAfterMs)} or more`,
+      count(still.length),
+      share(still.length, devices.size),
+    ),
     tile(
       'start to registered, p95',
-      report.toRegistered.count > 0 ? spell(quantile(report.toRegistered, 0.95)) : 'none',
+      report.toRegistered.count > 0 ? formatDuration(quantile(report.toRegistered, 0.95)) : 'none',
     ),
   ].join('');
   return `<!doctype html>
@@ -99,7 +103,7 @@ function chart(title: string, state: string, counts: Distribution): string {
     if (amount === 0) return [];
     const height = Math.max(1.5, (amount / highest) * 66);
     return [
-      `<rect class="s-${state}" x="${(index * step + 0.6).toFixed(1)}" y="${(baseline - height).toFixed(1)}" width="${(step - 1.2).toFixed(1)}" height="${height.toFixed(1)}"><title>up to ${spell(edges[index] ?? 0)}: ${count(amount)}</title></rect>`,
+      `<rect class="s-${state}" x="${(index * step + 0.6).toFixed(1)}" y="${(baseline - height).toFixed(1)}" width="${(step - 1.2).toFixed(1)}" height="${height.toFixed(1)}"><title>up to ${formatDuration(edges[index] ?? 0)}: ${count(amount)}</title></rect>`,
     ];
   });
   const ticks = [
@@ -118,7 +122,7 @@ function chart(title: string, state: string, counts: Distribution): string {
   const [p50, p95] = [quantile(counts, 0.5), quantile(counts, 0.95)];
   const mark = (ms: number) =>
     `<line class="mark" x1="${x(ms).toFixed(1)}" x2="${x(ms).toFixed(1)}" y1="12" y2="${baseline}"/>`;
-  return `<figure><figcaption><b>${escapeText(title)}<small>${count(counts.count)} times</small></b><span>p50 ${spell(p50)} · p95 ${spell(p95)} · max ${spell(counts.max)}</span></figcaption><svg viewBox="-8 0 ${plotWidth + 20} ${plotHeight}" role="img" aria-label="${escapeText(title)}: p50 ${spell(p50)}, p95 ${spell(p95)}"><line class="tick" x1="0" x2="${plotWidth}" y1="${baseline}" y2="${baseline}"/>${rects.join('')}${mark(p50)}${mark(p95)}${axis.join('')}</svg></figure>`;
+  return `<figure><figcaption><b>${escapeText(title)}<small>${count(counts.count)} times</small></b><span>p50 ${formatDuration(p50)} · p95 ${formatDuration(p95)} · max ${formatDuration(counts.max)}</span></figcaption><svg viewBox="-8 0 ${plotWidth + 20} ${plotHeight}" role="img" aria-label="${escapeText(title)}: p50 ${formatDuration(p50)}, p95 ${formatDuration(p95)}"><line class="tick" x1="0" x2="${plotWidth}" y1="${baseline}" y2="${baseline}"/>${rects.join('')}${mark(p50)}${mark(p95)}${axis.join('')}</svg></figure>`;
 }
 
 function errorTable({ errors }: Report): string {
@@ -137,7 +141,7 @@ function stuckTable(devices: readonly DeviceStory[], last: number): string {
     const times = several(failures, 'failure');
     const trouble = failures === 0 ? '' : `${times}${lastCode === null ? '' : `, last ${lastCode}`}`;
     const mark = state === 'failed' ? ' class="bad"' : '';
-    return `<li><p><code>${escapeText(id)}</code><span${mark}>${state} for ${spell(last - since)}</span><span class="bad">${escapeText(trouble)}</span></p></li>`;
+    return `<li><p><code>${escapeText(id)}</code><span${mark}>${state} for ${formatDuration(last - since)}</span><span class="bad">${escapeText(trouble)}</span></p></li>`;
   });
   const more =
     devices.length > 50

@@ -1,6 +1,6 @@
 import type { StateName } from '../../events.ts';
 import { remedyOf, type Status } from '../../services/diagnostics/status.ts';
-import { shownTime, spell } from '../../text/duration.ts';
+import { formatDuration, formatTime } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
 
 /** What a state is about while nothing has failed. */
@@ -22,7 +22,7 @@ const doings: Readonly<Record<StateName, string>> = {
 export function statusLines(status: Status, now: number): string[] {
   const { state, since, lastError, certificate } = status;
   const rows: [string, string | null][] = [
-    ['state', since === null ? state : `${state} for ${age(since, now)}, since ${shownTime(since)}`],
+    ['state', since === null ? state : `${state} for ${age(since, now)}, since ${formatTime(since)}`],
     ['waits for', waitsFor(status, now)],
     ['last error', lastError && `${lastError.code}: ${lastError.message} (${age(lastError.at, now)} ago)`],
     ['remedy', lastError && remedyOf(lastError.code)],
@@ -45,13 +45,13 @@ function waitsFor({ state, attempt, nextRetryAt, certificate, running, since }: 
   }
   if (nextRetryAt !== null) {
     const left = Date.parse(nextRetryAt) - now;
-    const when = left > 0 ? `in ${spell(left)}, at ${shownTime(nextRetryAt)}` : 'now';
+    const when = left > 0 ? `in ${formatDuration(left)}, at ${formatTime(nextRetryAt)}` : 'now';
     return `the next try, ${when} (attempt ${attempt} failed)`;
   }
   if (state === 'failed') return `${doings.failed}: it does not try again by itself`;
   if (state === 'registered' && certificate?.renewAt) {
     const left = Date.parse(certificate.renewAt) - now;
-    const when = left > 0 ? `in ${spell(left)}, at ${shownTime(certificate.renewAt)}` : 'now';
+    const when = left > 0 ? `in ${formatDuration(left)}, at ${formatTime(certificate.renewAt)}` : 'now';
     return `the renewal of its certificate, ${when}`;
   }
   return `${doings[state]}${attempt !== null && attempt > 1 ? ` (attempt ${attempt})` : ''}`;
@@ -62,16 +62,16 @@ function certificateDates(
   now: number,
 ): string {
   const left = Date.parse(notAfter) - now;
-  if (left < 0) return `EXPIRED ${spell(-left)} ago, at ${shownTime(notAfter)}`;
+  if (left < 0) return `EXPIRED ${formatDuration(-left)} ago, at ${formatTime(notAfter)}`;
   const early = Date.parse(notBefore) - now;
-  const from = early > 60_000 ? `NOT VALID before ${shownTime(notBefore)}; ` : '';
-  const renewal = renewAt === null ? '' : `, renewed at ${shownTime(renewAt)}`;
-  return `${from}valid for ${spell(left)}, until ${shownTime(notAfter)}${renewal}`;
+  const from = early > 60_000 ? `NOT VALID before ${formatTime(notBefore)}; ` : '';
+  const renewal = renewAt === null ? '' : `, renewed at ${formatTime(renewAt)}`;
+  return `${from}valid for ${formatDuration(left)}, until ${formatTime(notAfter)}${renewal}`;
 }
 
 function way({ history, state }: Status): string | null {
   if (history.length === 0) return null;
-  return [...history.map((visit) => `${visit.state} ${spell(visit.durationMs)}`), state].join(' → ');
+  return [...history.map((visit) => `${visit.state} ${formatDuration(visit.durationMs)}`), state].join(' → ');
 }
 
 function daemonWords(running: boolean | null): string {
@@ -81,5 +81,5 @@ function daemonWords(running: boolean | null): string {
 
 /** A clock that was set back makes no negative ages. */
 function age(time: string, now: number): string {
-  return spell(now - Date.parse(time));
+  return formatDuration(now - Date.parse(time));
 }

@@ -1,5 +1,5 @@
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
-import { type Problem, problems, type Trouble } from '../../errors/networkProblem.ts';
+import { type NetworkProblem, type Problem, problems } from '../../errors/networkProblem.ts';
 import { plainText } from '../../text/plainText.ts';
 
 /** What one check found. */
@@ -43,7 +43,7 @@ export function failed(code: ErrorCode, detail: string, remedy?: string): Findin
 }
 
 /** @param server whose trouble it is, for the code */
-export function troubled(server: 'provisioning' | 'nats', { problem, detail }: Trouble): Finding {
+export function troubled(server: 'provisioning' | 'nats', { problem, detail }: NetworkProblem): Finding {
   const { codes, remedy, natsRemedy } = problems[problem];
   return server === 'nats'
     ? { verdict: 'fail', code: codes[1], problem, detail, remedy: natsRemedy ?? remedy }

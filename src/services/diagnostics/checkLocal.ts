@@ -1,10 +1,10 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import { shownTime, spell } from '../../text/duration.ts';
+import { formatDuration, formatTime } from '../../text/duration.ts';
 import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../onboarding/acceptCertificate.ts';
 import { checkClock } from '../onboarding/requestCertificate.ts';
 import type { KeyReader } from '../onboarding/resume.ts';
 import { type DeviceState, parseState } from '../state/deviceState.ts';
-import { isClone, type Machine } from '../state/hardwareBinding.ts';
+import { type HardwareId, isClone } from '../state/hardwareBinding.ts';
 import { type Finding, failed, passed, skipped } from './check.ts';
 
 /** What the disk says of the state directory. */
@@ -33,7 +33,7 @@ export function checkDirectory(
   owner: string | null,
   running: boolean | null,
   read: () => string | null,
-  machine: () => Machine,
+  machine: () => HardwareId,
 ): Finding {
   const { exists, nearest, mode, freeBytes, freeInodes } = facts;
   const asOwner = owner === null ? 'as root' : `as ${owner === 'root' ? 'root' : `root or ${owner}`}`;
@@ -76,10 +76,10 @@ export function checkTime(
   leaf: { subject: string; notBefore: Date } | undefined,
   server: { time: number; at: number } | null,
 ): Finding {
-  const shown = shownTime(new Date(now).toISOString());
+  const shown = formatTime(new Date(now).toISOString());
   if (server !== null) {
     const offset = server.at - server.time;
-    const words = `${spell(Math.abs(offset))} ${offset < 0 ? 'behind' : 'ahead of'} the provisioning server’s`;
+    const words = `${formatDuration(Math.abs(offset))} ${offset < 0 ? 'behind' : 'ahead of'} the provisioning server’s`;
     if (Math.abs(offset) > clockSkewMs)
       return failed(
         'CLOCK_WRONG',
@@ -121,7 +121,7 @@ export async function checkCertificate(
     const [own] = pki.parseCertificates(certificate);
     const commonName = template?.replaceAll('{id}', state.deviceId) ?? own?.commonNames[0] ?? '';
     const expected = {
-      publicKey: pki.publicKeyOf(key),
+      publicKey: pki.spkiSha256Of(key),
       deviceId: state.deviceId,
       commonName,
       now,
@@ -132,10 +132,10 @@ export async function checkCertificate(
     };
     const { signal } = new AbortController();
     const { leaf } = await acceptCertificate(pki, { certificate, caCertificate }, expected, key, signal);
-    const left = spell(leaf.notAfter.getTime() - now);
-    const late = now > Date.parse(renewAt) ? 'its renewal is due' : `renewed at ${shownTime(renewAt)}`;
+    const left = formatDuration(leaf.notAfter.getTime() - now);
+    const late = now > Date.parse(renewAt) ? 'its renewal is due' : `renewed at ${formatTime(renewAt)}`;
     return passed(
-      `${leaf.subject}, valid for ${left}, until ${shownTime(leaf.notAfter.toISOString())}, ${late}`,
+      `${leaf.subject}, valid for ${left}, until ${formatTime(leaf.notAfter.toISOString())}, ${late}`,
     );
   } catch (error) {
     const code = error instanceof OnboardingError ? error.code : 'CERTIFICATE_KEY_MISMATCH';

@@ -1,5 +1,5 @@
 import { type NatsAddress, showNatsAddress } from '../../config/natsAddress.ts';
-import type { Trouble } from '../../errors/networkProblem.ts';
+import type { NetworkProblem } from '../../errors/networkProblem.ts';
 import { type Finding, passed, skipped, troubled } from './check.ts';
 
 /** How a probe of the provisioning server was answered. */
@@ -12,7 +12,7 @@ export interface Answered {
 /** The names that the device has to resolve. @param lookUp addresses of a name */
 export async function checkNames(
   hosts: readonly { host: string; server: 'provisioning' | 'nats' }[],
-  lookUp: (host: string) => Promise<string[] | Trouble>,
+  lookUp: (host: string) => Promise<string[] | NetworkProblem>,
 ): Promise<Finding> {
   if (hosts.length === 0) return skipped('the configured addresses need no names');
   const seen = await Promise.all(hosts.map(async (entry) => ({ ...entry, found: await lookUp(entry.host) })));
@@ -24,7 +24,7 @@ export async function checkNames(
 
 /** A GET of a path that takes POST alone: any answer shows that the server is there, and some that it is another. */
 export function judgeAnswer(host: string, { status, contentType, location }: Answered): Finding {
-  const trouble = (problem: Trouble['problem'], detail: string) =>
+  const trouble = (problem: NetworkProblem['problem'], detail: string) =>
     troubled('provisioning', { problem, detail: `${host}: ${detail}` });
   if (status === 401 || status === 403)
     return trouble('http-denied', `it refuses this device, HTTP ${status}`);
@@ -50,9 +50,9 @@ export function judgeAnswer(host: string, { status, contentType, location }: Ans
 export interface NatsPorts {
   readonly greeting: (
     address: NatsAddress,
-  ) => Promise<Trouble | { version: string | null; tlsAvailable: boolean; jetstream: boolean }>;
+  ) => Promise<NetworkProblem | { version: string | null; tlsAvailable: boolean; jetstream: boolean }>;
   /** Connects with the stored identity and subscribes to the result; null where there is no identity yet. */
-  readonly subscribe: ((address: NatsAddress) => Promise<Trouble | null>) | null;
+  readonly subscribe: ((address: NatsAddress) => Promise<NetworkProblem | null>) | null;
 }
 
 /** Every server of the address is asked at once; one that lets the device in is enough. */

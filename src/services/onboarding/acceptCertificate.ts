@@ -18,7 +18,7 @@ export interface Certificate {
   readonly notBefore: Date;
   readonly notAfter: Date;
   /** SHA-256 of the SubjectPublicKeyInfo, hex */
-  readonly publicKey: string;
+  readonly spkiSha256: string;
   /** Why the key may not be used ("a 1024-bit RSA key"); null: RSA of 2048 to 8192 bits, P-256, P-384 or P-521 */
   readonly keyFault: string | null;
   /** Why its signature may not be trusted ("MD5"); null: RSA, RSA-PSS or ECDSA with SHA-256, SHA-384 or SHA-512 */
@@ -102,7 +102,7 @@ export async function acceptCertificate(
   const chain = parse(verifier, answer.certificate, 'certificate');
   const anchors = parse(verifier, answer.caCertificate, 'caCertificate');
   const [leaf, ...intermediates] = chain;
-  if (leaf === undefined || leaf.publicKey !== expected.publicKey) {
+  if (leaf === undefined || leaf.spkiSha256 !== expected.publicKey) {
     throw new OnboardingError(
       'CERTIFICATE_KEY_MISMATCH',
       `the certificate of ${leaf?.subject} is for another key`,
@@ -192,7 +192,7 @@ function checkAnchors(
   const known = fleetCa === null && trusted !== null ? parseTrusted(reader, trusted) : null;
   for (const anchor of anchors) {
     const { subject, fingerprint } = anchor;
-    if (anchor.publicKey === publicKey) throw untrusted(`the CA ${subject} has the device's own key`);
+    if (anchor.spkiSha256 === publicKey) throw untrusted(`the CA ${subject} has the device's own key`);
     const fault = keyFaultOf(anchor) ?? (isVersion1Root(anchor, signs) ? null : authorityFault(anchor));
     if (fault !== null) throw untrusted(`the CA ${subject} ${fault}`);
     if (fleetCa !== null && !fleetCa.includes(fingerprint))
@@ -236,7 +236,7 @@ function parseTrusted(reader: CertificateReader, pem: string): Certificate[] {
  */
 function isSameCa(anchor: Certificate, known: Certificate, signs: Signs): boolean {
   if (anchor.fingerprint === known.fingerprint) return true;
-  const hasSameName = anchor.publicKey === known.publicKey && anchor.subjectName === known.subjectName;
+  const hasSameName = anchor.spkiSha256 === known.spkiSha256 && anchor.subjectName === known.subjectName;
   return hasSameName && anchor.signatureFault === null && signs(known, anchor);
 }
 

@@ -25,8 +25,8 @@ export interface DeliverOptions {
   readonly builtAt: number;
 }
 
-const secret = 0o600;
-const open = 0o644;
+const privateMode = 0o600;
+const publicMode = 0o644;
 
 /**
  * Hands the identity to other programs and checks that the clock lets it be used.
@@ -48,13 +48,16 @@ export function deliverResult(ports: DeliverPorts, options: DeliverOptions): voi
   deliverIdentity(ports, options, state);
   if (state.registration === null) return;
   const { result } = state.registration;
-  ports.directory.refresh(files.registration, result, secret);
+  ports.directory.refresh(files.registration, result, privateMode);
   const json: unknown = JSON.parse(result);
   exportAll(ports, options, (item) => {
     if (identityItem(item) !== null) return null;
     const value = item === 'registration' || item === files.registration ? result : resultField(json, item);
     if (value === undefined) return null;
-    return [typeof value === 'string' ? value : JSON.stringify(value), item === 'alias' ? open : secret];
+    return [
+      typeof value === 'string' ? value : JSON.stringify(value),
+      item === 'alias' ? publicMode : privateMode,
+    ];
   });
 }
 
@@ -64,17 +67,17 @@ function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: De
   const { certificate, caCertificate } = state.provisioned;
   const natsUrl = options.natsUrl ?? state.provisioned.natsUrl;
   // User and password of an address come before an @, which nothing else in it may hold.
-  const natsMode = natsUrl.includes('@') ? secret : open;
-  directory.refresh(files.certificate, certificate, open);
-  directory.refresh(files.caCertificate, caCertificate, open);
+  const natsMode = natsUrl.includes('@') ? privateMode : publicMode;
+  directory.refresh(files.certificate, certificate, publicMode);
+  directory.refresh(files.caCertificate, caCertificate, publicMode);
   directory.refresh(files.natsUrl, natsUrl, natsMode);
   const items: Record<IdentityItem, () => Content> = {
-    deviceId: () => [state.deviceId, open],
-    certificate: () => [certificate, open],
-    caCertificate: () => [caCertificate, open],
+    deviceId: () => [state.deviceId, publicMode],
+    certificate: () => [certificate, publicMode],
+    caCertificate: () => [caCertificate, publicMode],
     natsUrl: () => [natsUrl, natsMode],
-    identity: () => [options.commonName.replaceAll('{id}', state.deviceId), open],
-    key: () => [directory.read(files.key) ?? '', secret],
+    identity: () => [options.commonName.replaceAll('{id}', state.deviceId), publicMode],
+    key: () => [directory.read(files.key) ?? '', privateMode],
   };
   exportAll(ports, options, (name) => {
     const item = identityItem(name);

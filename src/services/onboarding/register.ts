@@ -22,9 +22,9 @@ import { checkClock } from './requestCertificate.ts';
 /** One connection to NATS with the device's identity. */
 export interface Session {
   /** Arms a plain subscription; goes out with whatever follows. */
-  listen(subject: string, onMessage: (message: Message) => void): void;
+  subscribe(subject: string, onMessage: (message: Message) => void): void;
   /** Publishes once, with a reply address; replies are a stream's acknowledgement, or an answer. */
-  ask(
+  publishRequest(
     subject: string,
     text: string,
     headers: Readonly<Record<string, string>>,
@@ -35,7 +35,7 @@ export interface Session {
   /** The server proved who it is, and saw the device's certificate. */
   readonly isEncrypted: boolean;
   /** Settles when the connection ends by itself. */
-  readonly lost: Promise<OnboardingError>;
+  readonly closed: Promise<OnboardingError>;
   close(): Promise<void>;
 }
 
@@ -59,9 +59,9 @@ export interface RegisterPorts {
   readonly connect: (identity: Identity, events: SessionEvents, signal: AbortSignal) => Promise<Session>;
   readonly now: () => number;
   /** A random UUID */
-  readonly newId: () => string;
+  readonly randomUUID: () => string;
   /** Calls back once after so many milliseconds. @returns a function that calls it off */
-  readonly later: (ms: number, call: () => void) => () => void;
+  readonly setTimer: (ms: number, call: () => void) => () => void;
 }
 
 export interface RegisterOptions {
@@ -119,7 +119,7 @@ async function attempt(
 
   let resultsDenied = false;
   /** Nobody heard the question: it must not count as asked, or another device's id would pass for ours. */
-  const unask = (reason: unknown) => {
+  const withdrawRequest = (reason: unknown) => {
     try {
       updateState(directory, () => ({ request: before.request }));
       answer.reject(reason);
@@ -136,17 +136,17 @@ async function attempt(
       'NATS_DENIED',
       `the NATS server denies the ${operation} ${excerpt(subject)}`,
     );
-    if (operation === 'publish') unask(denied);
+    if (operation === 'publish') withdrawRequest(denied);
     else answer.reject(denied);
   };
   const session = await ports.connect(identity, { onDenied }, signal);
   try {
     signal.throwIfAborted();
-    session.lost.then(answer.reject);
-    let question = before.request;
-    const weigh = (message: Message) => {
+    session.closed.then(answer.reject);
+    let pendingRequest = before.request;
+    const handleMessage = (message: Message) => {
       // Nothing that arrives before the question is handed to the connection answers it.
-      if (question === null) return;
+      if (pendingRequest === null) return;
       try {
         // Set back since, the clock could not tell an old result from an answer.
         checkClock(now(), options.builtAt, leaf);
@@ -154,7 +154,7 @@ async function attempt(
         return answer.reject(error);
       }
       try {
-        if (!answers(message, question, before, now(), leaf)) return;
+        if (!isAnswerTo(message, pendingRequest, before, now(), leaf)) return;
         answer.resolve({ message, result: readResult(message.text) });
       } catch (error) {
         // A damaged message that lies in the stream must not keep the device from asking again.
@@ -170,44 +170,45 @@ async function attempt(
       }
       return stored;
     };
-    const look = async () => {
+    const pollLastMessage = async () => {
       const stored = await lastStored();
-      if (typeof stored === 'object') weigh(stored);
+      if (typeof stored === 'object') handleMessage(stored);
     };
-    if (options.api === 'jetstream') session.listen(results, weigh);
+    if (options.api === 'jetstream') session.subscribe(results, handleMessage);
     tell({ type: 'CONNECTED' });
-    if (options.api === 'jetstream' && question !== null) await Promise.race([look(), answer.promise]);
+    if (options.api === 'jetstream' && pendingRequest !== null)
+      await Promise.race([pollLastMessage(), answer.promise]);
     // An earlier life of this id may have left a result: only what the stream stores after it is an answer.
-    const mayBeStale = options.api === 'jetstream' && question === null && !before.idIsNew;
+    const mayBeStale = options.api === 'jetstream' && pendingRequest === null && !before.idIsNew;
     const last = mayBeStale
       ? await Promise.race([lastStored(), answer.promise.then(() => 'unavailable' as const)])
       : 'unavailable';
     if (!answer.settled()) {
-      question = recordQuestion(ports, session, stalenessAfter(last));
+      pendingRequest = recordRequest(ports, session, stalenessAfter(last));
       const headers = {
         ID: identity.deviceId,
         timestamp: wholeSeconds(now()),
-        'Nats-Msg-Id': question.messageId,
+        'Nats-Msg-Id': pendingRequest.messageId,
       };
       const body = JSON.stringify(bodyOf(identity, leaf?.pem ?? identity.certificate, options));
       const onReply = (reply: Message) => {
         if (reply.status !== null) {
-          unask(
+          withdrawRequest(
             new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream'),
           );
-        } else if (!isAcknowledgement(reply.text)) weigh(reply);
+        } else if (!isAcknowledgement(reply.text)) handleMessage(reply);
       };
       try {
-        session.ask(`device_actions.${identity.deviceId}.register`, body, headers, onReply);
+        session.publishRequest(`device_actions.${identity.deviceId}.register`, body, headers, onReply);
       } catch (error) {
-        unask(error);
+        withdrawRequest(error);
         await answer.promise;
       }
       tell({ type: 'ASKED' });
     }
-    const stopLooking = options.api === 'jetstream' ? repeat(ports.later, look) : () => {};
+    const stopLooking = options.api === 'jetstream' ? repeat(ports.setTimer, pollLastMessage) : () => {};
     try {
-      keepAnswer(ports, session, await answer.promise, before.request !== null || before.mayBeAccepted);
+      persistResult(ports, session, await answer.promise, before.request !== null || before.mayBeRegistered);
     } finally {
       stopLooking();
     }
@@ -244,8 +245,8 @@ function opened({ isEncrypted }: Session, { provisioned }: DeviceState): Partial
 }
 
 /** Durable before the publish: after a crash the device knows that it may have asked. */
-function recordQuestion(
-  { directory, now, newId }: RegisterPorts,
+function recordRequest(
+  { directory, now, randomUUID }: RegisterPorts,
   session: Session,
   staleness: Staleness,
 ): OpenRequest {
@@ -253,7 +254,7 @@ function recordQuestion(
     ...opened(session, state),
     request: state.request
       ? { ...state.request, publishes: state.request.publishes + 1 }
-      : { messageId: newId(), firstAt: isoTime(now()), publishes: 1, ...staleness },
+      : { messageId: randomUUID(), firstAt: isoTime(now()), publishes: 1, ...staleness },
   }));
   if (request === null)
     throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
@@ -288,10 +289,10 @@ const toleranceMs = 5 * 60_000;
  *
  * @throws {OnboardingError} CLOCK_WRONG for a live result that is too old: silence would leave nobody a trace
  */
-function answers(
+function isAnswerTo(
   message: Message,
   question: OpenRequest,
-  { deviceId, refusal }: DeviceState,
+  { deviceId, lastRejection }: DeviceState,
   now: number,
   certificate: { notBefore: Date } | undefined,
 ): boolean {
@@ -312,7 +313,7 @@ function answers(
       `the fleet’s result is of ${dates}: the clocks disagree, or it is an old one`,
     );
   }
-  return !(stored && refusal !== null && fingerprint(message) === refusal);
+  return !(stored && lastRejection !== null && fingerprint(message) === lastRejection);
 }
 
 /** The question is closed, and from now on a stream may hold a result for the id. */
@@ -324,7 +325,7 @@ const answered = { request: null, idIsNew: false } as const;
  *
  * @throws {OnboardingError} REGISTRATION_REJECTED
  */
-function keepAnswer(
+function persistResult(
   { directory, now }: RegisterPorts,
   session: Session,
   { message, result }: Answer,
@@ -337,16 +338,16 @@ function keepAnswer(
       ...opened(session, state),
       ...answered,
       registration,
-      refusal: null,
-      mayBeAccepted: false,
+      lastRejection: null,
+      mayBeRegistered: false,
     }));
     return;
   }
   updateState(directory, (state) => ({
     ...opened(session, state),
     ...answered,
-    refusal: fingerprint(message),
-    mayBeAccepted: state.mayBeAccepted || (state.request !== null && state.request.publishes > 1),
+    lastRejection: fingerprint(message),
+    mayBeRegistered: state.mayBeRegistered || (state.request !== null && state.request.publishes > 1),
   }));
   throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
 }
@@ -356,7 +357,7 @@ function fingerprint({ timestamp, text }: Message): string {
 }
 
 /** Calls back after 1, 2, 4 and then every 5 seconds, one call at a time. @returns a function that stops it */
-function repeat(later: RegisterPorts['later'], call: () => Promise<void>): () => void {
+function repeat(later: RegisterPorts['setTimer'], call: () => Promise<void>): () => void {
   let cancel = () => {};
   let stopped = false;
   const arm = (ms: number) => {

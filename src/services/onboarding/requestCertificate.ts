@@ -76,7 +76,7 @@ export async function requestCertificate(
   const state = currentState(directory);
   const key = readKey(directory);
   // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
-  const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.publicKeyOf(key), now());
+  const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
   if (leaf !== null && state.provisioned !== null && !isOfStranger(pki, state, options.fleetCa)) {
     const { renewAt } = state.provisioned;
     return { notAfter: leaf.notAfter.toISOString(), renewAt, candidate: null };
@@ -99,7 +99,7 @@ export async function renewCertificate(
   checkClock(now(), options.builtAt);
   const state = currentState(directory);
   const key = readKey(directory);
-  const leaf = livingLeaf(pki, state.provisioned, pki.publicKeyOf(key), now());
+  const leaf = livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
   return await obtain(ports, options, state, key, leaf, signal);
 }
 
@@ -121,7 +121,7 @@ async function obtain(
   const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
   const present = renews === null ? null : (provisioned?.caCertificate ?? null);
   const trusted = options.authenticated ? null : (pinnedCa ?? present);
-  const publicKey = pki.publicKeyOf(key);
+  const publicKey = pki.spkiSha256Of(key);
   const { serverTime } = answer;
   const { fleetCa } = options;
   const { leaf, certificate, caCertificate } = await acceptCertificate(
@@ -163,8 +163,8 @@ const forgetStranger: Partial<DeviceState> = {
   pinnedCa: null,
   registration: null,
   request: null,
-  refusal: null,
-  mayBeAccepted: true,
+  lastRejection: null,
+  mayBeRegistered: true,
 };
 
 export type TryCertificatePorts = Pick<RegisterPorts, 'directory' | 'connect'>;
@@ -217,7 +217,7 @@ function livingLeaf(
 ): Certificate | null {
   try {
     const [leaf] = provisioned ? reader.parseCertificates(provisioned.certificate) : [];
-    return leaf?.publicKey === publicKey && now <= leaf.notAfter.getTime() ? leaf : null;
+    return leaf?.spkiSha256 === publicKey && now <= leaf.notAfter.getTime() ? leaf : null;
   } catch {
     return null;
   }

@@ -14,13 +14,13 @@ import {
   type StateDirectory,
   writeState,
 } from '../state/deviceState.ts';
-import { boundTo, isClone, type Machine } from '../state/hardwareBinding.ts';
+import { boundTo, type HardwareId, isClone } from '../state/hardwareBinding.ts';
 import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
 import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
   /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */
-  publicKeyOf(privateKeyPem: string): string;
+  spkiSha256Of(privateKeyPem: string): string;
 }
 
 export interface ResumePorts {
@@ -28,11 +28,11 @@ export interface ResumePorts {
   readonly pki: CertificateReader & KeyReader;
   readonly now: () => number;
   /** The machine that this is */
-  readonly machine: () => Machine;
+  readonly machine: () => HardwareId;
   /** A random UUID */
-  readonly newId: () => string;
+  readonly randomUUID: () => string;
   /** Says which damaged file was set aside, and what became of it. */
-  readonly onDamage: (error: OnboardingError) => void;
+  readonly onQuarantined: (error: OnboardingError) => void;
 }
 
 /**
@@ -49,9 +49,9 @@ export function resume(
   fleetCa: readonly string[] | null = null,
 ): Resumed {
   const { directory, now } = ports;
-  refuseStrangers(ports);
-  const key = soundKey(ports);
-  const state = bind(ports, soundState(ports, key, configuredId));
+  assertOwnState(ports);
+  const key = loadOrQuarantineKey(ports);
+  const state = bind(ports, loadOrRebuildState(ports, key, configuredId));
   directory.refresh(files.deviceId, state.deviceId, 0o644);
   if (key !== null) directory.restrict(files.key, 0o600);
   const facts: Facts = {
@@ -68,7 +68,7 @@ export function resume(
  *
  * @throws {OnboardingError} STATE_CORRUPT, STATE_CLONED
  */
-function refuseStrangers({ directory, machine }: ResumePorts): void {
+function assertOwnState({ directory, machine }: ResumePorts): void {
   try {
     const { deviceId, machine: bound } = parseState(directory.read(files.state) ?? '');
     if (bound === null || !isClone(bound, machine())) return;
@@ -92,14 +92,14 @@ function bind({ directory, machine }: ResumePorts, state: DeviceState): DeviceSt
 }
 
 /** The public key of the key on disk. A damaged key is set aside: nothing can be done with it, and a new one can. */
-function soundKey({ directory, pki, onDamage }: ResumePorts): string | null {
+function loadOrQuarantineKey({ directory, pki, onQuarantined }: ResumePorts): string | null {
   const pem = directory.read(files.key);
   if (pem === null) return null;
   try {
-    return pki.publicKeyOf(pem);
+    return pki.spkiSha256Of(pem);
   } catch (cause) {
-    const name = directory.setAside(files.key);
-    onDamage(
+    const name = directory.quarantine(files.key);
+    onQuarantined(
       new OnboardingError(
         'STATE_CORRUPT',
         `${files.key} was no private key; it is kept as ${name}, and a new key is made`,
@@ -113,8 +113,12 @@ function soundKey({ directory, pki, onDamage }: ResumePorts): string | null {
 }
 
 /** The state on disk; else what can be rebuilt from the copies beside it; else, where no key exists, a new device. */
-function soundState(ports: ResumePorts, publicKey: string | null, configuredId: string | null): DeviceState {
-  const { directory, now, newId, machine, onDamage } = ports;
+function loadOrRebuildState(
+  ports: ResumePorts,
+  publicKey: string | null,
+  configuredId: string | null,
+): DeviceState {
+  const { directory, now, randomUUID, machine, onQuarantined } = ports;
   const text = directory.read(files.state);
   let damage: unknown = null;
   if (text !== null) {
@@ -135,24 +139,25 @@ function soundState(ports: ResumePorts, publicKey: string | null, configuredId: 
     );
   }
   if (text !== null) {
-    const name = directory.setAside(files.state);
+    const name = directory.quarantine(files.state);
     const became = rebuilt
       ? 'it was rebuilt from the files beside it'
       : 'a new identity is made, since there was no key';
-    onDamage(
+    onQuarantined(
       new OnboardingError('STATE_CORRUPT', `${files.state} was damaged; it is kept as ${name}; ${became}`, {
         cause: damage,
       }),
     );
   }
-  const made = rebuilt ?? newState(configuredId ?? newId().replaceAll('-', ''), now(), configuredId === null);
+  const made =
+    rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), now(), configuredId === null);
   const state = { ...made, machine: boundTo(null, machine()) };
   writeState(directory, state);
   return state;
 }
 
 function rebuild(
-  { directory, pki, now, newId }: ResumePorts,
+  { directory, pki, now, randomUUID }: ResumePorts,
   publicKey: string | null,
   configuredId: string | null,
 ): DeviceState | null {
@@ -168,9 +173,9 @@ function rebuild(
     pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
     registration,
     // A device that had its key may have asked: “already registered” is then its own registration.
-    mayBeAccepted: publicKey !== null,
+    mayBeRegistered: publicKey !== null,
     request: provisioned && {
-      messageId: newId(),
+      messageId: randomUUID(),
       firstAt: new Date(now()).toISOString(),
       publishes: 1,
       afterSequence: null,
@@ -190,7 +195,7 @@ function rebuildProvisioned(
   const natsUrl = directory.read(files.natsUrl)?.trim();
   if (!certificate || !caCertificate || !natsUrl) return null;
   const leaf = leafOf(pki, certificate);
-  if (leaf?.publicKey !== publicKey || leafOf(pki, caCertificate) === null) return null;
+  if (leaf?.spkiSha256 !== publicKey || leafOf(pki, caCertificate) === null) return null;
   // What was rolled is lost: the middle of the usual range.
   const due = renewAt(leaf, 0.8, 0, now).toISOString();
   return { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
@@ -219,7 +224,7 @@ function certificateFact(
   if (provisioned === null) return 'none';
   if (!isFleetCa(pki, provisioned.caCertificate, fleetCa)) return 'foreign';
   const leaf = leafOf(pki, provisioned.certificate);
-  if (leaf === null || leaf.publicKey !== publicKey) return 'foreign';
+  if (leaf === null || leaf.spkiSha256 !== publicKey) return 'foreign';
   if (now > leaf.notAfter.getTime()) return 'expired';
   return now >= Date.parse(provisioned.renewAt) ? 'due' : 'usable';
 }

@@ -1,6 +1,6 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { type StateName, stateNames } from '../../events.ts';
-import { isMachine, type Machine } from './hardwareBinding.ts';
+import { type HardwareId, isHardwareId } from './hardwareBinding.ts';
 
 /** `state.json`: the one source of truth besides the key. Times are RFC 3339. */
 export interface DeviceState {
@@ -9,7 +9,7 @@ export interface DeviceState {
   /** The id was made at random here and no question under it has been answered: no stream can hold a result for it. */
   readonly idIsNew: boolean;
   /** The machine that the state belongs to; null until it was first seen */
-  readonly machine: Machine | null;
+  readonly machine: HardwareId | null;
   readonly provisioned: Provisioned | null;
   /**
    * PEM of the CA that a NATS server was first opened with over TLS: over `http:` no other takes its place, unless it
@@ -19,9 +19,9 @@ export interface DeviceState {
   /** A question to the fleet manager that has had no answer yet. */
   readonly request: OpenRequest | null;
   /** The refusal that was read last, time and text: seen again in the stream, it answers no newer question. */
-  readonly refusal: string | null;
+  readonly lastRejection: string | null;
   /** A publish of a question that was refused later had no answer: the fleet may have accepted the device by it. */
-  readonly mayBeAccepted: boolean;
+  readonly mayBeRegistered: boolean;
   readonly registration: Registration | null;
   /** Absolute paths of all files that were ever exported, in the order in which they were first written */
   readonly exported: readonly string[];
@@ -92,7 +92,7 @@ export interface StateDirectory {
   /** Sets the file's mode back where it differs and is ours to set. */
   restrict(name: string, mode: number): void;
   /** Renames a damaged file out of the way. @returns its new name */
-  setAside(name: string): string;
+  quarantine(name: string): string;
 }
 
 export const files = {
@@ -114,8 +114,8 @@ export function newState(deviceId: string, now: number, idIsNew = false): Device
     provisioned: null,
     pinnedCa: null,
     request: null,
-    refusal: null,
-    mayBeAccepted: false,
+    lastRejection: null,
+    mayBeRegistered: false,
     registration: null,
     exported: [],
     progress: {
@@ -171,7 +171,9 @@ export function parseState(text: string): DeviceState {
     throw corrupt('is no JSON', cause);
   }
   if (!isRecord(json)) throw corrupt('is no JSON object');
-  const { version, deviceId, provisioned, pinnedCa, request, refusal, registration, progress } = json;
+  const { version, deviceId, provisioned, pinnedCa, request, registration, progress } = json;
+  // Older versions called it `refusal`, and `mayBeRegistered` `mayBeAccepted`.
+  const lastRejection = json.lastRejection ?? json.refusal ?? null;
   if (typeof version === 'number' && version > stateVersion) {
     throw new NewerStateError(
       'STATE_CORRUPT',
@@ -182,7 +184,7 @@ export function parseState(text: string): DeviceState {
   if (!isDeviceId(deviceId)) throw corrupt('has no device id');
   if (!isNullOr(provisioned, isProvisioned)) throw corrupt('has a damaged `provisioned`');
   if (!isNullOr(request, isOpenRequest)) throw corrupt('has a damaged `request`');
-  if (!isNullOr(refusal, isText)) throw corrupt('has a damaged `refusal`');
+  if (!isNullOr(lastRejection, isText)) throw corrupt('has a damaged `lastRejection`');
   if (!isNullOr(registration, isRegistration)) throw corrupt('has a damaged `registration`');
   // Bookkeeping alone: damage there must not cost the identity.
   const { progress: fresh } = newState(deviceId, 0);
@@ -190,7 +192,7 @@ export function parseState(text: string): DeviceState {
     version: stateVersion,
     deviceId,
     idIsNew: json.idIsNew === true,
-    machine: isMachine(json.machine) ? json.machine : null,
+    machine: isHardwareId(json.machine) ? json.machine : null,
     provisioned: provisioned && { ...provisioned, opened: provisioned.opened ?? registration !== null },
     // Older versions wrote none: a device that is registered has opened NATS with what it has.
     pinnedCa: isText(pinnedCa)
@@ -199,8 +201,8 @@ export function parseState(text: string): DeviceState {
         ? null
         : (provisioned?.caCertificate ?? null),
     request: request && { ...request, ...stalenessOf(request) },
-    refusal,
-    mayBeAccepted: json.mayBeAccepted === true,
+    lastRejection,
+    mayBeRegistered: json.mayBeRegistered === true || json.mayBeAccepted === true,
     registration,
     exported: pathsOf(json.exported),
     progress: isProgress(progress) ? { ...progress, history: soundHistory(progress.history) } : fresh,

@@ -55,7 +55,7 @@ function directoryOf(stored: Map<string, string>): StateDirectory {
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
     restrict: () => undefined,
-    setAside(name) {
+    quarantine(name) {
       stored.delete(name);
       return `${name}.damaged-1`;
     },
@@ -64,7 +64,7 @@ function directoryOf(stored: Map<string, string>): StateDirectory {
 
 function start(stored: Map<string, string>) {
   const machine = () => ({ hardware: null, installation: null });
-  const ports = { pki, now: () => now, machine, newId: () => 'f-f', onDamage: () => {} };
+  const ports = { pki, now: () => now, machine, randomUUID: () => 'f-f', onQuarantined: () => {} };
   return resume({ directory: directoryOf(stored), ...ports }, null);
 }
 
@@ -79,7 +79,7 @@ test('half a device id beside a damaged state is not taken for the whole', () =>
   expect(() => start(damaged(id.slice(0, 16)))).toThrow(/device id is nowhere else/);
   const whole = damaged(id);
   expect(start(whole).stage).toBe('csr');
-  expect(JSON.parse(whole.get(files.state) ?? '')).toMatchObject({ deviceId: id, mayBeAccepted: true });
+  expect(JSON.parse(whole.get(files.state) ?? '')).toMatchObject({ deviceId: id, mayBeRegistered: true });
 });
 
 const folder = mkdtempSync(join(tmpdir(), 'onboardd-acceptance-'));
@@ -141,7 +141,7 @@ async function accept(
 ) {
   const keyPem = ca.keyPem(key);
   const expected: Expectation = {
-    ...{ publicKey: realPki.publicKeyOf(keyPem), deviceId: id, commonName: fullName },
+    ...{ publicKey: realPki.spkiSha256Of(keyPem), deviceId: id, commonName: fullName },
     ...{ now: Date.now() + laterMs, serverTime: null, ...nothingPinned },
     ...{ ...more, trusted: typeof trusted === 'object' ? trusted.pem : (trusted ?? null) },
   };

@@ -51,7 +51,7 @@ function attempt(
     },
     refresh: (name, text) => void contents.set(name, text),
     restrict: () => undefined,
-    setAside: (name) => name,
+    quarantine: (name) => name,
   };
   const certificate = certificatePem({
     subject: `fleet/${deviceId}`,
@@ -80,11 +80,11 @@ function attempt(
   let onTold = () => {};
   const session: Session = {
     isEncrypted: true,
-    lost: new Promise(() => undefined),
-    listen: (_subject, onMessage) => {
+    closed: new Promise(() => undefined),
+    subscribe: (_subject, onMessage) => {
       hear = onMessage;
     },
-    ask: (_subject, _text, _headers, onReply) => {
+    publishRequest: (_subject, _text, _headers, onReply) => {
       if (refuseToAsk) throw refuseToAsk;
       calls.push('ask');
       reply = onReply;
@@ -104,8 +104,8 @@ function attempt(
         return session;
       },
       now: () => clock.now,
-      newId: () => 'question-1',
-      later: (_, call) => {
+      randomUUID: () => 'question-1',
+      setTimer: (_, call) => {
         look = call;
         return () => undefined;
       },

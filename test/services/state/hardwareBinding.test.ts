@@ -2,10 +2,13 @@ import { expect, test } from 'vitest';
 import type { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import { resume } from '../../../src/services/onboarding/resume.ts';
 import { files, newState, parseState, type StateDirectory } from '../../../src/services/state/deviceState.ts';
-import { isClone, type Machine } from '../../../src/services/state/hardwareBinding.ts';
+import { type HardwareId, isClone } from '../../../src/services/state/hardwareBinding.ts';
 import * as pki from '../../sim/pki.ts';
 
-const board = (hardware: string | null, installation: string | null): Machine => ({ hardware, installation });
+const board = (hardware: string | null, installation: string | null): HardwareId => ({
+  hardware,
+  installation,
+});
 
 test.each([
   ['the same machine', board('a', '1'), board('a', '1'), false],
@@ -18,15 +21,22 @@ test.each([
   expect(isClone(bound, here)).toBe(expected);
 });
 
-function start(here: Machine, stored: Map<string, string>) {
+function start(here: HardwareId, stored: Map<string, string>) {
   const directory: StateDirectory = {
     read: (name) => stored.get(name) ?? null,
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
     restrict: () => undefined,
-    setAside: (name) => name,
+    quarantine: (name) => name,
   };
-  const ports = { directory, pki, now: () => 0, machine: () => here, newId: () => 'f-f', onDamage: () => {} };
+  const ports = {
+    directory,
+    pki,
+    now: () => 0,
+    machine: () => here,
+    randomUUID: () => 'f-f',
+    onQuarantined: () => {},
+  };
   return resume(ports, null);
 }
 
