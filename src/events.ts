@@ -139,6 +139,13 @@ export const events = {
     meaning: 'A new certificate took the place of one that still lived.',
     fields: { notAfter: time('when it expires'), renewAt: time('when it will be renewed') },
   },
+  'address.refused': {
+    level: 'warn',
+    messageId: '90500bb88432433ba06e48755d54b894',
+    meaning:
+      'An answer over plain HTTP named another NATS address, which the new certificate did not open: the certificate is kept, with the address that is known.',
+    fields: { code: code('why it did not open'), cause: string('what was seen') },
+  },
   'certificate.useless': {
     level: 'warn',
     messageId: '179112bedabb4cf6b952d01846b15c1d',

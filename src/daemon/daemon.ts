@@ -102,6 +102,9 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
   actor.on('certificate.renewed', ({ type, ...renewed }) =>
     log('info', type, `the certificate was renewed and is valid until ${renewed.notAfter}`, { ...renewed }),
   );
+  actor.on('address.refused', ({ type, ...refused }) =>
+    log('warn', type, `the new NATS address is not taken: ${refused.code}: ${refused.cause}`, { ...refused }),
+  );
   actor.on('certificate.useless', ({ type, ...useless }) =>
     log(
       'warn',

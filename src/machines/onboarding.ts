@@ -17,6 +17,10 @@ export interface Resumed {
 export interface Renewed {
   readonly notAfter: string;
   readonly renewAt: string;
+  /** The certificate has opened a connection to NATS. */
+  readonly opened: boolean;
+  /** Why the NATS address that came with it is not taken; absent: it is, or there was none */
+  readonly addressRefused?: { readonly code: ErrorCode; readonly cause: string };
 }
 
 /** What a request for a certificate brought. */
@@ -96,7 +100,8 @@ export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' }
 /** Told to whoever listens: the log. */
 export type EmittedEvent =
   | Failed
-  | ({ readonly type: 'certificate.renewed' } & Renewed)
+  | { readonly type: 'certificate.renewed'; readonly notAfter: string; readonly renewAt: string }
+  | { readonly type: 'address.refused'; readonly code: ErrorCode; readonly cause: string }
   | { readonly type: 'certificate.useless'; readonly code: ErrorCode; readonly failures: number };
 
 export type Failed = {
@@ -118,8 +123,15 @@ const shortestLookMs = 1_000;
  * A certificate that has never opened NATS came from a wrong server, or the fleet has moved: after so many failures in
  * a row, or so long, another one is asked for; twice as many, and twice as long, each time that did not help.
  */
-const uselessAfter = { failures: 10, ms: 10 * 60_000, mostDoublings: 6 } as const;
-const uselessCodes: readonly ErrorCode[] = ['NATS_TLS', 'NATS_UNREACHABLE'];
+const uselessAfter = { failures: 10, ms: 10 * 60_000, fewest: 3, mostDoublings: 6 } as const;
+/** Whatever can go wrong before a server is opened; what comes after counts no more, since then it was opened. */
+const uselessCodes: readonly ErrorCode[] = [
+  'NATS_TLS',
+  'NATS_UNREACHABLE',
+  'NATS_DENIED',
+  'NATS_NOT_SECURE',
+  'REGISTRATION_ANSWER_INVALID',
+];
 /** The stream's look-ups before a question is repeated; each is bounded by the adapter, this is the backstop. */
 const lookUpTimeoutMs = 20_000;
 
@@ -152,7 +164,8 @@ export function onboarding(policy: Policy, chance: Clock) {
     const doublings = 2 ** Math.min(rounds, uselessAfter.mostDoublings);
     return (
       isUntried &&
-      failures + more > 0 &&
+      // The time alone says little: the device may have slept, or its clock was set.
+      failures + more >= uselessAfter.fewest &&
       (failures + more >= uselessAfter.failures * doublings ||
         chance.now() - (since ?? chance.now()) >= uselessAfter.ms * doublings)
     );
@@ -203,6 +216,7 @@ export function onboarding(policy: Policy, chance: Clock) {
         context.failure !== null && catalogue[context.failure.code].clockSensitive === true,
       mayRequest: ({ context }) => waitForRequest(context) === 0,
       isCandidate: (_, { candidate }: Issued) => candidate !== null,
+      isAddressRefused: (_, { addressRefused }: Renewed) => addressRefused !== undefined,
       /** The certificate at hand is kept, whatever the request for another one meets. */
       isReplaced: ({ context }) => context.unopened.isReplaced,
       wasUseless: ({ context }) => isUseless(context, 0),
@@ -221,9 +235,9 @@ export function onboarding(policy: Policy, chance: Clock) {
       })),
       replaceCertificate: assign(({ context }) => ({ unopened: { ...context.unopened, isReplaced: true } })),
       /** Another certificate is there, or is not to be had: what is at hand gets its tries anew. */
-      endReplacement: assign(({ context: { unopened } }) => ({
+      endReplacement: assign(({ context: { unopened } }, { opened }: { opened: boolean }) => ({
         unopened: {
-          isUntried: true,
+          isUntried: !opened,
           failures: 0,
           since: null,
           isReplaced: false,
@@ -245,21 +259,19 @@ export function onboarding(policy: Policy, chance: Clock) {
         const { code, class: errorClass, message, retryAfterMs } = failureOf(error);
         const now = chance.now();
         const permanent = errorClass === 'permanent';
+        const isOfRequest = step === 'csr' || step === 'renewing';
+        // Requests in a row count through every state, attempts in this one alone.
+        const exponent = isOfRequest ? Math.max(context.attempt, context.requests) : context.attempt;
         // A renewal is never given up: the certificate that it replaces would run out.
         const rest = policy.retry.failedAfterMs || (step === 'renewing' ? policy.retry.maxMs : 0);
-        const delayMs = permanent
-          ? rest
-          : backoffMs(policy.retry, context.attempt, chance.random(), retryAfterMs);
-        const isOfRequest = step === 'csr' || step === 'renewing';
-        const isOfNats = step === 'registering' && code.startsWith('NATS_');
+        const delayMs = permanent ? rest : backoffMs(policy.retry, exponent, chance.random(), retryAfterMs);
+        const isOfNats = step === 'registering' && uselessCodes.includes(code);
         const { unopened } = context;
         return {
           failure: { code, class: errorClass, message, at: now },
           delayMs,
           nextRetryAt: permanent && delayMs === 0 ? null : now + delayMs,
-          nextRequestAt: isOfRequest
-            ? Math.max(context.nextRequestAt ?? 0, now + delayMs)
-            : context.nextRequestAt,
+          nextRequestAt: isOfRequest ? now + delayMs : context.nextRequestAt,
           unopened: isOfNats
             ? { ...unopened, failures: unopened.failures + 1, since: unopened.since ?? now }
             : unopened,
@@ -282,7 +294,19 @@ export function onboarding(policy: Policy, chance: Clock) {
         const { code } = context.failure ?? absent('noteFailure');
         return { type: 'certificate.useless', code, failures: context.unopened.failures };
       }),
-      tellRenewal: emit((_, renewed: Renewed): EmittedEvent => ({ type: 'certificate.renewed', ...renewed })),
+      tellRenewal: emit(
+        (_, { notAfter, renewAt }: Renewed): EmittedEvent => ({
+          type: 'certificate.renewed',
+          notAfter,
+          renewAt,
+        }),
+      ),
+      tellAddressRefused: emit(
+        (_, { addressRefused }: Renewed): EmittedEvent => ({
+          type: 'address.refused',
+          ...(addressRefused ?? absent('addressRefused')),
+        }),
+      ),
     },
   });
 
@@ -316,13 +340,22 @@ export function onboarding(policy: Policy, chance: Clock) {
       transient,
     ] as const;
   };
+  const notOpened = { type: 'endReplacement', params: { opened: false } } as const;
+  const endReplacement = {
+    type: 'endReplacement',
+    params: ({ event }: { event: { output: Renewed } }) => event.output,
+  } as const;
+  const addressRefused = {
+    type: 'tellAddressRefused',
+    params: ({ event }: { event: { output: Renewed } }) => event.output,
+  } as const;
   /** A device that has a certificate goes on with it where another one cannot be had. */
   const requestFailing = (errorOf: (event: never) => unknown) =>
     [
       {
         guard: 'isReplaced',
         target: '#onboarding.provisioned',
-        actions: [...noting('csr', errorOf).actions, 'endReplacement'],
+        actions: [...noting('csr', errorOf).actions, notOpened],
       },
       ...failing('csr', errorOf),
     ] as const;
@@ -343,11 +376,9 @@ export function onboarding(policy: Policy, chance: Clock) {
 
   const renewed = {
     type: 'tellRenewal',
-    params: ({ event }: { event: { output: Renewed } }) => ({
-      notAfter: event.output.notAfter,
-      renewAt: event.output.renewAt,
-    }),
+    params: ({ event }: { event: { output: Renewed } }) => event.output,
   } as const;
+  const sinceNow = () => ({ since: chance.now() });
   const sinceFailure = ({ context }: { context: Context }) => ({
     since: context.failure?.at ?? chance.now(),
   });
@@ -417,7 +448,7 @@ export function onboarding(policy: Policy, chance: Clock) {
           /** Whatever led here again: requests for certificates keep their distance. */
           pacing: {
             entry: 'notePace',
-            invoke: { src: 'watchClock', input: sinceFailure },
+            invoke: { src: 'watchClock', input: sinceNow },
             always: { guard: 'mayRequest', target: 'attempting' },
             after: { pace: 'attempting' },
             on: { CLOCK_STEPPED: { target: 'attempting', actions: 'forgetPace' } },
@@ -429,7 +460,7 @@ export function onboarding(policy: Policy, chance: Clock) {
               input: ({ context }) => ({ again: context.unopened.isReplaced }),
               onDone: [
                 { guard: { type: 'isCandidate', params: ({ event }) => event.output }, target: 'trying' },
-                { target: '#onboarding.provisioned', actions: 'endReplacement' },
+                { target: '#onboarding.provisioned', actions: endReplacement },
               ],
               onError: requestFailing(errorOf),
             },
@@ -443,7 +474,7 @@ export function onboarding(policy: Policy, chance: Clock) {
             invoke: {
               src: 'tryCertificate',
               input: issued,
-              onDone: { target: '#onboarding.provisioned', actions: 'endReplacement' },
+              onDone: { target: '#onboarding.provisioned', actions: endReplacement },
               onError: requestFailing(errorOf),
             },
             after: {
@@ -574,7 +605,14 @@ export function onboarding(policy: Policy, chance: Clock) {
             invoke: {
               src: 'tryCertificate',
               input: issued,
-              onDone: { target: 'attempting', actions: renewed },
+              onDone: [
+                {
+                  guard: { type: 'isAddressRefused', params: ({ event }) => event.output },
+                  target: 'attempting',
+                  actions: [renewed, addressRefused],
+                },
+                { target: 'attempting', actions: renewed },
+              ],
               onError: renewalFailed(errorOf),
             },
             after: {

@@ -1,4 +1,4 @@
-import { parseNatsAddresses } from '../../config/natsAddress.ts';
+import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { Issued, Renewed } from '../../machines/onboarding.ts';
 import { renewAt } from '../../machines/renewal.ts';
@@ -78,8 +78,8 @@ export async function requestCertificate(
   // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
   const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
   if (leaf !== null && state.provisioned !== null && !isOfStranger(pki, state, options.fleetCa)) {
-    const { renewAt } = state.provisioned;
-    return { notAfter: leaf.notAfter.toISOString(), renewAt, candidate: null };
+    const { renewAt, opened } = state.provisioned;
+    return { notAfter: leaf.notAfter.toISOString(), renewAt, opened, candidate: null };
   }
   return await obtain(ports, options, state, key, null, signal);
 }
@@ -134,7 +134,7 @@ async function obtain(
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
   const candidate: Provisioned = { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
-  const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due };
+  const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due, opened: false };
   if (isOfStranger(pki, state, fleetCa)) {
     keep(directory, candidate, forgetStranger);
     return { ...issued, candidate: null };
@@ -170,28 +170,58 @@ const forgetStranger: Partial<DeviceState> = {
 export type TryCertificatePorts = Pick<RegisterPorts, 'directory' | 'connect'>;
 
 /**
- * Opens the NATS server that came with a certificate, and only then keeps both.
+ * Opens every NATS server that came with a certificate and was not known, and then keeps both. Where one of them does not
+ * open, the certificate is kept, which was accepted, with the address that is known.
  *
- * @throws {OnboardingError} NATS_*: what the device has then stays; STATE_*
+ * @throws {OnboardingError} STATE_*: what the device has then stays; the signal's reason
  */
 export async function tryCertificate(
-  { directory, connect }: TryCertificatePorts,
+  ports: TryCertificatePorts,
   { candidate, ...issued }: Issued,
   signal: AbortSignal,
 ): Promise<Renewed> {
-  const { certificate, caCertificate, natsUrl } = candidate as Provisioned;
-  const { deviceId } = currentState(directory);
+  const { directory } = ports;
+  const provisioned = candidate as Provisioned;
+  const state = currentState(directory);
+  const known = state.provisioned?.natsUrl ?? '';
+  try {
+    for (const natsUrl of unknownAddresses(provisioned.natsUrl, known)) {
+      await open(ports, state.deviceId, { ...provisioned, natsUrl }, signal);
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof OnboardingError) || !error.code.startsWith('NATS_')) throw error;
+    keep(directory, { ...provisioned, natsUrl: known });
+    return { ...issued, addressRefused: { code: error.code, cause: error.message } };
+  }
+  keep(directory, { ...provisioned, opened: true });
+  return { ...issued, opened: true };
+}
+
+/** The parts of a list that another list does not name. */
+function unknownAddresses(natsUrl: string, known: string): string[] {
+  const shown = (part: string) => parseNatsAddresses(part).map(showNatsAddress).join();
+  const parts = (list: string) =>
+    list
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== '');
+  const old = new Set(parts(known).map(shown));
+  return parts(natsUrl).filter((part) => !old.has(shown(part)));
+}
+
+/** @throws {OnboardingError} NATS_* */
+async function open(
+  { directory, connect }: TryCertificatePorts,
+  deviceId: string,
+  { certificate, caCertificate, natsUrl }: Provisioned,
+  signal: AbortSignal,
+): Promise<void> {
   const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
   const session = await connect(identity, { onDenied: () => undefined }, signal);
   session.close().catch(() => undefined);
   signal.throwIfAborted();
-  if (!session.isEncrypted) {
-    throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server of a renewal offers no TLS', {
-      class: 'transient',
-    });
-  }
-  keep(directory, { ...(candidate as Provisioned), opened: true });
-  return issued;
+  if (!session.isEncrypted) throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server offers no TLS');
 }
 
 /** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */

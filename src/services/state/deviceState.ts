@@ -195,11 +195,12 @@ export function parseState(text: string): DeviceState {
     machine: isHardwareId(json.machine) ? json.machine : null,
     provisioned: provisioned && { ...provisioned, opened: provisioned.opened ?? registration !== null },
     // Older versions wrote none: a device that is registered has opened NATS with what it has.
-    pinnedCa: isText(pinnedCa)
-      ? pinnedCa
-      : registration === null
-        ? null
-        : (provisioned?.caCertificate ?? null),
+    pinnedCa:
+      pinnedCa === undefined && registration !== null
+        ? (provisioned?.caCertificate ?? null)
+        : isText(pinnedCa)
+          ? pinnedCa
+          : null,
     request: request && { ...request, ...stalenessOf(request) },
     lastRejection,
     mayBeRegistered: json.mayBeRegistered === true || json.mayBeAccepted === true,
