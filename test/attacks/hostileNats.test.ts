@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { at, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
+import { heartbeat, mostBusyMs } from './heartbeat.ts';
 import { type HostileNats, startHostileNats } from './hostileNats.ts';
 
 let server: HostileNats | undefined;
@@ -35,4 +36,24 @@ test('a server that says something else than NATS behind TLS is named as such, a
   const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }));
   const failed = await program.until(failure('REGISTRATION_ANSWER_INVALID'));
   expect(String(failed.cause)).toMatch(/not the NATS protocol/);
+});
+
+test.each([
+  ['slashes', '/'],
+  ['addresses', 'nats://a:b@'],
+  ['quotation marks', '"'],
+])('an -ERR of 60 kB of %s keeps the daemon busy for no moment, and is cut', async (_, repeated) => {
+  const fleet = await fleetWith({ manager: false });
+  const refusal = `-ERR 'Authorization Violation ${repeated.repeat(60_000 / repeated.length)}'\r\n`;
+  server = await startHostileNats(fleet.ca, (line, send) => {
+    if (line.startsWith('CONNECT ')) send(refusal);
+  });
+  const { env, longestPauseMs } = heartbeat(fleet.dir);
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }), [], env);
+  const failed = await program.until((line) => line.event === 'step.failed');
+  expect(failed).toMatchObject({ code: 'NATS_DENIED', step: 'registering' });
+  expect(String(failed.cause).length).toBeLessThan(400);
+  program.child.kill('SIGTERM');
+  expect(await program.ended).toBe(0);
+  expect(longestPauseMs()).toBeLessThan(mostBusyMs);
 });
