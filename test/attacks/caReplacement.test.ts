@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { type Authority, createAuthority } from '../fleet/ca.ts';
@@ -7,7 +7,7 @@ import type { Fleet } from '../fleet/fleet.ts';
 import { type NatsServer, startNats } from '../fleet/nats.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
 import { startRelay } from '../fleet/relay.ts';
-import { at as deviceAt, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
+import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../onboarding/bench.ts';
 import { type Device, type Line, temporaryFolder } from '../program.ts';
 
 const ends: (() => Promise<void>)[] = [];
@@ -33,6 +33,35 @@ const at = (fleet: Fleet, more: Record<string, unknown> = {}) =>
 const file = ({ stateDir }: Device, name: string) => readFileSync(join(stateDir, name), 'utf8');
 const renewed = (line: Line) => line.event === 'certificate.renewed';
 const failedIn = (step: string) => (line: Line) => line.event === 'step.failed' && line.step === step;
+
+test('without a pin, whoever answers first over plain HTTP and runs NATS owns the device', async () => {
+  const impostor = await fleetWith({ authority: { commonName: 'Impostor' } });
+  const device = deviceAt(impostor, {});
+  await onboard(device);
+  expect(state(device).pinnedCa).toBe(impostor.ca.pem);
+});
+
+test.each<[string, (fleet: Authority, dir: string) => Record<string, string>]>([
+  [
+    'fleetCaFile',
+    (fleet, dir) => {
+      const fleetCaFile = join(dir, 'fleet-ca.pem');
+      writeFileSync(fleetCaFile, fleet.pem);
+      return { fleetCaFile };
+    },
+  ],
+  ['fleetCaFingerprint', ({ pem }) => ({ fleetCaFingerprint: new X509Certificate(pem).fingerprint256 })],
+])('with provisioning.%s, the same device believes no CA but the fleet’s', async (_, pinTo) => {
+  const authority = await createAuthority({ commonName: 'True fleet' });
+  const impostor = await fleetWith({ authority: { commonName: 'Impostor' } });
+  const provisioning = { url: impostor.provisioningUrl, ...pinTo(authority, impostor.dir) };
+  const device = deviceAt(impostor, { provisioning });
+  const program = launch(device, ['--once']);
+  expect(await program.ended).toBe(1);
+  expect(program.lines.find(failure('CERTIFICATE_UNTRUSTED'))).toMatchObject({ step: 'csr' });
+  expect(state(device)).toMatchObject({ provisioned: null, pinnedCa: null });
+  expect(impostor.manager.requests).toEqual([]);
+});
 
 test('after its certificate has expired too, a device takes no other CA over plain HTTP', async () => {
   const stranger = await createAuthority({ commonName: 'Stranger' });

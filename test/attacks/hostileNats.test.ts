@@ -40,11 +40,10 @@ test('a server that says something else than NATS behind TLS is named as such, a
 
 test.each([
   ['slashes', '/'],
-  ['addresses', 'nats://a:b@'],
   ['quotation marks', '"'],
 ])('an -ERR of 60 kB of %s keeps the daemon busy for no moment, and is cut', async (_, repeated) => {
   const fleet = await fleetWith({ manager: false });
-  const refusal = `-ERR 'Authorization Violation ${repeated.repeat(60_000 / repeated.length)}'\r\n`;
+  const refusal = `-ERR 'Authorization Violation ${repeated.repeat(60_000)}'\r\n`;
   server = await startHostileNats(fleet.ca, (line, send) => {
     if (line.startsWith('CONNECT ')) send(refusal);
   });
