@@ -42,6 +42,8 @@ export async function makeProgram(architecture) {
       useCodeCache: true,
       // Whatever NODE_OPTIONS says: an environment must not bring code of its own into the program.
       execArgvExtension: 'none',
+      // Once the program runs, SIGUSR1 does nothing. While the runtime starts it ends the process, and opens no debugger.
+      execArgv: ['--disable-sigusr1'],
     }),
   );
   // A seed of its own would order the code cache anew each time.

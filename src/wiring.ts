@@ -90,7 +90,7 @@ export function wire(world: World, { config, hostname, fleetCa, builtAt }: Setti
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
-      resume: fromPromise(async () => resume({ ...world, onDamage }, config.identity.deviceId)),
+      resume: fromPromise(async () => resume({ ...world, onDamage }, config.identity.deviceId, fleetCa)),
       generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
       requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
         requestCertificate(world, certificateOptions, input, signal),

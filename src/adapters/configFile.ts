@@ -108,8 +108,8 @@ export function readAgentEnvironment(path: string): AgentEnvironment {
 function parseEnvironment(text: string): Map<string, string> {
   const variables = new Map<string, string>();
   for (const line of text.split('\n')) {
-    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
-    const value = raw.replace(/^(["'])(.*)\1$/, '$2');
+    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$/.exec(line) ?? [];
+    const value = raw.trim().replace(/^(["'])(.*)\1$/, '$2');
     if (name !== undefined && value !== '') variables.set(name, value);
   }
   return variables;

@@ -4,7 +4,7 @@ export type Stage = 'keygen' | 'csr' | 'provisioned' | 'registered' | 'renewal';
 /** What the disk says, read without judging it. */
 export interface Facts {
   readonly key: boolean;
-  /** `foreign`: there is a certificate, but not for this key. `due`: usable, and to be renewed. */
+  /** `foreign`: there is a certificate, but not for this key, or of a CA that the configuration does not allow. `due`: usable, and to be renewed. */
   readonly certificate: 'none' | 'foreign' | 'expired' | 'due' | 'usable';
   readonly result: boolean;
 }

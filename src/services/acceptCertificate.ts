@@ -208,6 +208,20 @@ function checkAnchors(
   }
 }
 
+/** Whether the CA that was accepted once is still one of those that the configuration names. @param pem of the CA */
+export function isFleetCa(
+  reader: CertificateReader,
+  pem: string,
+  fleetCa: readonly string[] | null,
+): boolean {
+  if (fleetCa === null) return true;
+  try {
+    return reader.parseCertificates(pem).every(({ fingerprint }) => fleetCa.includes(fingerprint));
+  } catch {
+    return false;
+  }
+}
+
 function parseTrusted(reader: CertificateReader, pem: string): Certificate[] {
   try {
     return reader.parseCertificates(pem);

@@ -9,6 +9,7 @@ import {
   type CertificateReader,
   type CertificateVerifier,
   clockSkewMs,
+  isFleetCa,
 } from './acceptCertificate.ts';
 import {
   currentState,
@@ -76,7 +77,7 @@ export async function requestCertificate(
   const key = readKey(directory);
   // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
   const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.publicKeyOf(key), now());
-  if (leaf !== null && state.provisioned !== null) {
+  if (leaf !== null && state.provisioned !== null && !isOfStranger(pki, state, options.fleetCa)) {
     const { renewAt } = state.provisioned;
     return { notAfter: leaf.notAfter.toISOString(), renewAt, candidate: null };
   }
@@ -106,11 +107,12 @@ export async function renewCertificate(
 async function obtain(
   { directory, pki, post, now, random }: RequestCertificatePorts,
   options: RequestCertificateOptions,
-  { deviceId, provisioned, pinnedCa }: DeviceState,
+  state: DeviceState,
   key: string,
   renews: Certificate | null,
   signal: AbortSignal,
 ): Promise<Issued> {
+  const { deviceId, provisioned, pinnedCa } = state;
   const commonName = options.commonName.replaceAll('{id}', deviceId);
   const csr = await pki.certificateRequest(key, commonName);
   signal.throwIfAborted();
@@ -133,12 +135,37 @@ async function obtain(
   signal.throwIfAborted();
   const candidate: Provisioned = { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
   const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due };
+  if (isOfStranger(pki, state, fleetCa)) {
+    keep(directory, candidate, forgetStranger);
+    return { ...issued, candidate: null };
+  }
   // Whoever is on the path may pass on the fleet's own certificate and name a server of his own.
   const moves = options.natsUrl === null && provisioned !== null && natsUrl !== provisioned.natsUrl;
   if (moves && pinnedCa !== null && !options.authenticated) return { ...issued, candidate };
   keep(directory, candidate);
   return { ...issued, candidate: null };
 }
+
+/** What the device has came from a CA that the configuration does not allow (any more). */
+function isOfStranger(
+  reader: CertificateReader,
+  { provisioned }: DeviceState,
+  fleetCa: readonly string[] | null,
+): boolean {
+  return provisioned !== null && !isFleetCa(reader, provisioned.caCertificate, fleetCa);
+}
+
+/**
+ * Whoever was behind the other CA gave the result, too. The device registers anew; its own fleet may know it already,
+ * from before.
+ */
+const forgetStranger: Partial<DeviceState> = {
+  pinnedCa: null,
+  registration: null,
+  request: null,
+  refusal: null,
+  mayBeAccepted: true,
+};
 
 export type TryCertificatePorts = Pick<RegisterPorts, 'directory' | 'connect'>;
 
@@ -168,10 +195,11 @@ export async function tryCertificate(
 }
 
 /** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */
-function keep(directory: StateDirectory, provisioned: Provisioned): void {
+function keep(directory: StateDirectory, provisioned: Provisioned, more: Partial<DeviceState> = {}): void {
   updateState(directory, ({ pinnedCa }) => ({
     provisioned,
     pinnedCa: pinnedCa === null ? null : provisioned.caCertificate,
+    ...more,
   }));
 }
 

@@ -2,7 +2,7 @@ import { OnboardingError } from '../errors.ts';
 import type { Resumed } from '../machines/onboarding.ts';
 import { renewAt } from '../machines/renewal.ts';
 import { type Facts, stageOf } from '../machines/stage.ts';
-import type { Certificate, CertificateReader } from './acceptCertificate.ts';
+import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
 import {
   type DeviceState,
   files,
@@ -40,9 +40,14 @@ export interface ResumePorts {
  * yet it makes the id: the one moment of a device's life at which that happens.
  *
  * @param configuredId `identity.deviceId`
+ * @param fleetCa SHA-256 of the CAs that the configuration allows, hex; a certificate of another is none. null: any
  * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_UNWRITABLE
  */
-export function resume(ports: ResumePorts, configuredId: string | null): Resumed {
+export function resume(
+  ports: ResumePorts,
+  configuredId: string | null,
+  fleetCa: readonly string[] | null = null,
+): Resumed {
   const { directory, now } = ports;
   refuseStrangers(ports);
   const key = soundKey(ports);
@@ -51,7 +56,7 @@ export function resume(ports: ResumePorts, configuredId: string | null): Resumed
   if (key !== null) directory.restrict(files.key, 0o600);
   const facts: Facts = {
     key: key !== null,
-    certificate: certificateFact(ports.pki, state, key, now()),
+    certificate: certificateFact(ports.pki, state, key, fleetCa, now()),
     result: state.registration !== null,
   };
   const due = state.provisioned && Date.parse(state.provisioned.renewAt);
@@ -208,9 +213,11 @@ function certificateFact(
   pki: CertificateReader,
   { provisioned }: DeviceState,
   publicKey: string | null,
+  fleetCa: readonly string[] | null,
   now: number,
 ): Facts['certificate'] {
   if (provisioned === null) return 'none';
+  if (!isFleetCa(pki, provisioned.caCertificate, fleetCa)) return 'foreign';
   const leaf = leafOf(pki, provisioned.certificate);
   if (leaf === null || leaf.publicKey !== publicKey) return 'foreign';
   if (now > leaf.notAfter.getTime()) return 'expired';

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { type Authority, createAuthority } from '../fleet/ca.ts';
-import type { Fleet } from '../fleet/fleet.ts';
+import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import { type NatsServer, startNats } from '../fleet/nats.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
 import { startRelay } from '../fleet/relay.ts';
@@ -173,4 +173,59 @@ test('a device that left the provisioning network keeps its certificate, however
   await fleet.startManager();
   await program.until((line) => line.event === 'device.registered');
   expect(fleet.provisioning.requests).toHaveLength(2);
+});
+
+const fingerprintOf = (pem: string) => new X509Certificate(pem).fingerprint256;
+
+test("a pin of the fleet's CA refuses the first answer of anybody else, and takes the fleet's", async () => {
+  const stranger = await createAuthority({ commonName: 'Stranger' });
+  const fleet = await fleetWith();
+  fleet.provisioning.behave = (_, n) =>
+    n === 1
+      ? { certificate: { otherAuthority: stranger }, answer: { caCertificate: stranger.pem } }
+      : undefined;
+  const device = at(fleet, {
+    provisioning: { url: fleet.provisioningUrl, fleetCaFingerprint: fingerprintOf(fleet.ca.pem) },
+  });
+  const program = launch(device);
+  const failed = await program.until(failure('CERTIFICATE_UNTRUSTED'));
+  expect(String(failed.cause)).toContain(fingerprintOf(stranger.pem).replaceAll(':', '').toLowerCase());
+  await program.until((line) => line.event === 'device.registered');
+  expect(state(device).provisioned.caCertificate).toBe(fleet.ca.pem);
+});
+
+test('a device that a stranger took at its first boot is won back by a pin, with its own id and key', async () => {
+  const stranger = await startFleet();
+  ends.push(() => stranger.stop());
+  const fleet = await fleetWith();
+  const device = at(stranger);
+  await onboard(device);
+  const { deviceId } = state(device);
+  const key = file(device, 'identity.key');
+  const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
+  config.provisioning = { url: fleet.provisioningUrl, fleetCaFingerprint: fingerprintOf(fleet.ca.pem) };
+  writeFileSync(device.configFile, JSON.stringify(config));
+  const program = launch(device);
+  await program.until((line) => line.event === 'device.registered');
+  expect(fleet.manager.accepted.get(deviceId)?.count).toBe(1);
+  expect(state(device).pinnedCa).toBe(fleet.ca.pem);
+  expect(file(device, 'identity.key')).toBe(key);
+});
+
+test('a wrong pin costs a registered device nothing but the wait for the right one', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  await onboard(device);
+  const before = state(device).registration;
+  const right = readFileSync(device.configFile, 'utf8');
+  const config = JSON.parse(right);
+  config.provisioning.fleetCaFingerprint = fingerprintOf((await createAuthority({})).pem);
+  writeFileSync(device.configFile, JSON.stringify(config));
+  const program = launch(device);
+  await program.until(failure('CERTIFICATE_UNTRUSTED'));
+  writeFileSync(device.configFile, right);
+  program.child.kill('SIGHUP');
+  await program.until((line) => line.event === 'state.changed' && line.to === 'registered');
+  expect(state(device).registration).toEqual(before);
+  expect(fleet.manager.requests).toHaveLength(1);
 });

@@ -178,7 +178,8 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
       const isOfFleet = caCertificate === ca && certificate.includes('"issuer":"fleetroot"');
       return isOfFleet ? null : 'NATS_TLS';
     }
-    if (!opened || world.adversary() !== 'answers, runs NATS') return 'NATS_UNREACHABLE';
+    const believesFirstAnswer = !opened && !plan.pinned;
+    if (believesFirstAnswer || world.adversary() !== 'answers, runs NATS') return 'NATS_UNREACHABLE';
     return caCertificate === rogue ? null : 'NATS_TLS';
   }
 

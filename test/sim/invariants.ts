@@ -65,7 +65,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     /** A connection is made: to the fleet's server, with its CA, with the key of the certificate. */
     checkIdentity(identity: Identity): void {
       // The very first answer is believed where nothing is pinned: until a NATS server was opened with it.
-      if (identity.caCertificate !== fleet.ca && fleet.wasOpened()) violate('another CA is trusted');
+      if (identity.caCertificate !== fleet.ca && (fleet.wasOpened() || plan.pinned))
+        violate('another CA is trusted');
       const [leaf] = pki.parseCertificates(identity.certificate);
       if (leaf?.publicKey !== pki.publicKeyOf(identity.key)) violate('the certificate is for another key');
     },

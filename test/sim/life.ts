@@ -235,7 +235,12 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       const world = worldOf(own);
       own.daemon = startDaemon(
         world,
-        { config, hostname: 'device', fleetCa: null, builtAt },
+        {
+          config,
+          hostname: 'device',
+          fleetCa: plan.pinned ? pki.parseCertificates(fleet.ca).map(({ fingerprint }) => fingerprint) : null,
+          builtAt,
+        },
         known,
         (_, event, text, fields) => {
           if (own.alive) onLog(own, event, text, fields ?? {});

@@ -24,6 +24,7 @@ export async function longWait(weeks: number, lives: number): Promise<LongWait> 
     clash: false,
     earlierLife: false,
     https: false,
+    pinned: false,
     adversities: [],
     liveOnMs: weeks * 7 * day,
   };

@@ -94,6 +94,12 @@ export const mutants: readonly Mutant[] = [
     'options.authenticated ? null : present',
   ),
   one(
+    'a pin of the CA is passed over',
+    'src/services/acceptCertificate.ts',
+    'if (fleetCa !== null && !fleetCa.includes(fingerprint))',
+    'if (false)',
+  ),
+  one(
     'a renewal takes any address',
     'src/services/requestCertificate.ts',
     'if (moves && pinnedCa !== null && !options.authenticated)',

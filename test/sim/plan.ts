@@ -52,7 +52,8 @@ export const managerFaults = [
  * Somebody on the network of the provisioning server, which is plain HTTP. Over `https:` none of it works.
  *
  * - `answers`: with a CA of his own and an address where nobody is
- * - `answers, runs NATS`: with a NATS server of his own behind it, of a device that has opened the fleet's before
+ * - `answers, runs NATS`: with a NATS server of his own behind it. Only to a device that has opened the fleet's before,
+ *   or whose configuration names the fleet's CA: any other believes the first answer by design
  * - `moves the address`: passes on the fleet's own answer, with an address of his own
  * - `replays`: the certificate that was answered last, with an address of his own
  */
@@ -108,6 +109,8 @@ export interface Plan {
    */
   readonly earlierLife: boolean;
   readonly https: boolean;
+  /** The configuration names the fleet's CA. */
+  readonly pinned: boolean;
   readonly adversities: readonly Adversity[];
   /** How long it is watched once it is registered and all is well; 1.3 lives of a short certificate by default */
   readonly liveOnMs?: number;
@@ -149,6 +152,7 @@ export function planOf(seed: number): Plan {
     clash,
     earlierLife,
     https: chance() < 0.3,
+    pinned: chanceOf(seed, 'pin')() < 0.2,
     adversities,
   };
 }

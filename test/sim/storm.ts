@@ -39,6 +39,7 @@ const calm: Omit<Plan, 'seed' | 'failedAfterMs'> = {
   clash: false,
   earlierLife: false,
   https: false,
+  pinned: false,
   adversities: [],
 };
 
