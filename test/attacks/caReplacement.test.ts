@@ -34,35 +34,6 @@ const file = ({ stateDir }: Device, name: string) => readFileSync(join(stateDir,
 const renewed = (line: Line) => line.event === 'certificate.renewed';
 const failedIn = (step: string) => (line: Line) => line.event === 'step.failed' && line.step === step;
 
-test('without a pin, whoever answers first over plain HTTP and runs NATS owns the device', async () => {
-  const impostor = await fleetWith({ authority: { commonName: 'Impostor' } });
-  const device = deviceAt(impostor, {});
-  await onboard(device);
-  expect(state(device).pinnedCa).toBe(impostor.ca.pem);
-});
-
-test.each<[string, (fleet: Authority, dir: string) => Record<string, string>]>([
-  [
-    'fleetCaFile',
-    (fleet, dir) => {
-      const fleetCaFile = join(dir, 'fleet-ca.pem');
-      writeFileSync(fleetCaFile, fleet.pem);
-      return { fleetCaFile };
-    },
-  ],
-  ['fleetCaFingerprint', ({ pem }) => ({ fleetCaFingerprint: new X509Certificate(pem).fingerprint256 })],
-])('with provisioning.%s, the same device believes no CA but the fleet’s', async (_, pinTo) => {
-  const authority = await createAuthority({ commonName: 'True fleet' });
-  const impostor = await fleetWith({ authority: { commonName: 'Impostor' } });
-  const provisioning = { url: impostor.provisioningUrl, ...pinTo(authority, impostor.dir) };
-  const device = deviceAt(impostor, { provisioning });
-  const program = launch(device, ['--once']);
-  expect(await program.ended).toBe(1);
-  expect(program.lines.find(failure('CERTIFICATE_UNTRUSTED'))).toMatchObject({ step: 'csr' });
-  expect(state(device)).toMatchObject({ provisioned: null, pinnedCa: null });
-  expect(impostor.manager.requests).toEqual([]);
-});
-
 test('after its certificate has expired too, a device takes no other CA over plain HTTP', async () => {
   const stranger = await createAuthority({ commonName: 'Stranger' });
   const fleet = await fleetThen(2500, (_, n) =>
@@ -192,6 +163,18 @@ test("a pin of the fleet's CA refuses the first answer of anybody else, and take
   expect(String(failed.cause)).toContain(fingerprintOf(stranger.pem).replaceAll(':', '').toLowerCase());
   await program.until((line) => line.event === 'device.registered');
   expect(state(device).provisioned.caCertificate).toBe(fleet.ca.pem);
+});
+
+test('a pin of a file lets nobody else have the device, who runs a NATS server and a fleet manager, too', async () => {
+  const stranger = await fleetWith();
+  const fleetCaFile = join(stranger.dir, 'fleet-ca.pem');
+  writeFileSync(fleetCaFile, (await createAuthority({})).pem);
+  const device = at(stranger, { provisioning: { url: stranger.provisioningUrl, fleetCaFile } });
+  const program = launch(device, ['--once']);
+  expect(await program.ended).toBe(1);
+  expect(program.lines.find(failure('CERTIFICATE_UNTRUSTED'))).toMatchObject({ step: 'csr' });
+  expect(state(device)).toMatchObject({ provisioned: null, pinnedCa: null });
+  expect(stranger.manager.requests).toEqual([]);
 });
 
 test('a device that a stranger took at its first boot is won back by a pin, with its own id and key', async () => {
