@@ -1,17 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 import usual from './vitest.config.ts';
 
-/** `npm run test:attacks`: whatever is hostile to the program, the longer attacks included. */
-export default defineConfig({
-  test: {
-    ...usual.test,
-    include: [
-      'test/attacks/*.test.ts',
-      'test/attacks/*.attack.ts',
-      'test/adapters/{fleetCa,files,natsFrames,stateFolder}.test.ts',
-      'test/services/{acceptance,registrationResult}.test.ts',
-      'test/onboarding/{registration,reload,safety,stateDirectory,trust}.test.ts',
-      'test/errors.test.ts',
-    ],
-  },
-});
+/** `npm run test:attacks`: the tests that the threat model names, the longer attacks included. */
+const page = readFileSync(new URL('docs/threat-model.md', import.meta.url), 'utf8');
+const include = new Set(
+  [...page.matchAll(/`(test\/\S+\.(?:test|attack)\.ts)`/g)].map(([, file = '']) => file),
+);
+
+export default defineConfig({ test: { ...usual.test, include: [...include] } });
