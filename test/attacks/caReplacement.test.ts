@@ -1,19 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { type Authority, createAuthority } from '../fleet/ca.ts';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
-import { type NatsServer, startNats } from '../fleet/nats.ts';
+import { startNats } from '../fleet/nats.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
 import { startRelay } from '../fleet/relay.ts';
 import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../onboarding/bench.ts';
 import { type Device, type Line, temporaryFolder } from '../program.ts';
-
-const ends: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0)) await end();
-});
+import { atEnd } from './atEnd.ts';
 
 /** The first certificate lives so long; what the later requests meet, the test says. */
 async function fleetThen(
@@ -84,8 +80,7 @@ test('the present certificate, sent again with another NATS address, renews noth
 
 test("a renewal over plain HTTP with an address that is not the fleet's changes neither address nor certificate", async () => {
   const stranger = await createAuthority({ commonName: 'Stranger' });
-  const server: NatsServer = await startNats({ authority: stranger, dir: temporaryFolder() });
-  ends.push(() => server.kill());
+  const server = atEnd(await startNats({ authority: stranger, dir: temporaryFolder() }));
   const fleet = await fleetThen(60_000, () => ({ answer: { fleetManagementNatsUrl: server.url } }));
   const device = at(fleet, { renewal: { at: 0.02 } });
   const program = launch(device);
@@ -98,8 +93,7 @@ test("a renewal over plain HTTP with an address that is not the fleet's changes 
 test('a renewal over plain HTTP with an address of the fleet changes the address', async () => {
   let moved = '';
   const fleet = await fleetThen(60_000, () => ({ answer: { fleetManagementNatsUrl: moved } }));
-  const relay = await startRelay({ to: fleet.nats });
-  ends.push(() => relay.stop());
+  const relay = atEnd(await startRelay({ to: fleet.nats }));
   moved = `tls://127.0.0.1:${relay.port}`;
   const device = at(fleet, { renewal: { at: 0.02 } });
   const program = launch(device);
@@ -178,8 +172,7 @@ test('a pin of a file lets nobody else have the device, who runs a NATS server a
 });
 
 test('a device that a stranger took at its first boot is won back by a pin, with its own id and key', async () => {
-  const stranger = await startFleet();
-  ends.push(() => stranger.stop());
+  const stranger = atEnd(await startFleet());
   const fleet = await fleetWith();
   const device = at(stranger);
   await onboard(device);

@@ -1,12 +1,6 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { at, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
-import { type Attacker, forgedResult, startAttacker } from './path.ts';
-
-let attacker: Attacker | undefined;
-afterEach(async () => {
-  await attacker?.stop();
-  attacker = undefined;
-});
+import { forgedResult, startAttacker } from './path.ts';
 
 /** Distances from the end of INFO at which the bytes are cut into two segments. */
 const around = [-40, -3, -2, -1, 0, 1, 2, 4, 5, 6, 7, 20];
@@ -26,7 +20,7 @@ test.each<[string, string, (info: string, forged: string) => string]>([
     const fleet = await fleetWith({ manager: false });
     const forged = `PONG\r\n${forgedResult('mallory', 'services: {}')}`;
     let connections = 0;
-    attacker = await startAttacker(fleet.nats, (info) => {
+    const attacker = await startAttacker(fleet.nats, (info) => {
       const bytes = place(info, forged);
       const cut = info.length + (around[connections++ % around.length] ?? 0);
       return [bytes.slice(0, cut), bytes.slice(cut)];
