@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { at, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
 import { forgedResult, startAttacker } from './path.ts';
 
-/** Distances from the end of INFO at which the bytes are cut into two segments. */
-const around = [-40, -3, -2, -1, 0, 1, 2, 4, 5, 6, 7, 20];
+/** Distances from the end of INFO at which the bytes are cut into two segments; the first leaves them in one. */
+const around = [Number.POSITIVE_INFINITY, -40, -3, -2, -1, 0, 1, 2, 4, 5, 6, 7, 20];
 
 test.each<[string, string, (info: string, forged: string) => string]>([
   ['behind INFO', 'NATS_TLS', (info, forged) => info + forged],
