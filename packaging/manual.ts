@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type SettingKey, settingKeys, settings } from '../src/config.ts';
-import { catalogue } from '../src/errors.ts';
+import { type SettingKey, settingKeys, settings } from '../src/config/schema.ts';
+import { catalogue } from '../src/errors/catalogue.ts';
 import { root } from './tools.mjs';
 
 /** What each command does, in the words of its own help. */

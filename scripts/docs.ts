@@ -1,9 +1,17 @@
 /** Writes the generated parts of README.md, and the pages of events: `npm run docs`. A test holds the files to them. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { environmentName, settingKeys, settings } from '../src/config.ts';
-import { catalogue } from '../src/errors.ts';
-import { commonFields, type EventEntry, eventSchema, events, type Field } from '../src/events.ts';
-import { onboarding, type StateName, stateNames } from '../src/machines/onboarding.ts';
+import { environmentName, settingKeys, settings } from '../src/config/schema.ts';
+import { catalogue } from '../src/errors/catalogue.ts';
+import {
+  commonFields,
+  type EventEntry,
+  eventSchema,
+  events,
+  type Field,
+  type StateName,
+  stateNames,
+} from '../src/events.ts';
+import { onboarding } from '../src/machines/onboarding.ts';
 
 const readme = new URL('../README.md', import.meta.url);
 
@@ -92,7 +100,7 @@ export function eventsPage(): string {
     Object.keys(fields).length === 0 ? 'No fields of its own.' : fieldTable(fields),
   ]);
   return `${[
-    '# Log events\n\nGenerated from `src/events.ts` and `src/errors.ts` by `npm run docs`. One JSON object a line on standard output;\nthe format `journal` puts the syslog priority `<N>` in front. `events.schema.json` is the JSON schema of a line, and\nevery line that the program writes in a test is held to it. `onboardd explain NAME` prints an entry.',
+    '# Log events\n\nGenerated from `src/events.ts` and `src/errors/catalogue.ts` by `npm run docs`. One JSON object a line on standard output;\nthe format `journal` puts the syslog priority `<N>` in front. `events.schema.json` is the JSON schema of a line, and\nevery line that the program writes in a test is held to it. `onboardd explain NAME` prints an entry.',
     ['| event | level | meaning | message id |', '| --- | --- | --- | --- |', ...overview].join('\n'),
     '**Stability.** Names, types and meanings stay; new events and new fields may come, so pass over what you do not know.\n`message` is for people and may be worded anew.',
     '**Message ids.** A line on standard output cannot carry journal fields, and Node.js has no datagram socket for the\njournal’s native protocol: in the journal the event is found by its name (`journalctl -u onboardd -o cat | jq \'select(.event\n== "step.failed")\'`). Forwarders that do write the native journal may set `MESSAGE_ID` from the table; the ids never change.',

@@ -1,5 +1,16 @@
-import type { ErrorClass, ErrorCode } from './errors.ts';
-import type { StateName } from './machines/onboarding.ts';
+import type { ErrorClass, ErrorCode } from './errors/catalogue.ts';
+
+/** The top level of the machine: the only values of `state` in logs and in `status`. */
+export const stateNames = [
+  'idle',
+  'keygen',
+  'csr',
+  'provisioned',
+  'registering',
+  'registered',
+  'failed',
+] as const;
+export type StateName = (typeof stateNames)[number];
 
 /** The one catalogue of log events. The types of `log(…)`, docs/events.md and its JSON schema come from here. */
 export interface EventEntry {
@@ -33,16 +44,10 @@ const oneOf = <T extends string>(values: Readonly<Record<T, 0>>, meaning: string
   meaning,
 });
 
-const states: Readonly<Record<StateName, 0>> = {
-  idle: 0,
-  keygen: 0,
-  csr: 0,
-  provisioned: 0,
-  registering: 0,
-  registered: 0,
-  failed: 0,
-};
-const state = (meaning: string) => oneOf<StateName>(states, meaning);
+const state = (meaning: string): Field<StateName> => ({
+  schema: { type: 'string', enum: stateNames },
+  meaning,
+});
 const errorClass = (meaning: string) => oneOf<ErrorClass>({ transient: 0, permanent: 0 }, meaning);
 const code = (meaning: string): Field<ErrorCode> => ({
   schema: { type: 'string', pattern: '^[A-Z][A-Z_]+$' },

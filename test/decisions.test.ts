@@ -1,13 +1,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type HostDefaults, resolveConfig, type Sources } from '../src/config.ts';
-import { redact } from '../src/errors.ts';
+import { parseNatsAddresses } from '../src/config/natsAddress.ts';
+import { resolveConfig, type Sources } from '../src/config/resolve.ts';
+import type { HostDefaults } from '../src/config/schema.ts';
+import { redact } from '../src/errors/onboardingError.ts';
 import { backoffMs } from '../src/machines/backoff.ts';
 import { renewAt } from '../src/machines/renewal.ts';
 import { stageOf } from '../src/machines/stage.ts';
-import { parseNatsAddresses } from '../src/natsAddress.ts';
-import { parseState } from '../src/services/deviceState.ts';
-import { readResult } from '../src/services/registrationResult.ts';
+import { readResult } from '../src/services/onboarding/registrationResult.ts';
+import { parseState } from '../src/services/state/deviceState.ts';
 
 const host: HostDefaults = {
   stateDir: '/var/lib/onboardd',

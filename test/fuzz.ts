@@ -6,20 +6,20 @@ import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import { readAgentEnvironment } from '../src/adapters/configFile.ts';
 import * as pki from '../src/adapters/pki.ts';
-import { resolveConfig } from '../src/config.ts';
-import { describe, OnboardingError, redact } from '../src/errors.ts';
-import { parseNatsAddresses } from '../src/natsAddress.ts';
-import { acceptCertificate } from '../src/services/acceptCertificate.ts';
+import { parseNatsAddresses } from '../src/config/natsAddress.ts';
+import { resolveConfig } from '../src/config/resolve.ts';
+import { describe, OnboardingError, redact } from '../src/errors/onboardingError.ts';
+import { acceptCertificate } from '../src/services/onboarding/acceptCertificate.ts';
+import { isAcknowledgement, readResult } from '../src/services/onboarding/registrationResult.ts';
+import { requestCertificate } from '../src/services/onboarding/requestCertificate.ts';
+import { resume } from '../src/services/onboarding/resume.ts';
 import {
   type DeviceState,
   files,
   newState,
   parseState,
   type StateDirectory,
-} from '../src/services/deviceState.ts';
-import { isAcknowledgement, readResult } from '../src/services/registrationResult.ts';
-import { requestCertificate } from '../src/services/requestCertificate.ts';
-import { resume } from '../src/services/resume.ts';
+} from '../src/services/state/deviceState.ts';
 import { createAuthority } from './fleet/ca.ts';
 import { anyShape, everyShape, growthFault, type Shape } from './fuzz/growth.ts';
 import { writeSection } from './report.ts';
@@ -102,7 +102,7 @@ function memory(content: Record<string, string>): StateDirectory {
     write: (name, text) => void all.set(name, text),
     refresh: (name, text) => void all.set(name, text),
     restrict: () => undefined,
-    setAside: (name) => {
+    quarantine: (name) => {
       all.delete(name);
       return `${name}.damaged-1`;
     },
@@ -231,8 +231,8 @@ const targets: Target[] = [
                 pki,
                 now: () => now,
                 machine: () => ({ hardware: null, installation: null }),
-                newId: () => 'ffff-ffff',
-                onDamage: () => {},
+                randomUUID: () => 'ffff-ffff',
+                onQuarantined: () => {},
               },
               null,
             ),
@@ -288,7 +288,7 @@ const targets: Target[] = [
         const { provisioned } = parseState(directory.read(files.state) ?? '');
         if (provisioned === null) return;
         const expected = {
-          publicKey: pki.publicKeyOf(key),
+          publicKey: pki.spkiSha256Of(key),
           deviceId,
           commonName: `/Finland~Solita/fleet/${deviceId}/registration_agent`,
           now,

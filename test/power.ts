@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { files, parseState } from '../src/services/deviceState.ts';
+import { files, parseState } from '../src/services/state/deviceState.ts';
 import { type Fleet, startFleet } from './fleet/fleet.ts';
 import type { Device } from './program.ts';
 import { writeSection } from './report.ts';

@@ -11,7 +11,7 @@ const lookEveryMs = 1_000;
 const stepMs = 5_000;
 
 /** Calls back once after so many milliseconds. @returns a function that calls it off */
-export function later(ms: number, call: () => void): () => void {
+export function setTimer(ms: number, call: () => void): () => void {
   const timer = setTimeout(call, ms);
   return () => clearTimeout(timer);
 }

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import type { SettingKey } from '../config.ts';
-import { jsonFlaw } from '../jsonFlaw.ts';
+import type { SettingKey } from '../config/schema.ts';
+import { jsonFlaw } from '../text/jsonFlaw.ts';
 
 /**
  * Reads the configuration file with conf, and changes nothing: conf would make the folder of a file that is absent,

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/schema.ts';
 
 /**
  * The CAs that the answer of the provisioning server may bring: those of `provisioning.fleetCaFile` and those that

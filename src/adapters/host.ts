@@ -1,7 +1,7 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { arch, hostname } from 'node:os';
 import { join } from 'node:path';
-import type { HostDefaults } from '../config.ts';
+import type { HostDefaults } from '../config/schema.ts';
 
 const goNames: Readonly<Record<string, string>> = {
   x64: 'amd64',

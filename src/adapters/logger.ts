@@ -1,8 +1,8 @@
 import { createLogger, format, transports } from 'winston';
-import type { LogFormat, LogLevel } from '../config.ts';
-import { redact } from '../errors.ts';
+import type { LogFormat, LogLevel } from '../config/schema.ts';
+import { redact } from '../errors/onboardingError.ts';
 import type { EventName, events, FieldsOf } from '../events.ts';
-import { plainText } from '../plainText.ts';
+import { plainText } from '../text/plainText.ts';
 
 /** One line of the log: an event of the catalogue, a sentence for a person, and the event's own fields. */
 export type Log = <E extends EventName>(

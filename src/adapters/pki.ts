@@ -21,8 +21,8 @@ import {
   Certificate as ParsedCertificate,
   RSASSAPSSParams,
 } from 'pkijs';
-import type { KeyType } from '../config.ts';
-import type { Certificate } from '../services/acceptCertificate.ts';
+import type { KeyType } from '../config/schema.ts';
+import type { Certificate } from '../services/onboarding/acceptCertificate.ts';
 
 const commonNameOid = '2.5.4.3';
 const basicConstraintsOid = '2.5.29.19';
@@ -104,7 +104,7 @@ export async function generateKey(type: KeyType): Promise<string> {
  * @returns SHA-256 of the key's SubjectPublicKeyInfo, hex
  * @throws {Error} where the text is no private key, RSA or EC
  */
-export function publicKeyOf(privateKeyPem: string): string {
+export function spkiSha256Of(privateKeyPem: string): string {
   const key = createPrivateKey(privateKeyPem);
   if (key.asymmetricKeyType !== 'rsa' && key.asymmetricKeyType !== 'ec') {
     throw new TypeError(`the key is of the type ${key.asymmetricKeyType}`);
@@ -208,7 +208,7 @@ function readCertificate(der: Buffer): Certificate {
       .map(({ value }) => String(value.valueBlock.value)),
     notBefore: date(x509.validFrom),
     notAfter: date(x509.validTo),
-    publicKey: key.sha256,
+    spkiSha256: key.sha256,
     keyFault: key.fault,
     signatureFault: signatureFaultOf(parsed.signatureAlgorithm),
     version,

@@ -3,21 +3,21 @@ import http from 'node:http';
 import https from 'node:https';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { type Trouble, troubleOf } from '../trouble.ts';
+import { classifyNetworkError, type NetworkProblem } from '../errors/networkProblem.ts';
 
 /** Looks that change nothing on the other side: names, a GET, a greeting, a certificate. All are bounded in time. */
 
 /** The addresses of a name. */
-export async function lookUp(host: string, timeoutMs: number): Promise<string[] | Trouble> {
+export async function lookUp(host: string, timeoutMs: number): Promise<string[] | NetworkProblem> {
   try {
     const found = await within(timeoutMs, lookup(host, { all: true }), 'EAI_AGAIN');
     return [...new Set(found.map(({ address }) => address))];
   } catch (error) {
-    return troubleOf(error, host);
+    return classifyNetworkError(error, host);
   }
 }
 
-export interface HttpGlance {
+export interface HttpProbe {
   readonly status: number;
   readonly contentType: string | null;
   readonly location: string | null;
@@ -32,12 +32,12 @@ export interface HttpGlance {
  *
  * @param ca PEM that alone is trusted; null: the system's roots
  */
-export async function glanceHttp(
+export async function probeHttp(
   url: URL,
   ca: string | null,
   headers: Readonly<Record<string, string>>,
   timeoutMs: number,
-): Promise<HttpGlance | Trouble> {
+): Promise<HttpProbe | NetworkProblem> {
   const secure = url.protocol === 'https:';
   const signal = AbortSignal.timeout(timeoutMs);
   const trust = secure
@@ -65,12 +65,12 @@ export async function glanceHttp(
       request.end();
     });
   } catch (error) {
-    return troubleOf(error, url.host);
+    return classifyNetworkError(error, url.host);
   }
 }
 
 /** What a NATS server says of itself before anybody has said anything. */
-export interface NatsGreeting {
+export interface ServerInfo {
   readonly version: string | null;
   readonly tlsRequired: boolean;
   readonly tlsAvailable: boolean;
@@ -80,11 +80,11 @@ export interface NatsGreeting {
 const longestGreeting = 64 * 1024;
 
 /** Connects, reads the INFO line, and hangs up. */
-export async function natsGreeting(
+export async function probeNats(
   host: string,
   port: number,
   timeoutMs: number,
-): Promise<NatsGreeting | Trouble> {
+): Promise<ServerInfo | NetworkProblem> {
   const where = `${host}:${port}`;
   const socket = connectTcp({ host, port });
   try {
@@ -101,7 +101,7 @@ export async function natsGreeting(
   } catch (error) {
     if (error instanceof SyntaxError)
       return { problem: 'not-nats', detail: `${where}: its greeting is no JSON` };
-    return troubleOf(error, where);
+    return classifyNetworkError(error, where);
   } finally {
     socket.destroy();
   }

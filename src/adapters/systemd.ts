@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Progress } from '../services/deviceState.ts';
+import type { Progress } from '../services/state/deviceState.ts';
 
 /** What the service manager and the units that wait for this one are told. */
 export interface Supervisor {

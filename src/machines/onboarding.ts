@@ -1,5 +1,6 @@
 import { and, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
-import { catalogue, describe, type ErrorClass, type ErrorCode, OnboardingError } from '../errors.ts';
+import { catalogue, type ErrorClass, type ErrorCode } from '../errors/catalogue.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import { backoffMs, longestRetryAfterMs, type RetryPolicy } from './backoff.ts';
 import type { Stage } from './stage.ts';
 
@@ -24,18 +25,6 @@ export interface Issued extends Renewed {
   readonly candidate: object | null;
 }
 
-/** The top level of the machine: the only values of `state` in logs and in `status`. */
-export const stateNames = [
-  'idle',
-  'keygen',
-  'csr',
-  'provisioned',
-  'registering',
-  'registered',
-  'failed',
-] as const;
-export type StateName = (typeof stateNames)[number];
-
 /** What the machine needs of the configuration. Times in milliseconds. */
 export interface Policy {
   readonly retry: RetryPolicy & { readonly failedAfterMs: number };
@@ -46,7 +35,7 @@ export interface Policy {
 }
 
 /** Time and chance come from outside, so that a whole life can be simulated. */
-export interface Chance {
+export interface Clock {
   /** Milliseconds since 1970 */
   readonly now: () => number;
   /** Uniform in [0, 1) */
@@ -105,7 +94,7 @@ export type RegisterEvent =
 export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' };
 
 /** Told to whoever listens: the log. */
-export type Told =
+export type EmittedEvent =
   | Failed
   | ({ readonly type: 'certificate.renewed' } & Renewed)
   | { readonly type: 'certificate.useless'; readonly code: ErrorCode; readonly failures: number };
@@ -148,7 +137,7 @@ function absent(name: string): never {
  * leaving aborts the work, and `backingOff`. Nothing here touches disk, network or clock; the actors do, and the
  * composition root provides them. A start resumes from facts on disk, never from a snapshot.
  */
-export function onboarding(policy: Policy, chance: Chance) {
+export function onboarding(policy: Policy, chance: Clock) {
   const failureOf = (error: unknown): OnboardingError =>
     error instanceof OnboardingError
       ? error
@@ -173,7 +162,7 @@ export function onboarding(policy: Policy, chance: Chance) {
     types: {
       context: {} as Context,
       events: {} as OnboardingEvent,
-      emitted: {} as Told,
+      emitted: {} as EmittedEvent,
     },
     actors: {
       resume: fromPromise<Resumed>(() => absent('resume')),
@@ -195,7 +184,7 @@ export function onboarding(policy: Policy, chance: Chance) {
       connectTimeout: policy.connectTimeoutMs,
       lookUpTimeout: lookUpTimeoutMs,
       resultTimeout: policy.registrationTimeoutMs,
-      rest: policy.retry.failedAfterMs,
+      cooldown: policy.retry.failedAfterMs,
       pace: ({ context }) => waitForRequest(context),
       lookInterval: ({ context }) =>
         Math.min(
@@ -209,7 +198,7 @@ export function onboarding(policy: Policy, chance: Chance) {
     },
     guards: {
       permanent: (_, { error }: { error: unknown }) => failureOf(error).class === 'permanent',
-      restEnds: () => policy.retry.failedAfterMs > 0,
+      cooldownEnds: () => policy.retry.failedAfterMs > 0,
       clockMayCure: ({ context }) =>
         context.failure !== null && catalogue[context.failure.code].clockSensitive === true,
       mayRequest: ({ context }) => waitForRequest(context) === 0,
@@ -221,9 +210,9 @@ export function onboarding(policy: Policy, chance: Chance) {
         uselessCodes.includes(failureOf(error).code) && isUseless(context, 1),
     },
     actions: {
-      begin: assign({ attempt: 1, delayMs: 0, nextRetryAt: null }),
+      startStep: assign({ attempt: 1, delayMs: 0, nextRetryAt: null }),
       forgetFailure: assign({ failure: null }),
-      again: assign({ attempt: ({ context }) => context.attempt + 1, nextRetryAt: null }),
+      nextAttempt: assign({ attempt: ({ context }) => context.attempt + 1, nextRetryAt: null }),
       noteResumed: assign(({ context }, { opened }: Resumed) => ({
         unopened: { ...context.unopened, isUntried: !opened && context.unopened.isUntried },
       })),
@@ -276,7 +265,7 @@ export function onboarding(policy: Policy, chance: Chance) {
             : unopened,
         };
       }),
-      tellFailure: emit(({ context }, { step }: Failing): Told => {
+      tellFailure: emit(({ context }, { step }: Failing): EmittedEvent => {
         const { code, class: errorClass, message } = context.failure ?? absent('noteFailure');
         const retryInMs = context.nextRetryAt === null ? null : context.delayMs;
         return {
@@ -289,11 +278,11 @@ export function onboarding(policy: Policy, chance: Chance) {
           cause: message,
         };
       }),
-      tellUseless: emit(({ context }): Told => {
+      tellUseless: emit(({ context }): EmittedEvent => {
         const { code } = context.failure ?? absent('noteFailure');
         return { type: 'certificate.useless', code, failures: context.unopened.failures };
       }),
-      tellRenewal: emit((_, renewed: Renewed): Told => ({ type: 'certificate.renewed', ...renewed })),
+      tellRenewal: emit((_, renewed: Renewed): EmittedEvent => ({ type: 'certificate.renewed', ...renewed })),
     },
   });
 
@@ -364,8 +353,8 @@ export function onboarding(policy: Policy, chance: Chance) {
   });
   const backingOff = parts.createStateConfig({
     invoke: { src: 'watchClock', input: sinceFailure },
-    after: { backoff: { target: 'attempting', actions: 'again' } },
-    on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'attempting', actions: 'again' } },
+    after: { backoff: { target: 'attempting', actions: 'nextAttempt' } },
+    on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'attempting', actions: 'nextAttempt' } },
   });
 
   return parts.createMachine({
@@ -384,7 +373,7 @@ export function onboarding(policy: Policy, chance: Chance) {
     initial: 'idle',
     states: {
       idle: {
-        entry: 'begin',
+        entry: 'startStep',
         initial: 'attempting',
         states: {
           attempting: {
@@ -412,7 +401,7 @@ export function onboarding(policy: Policy, chance: Chance) {
         },
       },
       keygen: {
-        entry: 'begin',
+        entry: 'startStep',
         initial: 'attempting',
         states: {
           attempting: {
@@ -422,7 +411,7 @@ export function onboarding(policy: Policy, chance: Chance) {
         },
       },
       csr: {
-        entry: 'begin',
+        entry: 'startStep',
         initial: 'pacing',
         states: {
           /** Whatever led here again: requests for certificates keep their distance. */
@@ -465,7 +454,7 @@ export function onboarding(policy: Policy, chance: Chance) {
         },
       },
       provisioned: {
-        entry: 'begin',
+        entry: 'startStep',
         initial: 'attempting',
         states: {
           attempting: {
@@ -482,7 +471,7 @@ export function onboarding(policy: Policy, chance: Chance) {
         },
       },
       registering: {
-        entry: 'begin',
+        entry: 'startStep',
         initial: 'attempting',
         states: {
           attempting: {
@@ -525,13 +514,13 @@ export function onboarding(policy: Policy, chance: Chance) {
         },
       },
       registered: {
-        entry: ['begin', 'forgetFailure'],
+        entry: ['startStep', 'forgetFailure'],
         initial: 'attempting',
         states: {
           attempting: {
             invoke: {
               src: 'deliverResult',
-              onDone: { target: 'looking', actions: ['begin', 'forgetFailure'] },
+              onDone: { target: 'looking', actions: ['startStep', 'forgetFailure'] },
               onError: thrown('registered'),
             },
           },
@@ -548,7 +537,7 @@ export function onboarding(policy: Policy, chance: Chance) {
                   guard: ({ event }) => event.output.stage === 'registered',
                   target: 'watching',
                   actions: [
-                    'begin',
+                    'startStep',
                     'forgetFailure',
                     { type: 'noteRenewal', params: ({ event }) => event.output },
                   ],
@@ -594,16 +583,20 @@ export function onboarding(policy: Policy, chance: Chance) {
           },
           renewalBackingOff: {
             invoke: { src: 'watchClock', input: sinceFailure },
-            after: { backoff: { target: 'looking', actions: 'again' } },
+            after: { backoff: { target: 'looking', actions: 'nextAttempt' } },
             on: {
-              CLOCK_STEPPED: { guard: 'clockMayCure', target: 'looking', actions: ['again', 'forgetPace'] },
+              CLOCK_STEPPED: {
+                guard: 'clockMayCure',
+                target: 'looking',
+                actions: ['nextAttempt', 'forgetPace'],
+              },
             },
           },
         },
       },
       failed: {
         invoke: { src: 'watchClock', input: sinceFailure },
-        after: { rest: { guard: 'restEnds', target: 'idle' } },
+        after: { cooldown: { guard: 'cooldownEnds', target: 'idle' } },
         on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'idle', actions: 'forgetPace' } },
       },
     },

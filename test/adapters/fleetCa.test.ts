@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fleetCaPins } from '../../src/adapters/fleetCa.ts';
-import { type Config, resolveConfig } from '../../src/config.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
+import type { Config } from '../../src/config/schema.ts';
 import { createAuthority } from '../fleet/ca.ts';
 
 const place = mkdtempSync(join(tmpdir(), 'fleet-ca-'));

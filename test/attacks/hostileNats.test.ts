@@ -46,3 +46,32 @@ test.each([
   expect(String(failed.cause).length).toBeLessThan(400);
   await stopped(program);
 });
+
+test('a server that pings without end and reads nothing takes no memory', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const pings = Buffer.from('PING\r\n'.repeat(10_000));
+  const server = await startHostileNats(fleet.ca, (line, send, socket) => {
+    if (!line.startsWith('SUB device_results')) return;
+    socket.pause();
+    const flood = () => {
+      while (!socket.destroyed && socket.writableLength < 1_000_000) send(pings);
+      if (!socket.destroyed) setImmediate(flood);
+    };
+    flood();
+  });
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }));
+  const failed = await program.until(failure('NATS_UNREACHABLE'));
+  expect(String(failed.cause)).toMatch(/reads nothing/);
+  expect(peakMemory(program)).toBeLessThan(250_000);
+});
+
+test('an INFO behind TLS that is no JSON is printed nowhere', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const server = await startHostileNats(fleet.ca, (line, send) => {
+    if (line.startsWith('SUB ')) send('INFO \u009b31m{\r\n');
+  });
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }));
+  const failed = await program.until(failure('REGISTRATION_ANSWER_INVALID'));
+  expect(String(failed.cause)).toMatch(/INFO that is no JSON/);
+  expect(program.stderr()).toBe('');
+});

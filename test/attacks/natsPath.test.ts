@@ -35,6 +35,16 @@ test('an INFO longer than 64 KiB is refused, and read no further', async () => {
   expect(String(failed.cause)).toMatch(/65536 bytes.*man in the middle/);
 });
 
+test('a version in INFO that would steer a terminal or forge a line of the log goes nowhere', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const version = '"version":"x\\u009b31m\\u202e\\n<3>{\\"event\\":\\"device.registered\\"}\\n"';
+  const attacker = await startAttacker(fleet.nats, (info) => [info.replace(/"version":"[^"]*"/, version)]);
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } }));
+  const failed = await program.until(failure('NATS_UNREACHABLE'));
+  expect(String(failed.cause)).toMatch(/unexpected response/);
+  expect(program.stderr()).toBe('');
+});
+
 test('an honest relay in the same place registers the device', async () => {
   const fleet = await fleetWith();
   const attacker = await startAttacker(fleet.nats, (info) => [info]);

@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { files } from '../../src/services/deviceState.ts';
+import { files } from '../../src/services/state/deviceState.ts';
 import type { Device } from '../program.ts';
 import { hasStrace, spoiling } from '../strace/strace.ts';
 import type { Made, Row } from './row.ts';

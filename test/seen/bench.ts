@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import type { Check } from '../../src/services/check.ts';
+import type { Check } from '../../src/services/diagnostics/check.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { at as atFleet } from '../onboarding/bench.ts';
 import type { Device } from '../program.ts';

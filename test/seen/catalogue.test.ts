@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { catalogue } from '../../src/errors.ts';
+import { catalogue } from '../../src/errors/catalogue.ts';
 import { events } from '../../src/events.ts';
-import { explain } from '../../src/services/explain.ts';
+import { explain } from '../../src/services/diagnostics/explain.ts';
 import { checkLine, runToEnd } from '../program.ts';
 
 test('a line that the catalogue does not know is refused', () => {

@@ -1,5 +1,5 @@
-import { catalogue, type ErrorCode } from '../../src/errors.ts';
-import type { StateName } from '../../src/machines/onboarding.ts';
+import { catalogue, type ErrorCode } from '../../src/errors/catalogue.ts';
+import type { StateName } from '../../src/events.ts';
 import { chanceOf } from '../sim/chance.ts';
 
 /** How the log of one made-up device ends. */

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { catalogue } from '../../src/errors.ts';
+import { catalogue } from '../../src/errors/catalogue.ts';
 import { commonFields, events } from '../../src/events.ts';
 
 const folder = fileURLToPath(new URL('../../docs/monitoring', import.meta.url));

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { addDuration, newDistribution, quantile } from '../../src/services/distribution.ts';
-import { parseLogLine } from '../../src/services/logLine.ts';
-import { addLine, funnel, newReport, type Report, stuck } from '../../src/services/report.ts';
-import { reportLines } from '../../src/services/reportLines.ts';
-import { reportPage } from '../../src/services/reportPage.ts';
+import { reportLines } from '../../src/cli/format/report.ts';
+import { reportPage } from '../../src/cli/format/reportPage.ts';
+import { addDuration, newDistribution, quantile } from '../../src/services/fleetReport/distribution.ts';
+import { parseLogLine } from '../../src/services/fleetReport/logLine.ts';
+import { addLine, funnel, newReport, type Report, stuck } from '../../src/services/fleetReport/report.ts';
 import { checkLine, programFile, runToEnd } from '../program.ts';
 import { fleetLines } from './logs.ts';
 

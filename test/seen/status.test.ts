@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
-import { catalogue } from '../../src/errors.ts';
+import { catalogue } from '../../src/errors/catalogue.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { programFile } from '../program.ts';
 import { at, patience, registered } from './bench.ts';

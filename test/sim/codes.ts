@@ -1,4 +1,4 @@
-import { catalogue } from '../../src/errors.ts';
+import { catalogue } from '../../src/errors/catalogue.ts';
 
 /**
  * Codes that a life in the simulation cannot meet: they end the program before the machine starts, or are a bug of the

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import type { Disk } from '../../src/adapters/files.ts';
-import type { Look } from '../../src/adapters/stateFolder.ts';
+import type { Disk } from '../../src/adapters/disk/durableFile.ts';
+import type { Look } from '../../src/adapters/disk/stateFolder.ts';
 import { type Chance, pick } from './chance.ts';
 
 interface File {

@@ -1,7 +1,8 @@
-import { type ErrorCode, OnboardingError } from '../../src/errors.ts';
-import type { Identity, Session, SessionEvents } from '../../src/services/register.ts';
-import type { Message } from '../../src/services/registrationResult.ts';
-import type { HttpAnswer } from '../../src/services/requestCertificate.ts';
+import type { ErrorCode } from '../../src/errors/catalogue.ts';
+import { OnboardingError } from '../../src/errors/onboardingError.ts';
+import type { Identity, Session, SessionEvents } from '../../src/services/onboarding/register.ts';
+import type { Message } from '../../src/services/onboarding/registrationResult.ts';
+import type { HttpAnswer } from '../../src/services/onboarding/requestCertificate.ts';
 import type { Chance } from './chance.ts';
 import type { Loop } from './loop.ts';
 import { certificatePem, type SigningRequest } from './pki.ts';
@@ -241,13 +242,13 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     }
     return {
       isEncrypted: true,
-      lost,
-      listen: (subject, onMessage) =>
+      closed: lost,
+      subscribe: (subject, onMessage) =>
         deliver(() => {
           if (world.natsFault() === 'subscription denied') deliver(() => onDenied('subscription', subject));
           else link.listeners.set(subject, (message) => deliver(() => onMessage(message)));
         }),
-      ask: (subject, _text, headers, onReply) =>
+      publishRequest: (subject, _text, headers, onReply) =>
         deliver(() => {
           if (world.natsFault() === 'publish denied') deliver(() => onDenied('publish', subject));
           else hear(deviceId, headers['Nats-Msg-Id'] ?? '', (reply) => deliver(() => onReply(reply)));

@@ -1,5 +1,5 @@
-import { type DeviceState, parseState } from '../../src/services/deviceState.ts';
-import type { Identity } from '../../src/services/register.ts';
+import type { Identity } from '../../src/services/onboarding/register.ts';
+import { type DeviceState, parseState } from '../../src/services/state/deviceState.ts';
 import type { SimulatedDisk } from './disk.ts';
 import { earlierAlias, natsUrl, type SimulatedFleet } from './fleet.ts';
 import * as pki from './pki.ts';
@@ -68,7 +68,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       if (identity.caCertificate !== fleet.ca && (fleet.wasOpened() || plan.pinned))
         violate('another CA is trusted');
       const [leaf] = pki.parseCertificates(identity.certificate);
-      if (leaf?.publicKey !== pki.publicKeyOf(identity.key)) violate('the certificate is for another key');
+      if (leaf?.spkiSha256 !== pki.spkiSha256Of(identity.key)) violate('the certificate is for another key');
     },
 
     /** A question leaves: durable, never after the answer, never under a second id. */
@@ -112,7 +112,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
         if (text === null || damaged.includes(name)) continue;
         try {
           if (name === 'state.json') parseState(text);
-          else if (name === 'identity.key') pki.publicKeyOf(text);
+          else if (name === 'identity.key') pki.spkiSha256Of(text);
           else if (text === '') throw new Error('empty');
         } catch {
           violate(`${name} is half written: ${JSON.stringify(text.slice(0, 40))}`);

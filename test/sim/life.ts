@@ -1,8 +1,9 @@
-import { refreshFile } from '../../src/adapters/files.ts';
-import { type Config, resolveConfig } from '../../src/config.ts';
-import { type Daemon, type Known, startDaemon } from '../../src/daemon.ts';
-import { stateDirectory } from '../../src/stateDirectory.ts';
-import type { World } from '../../src/wiring.ts';
+import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
+import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { type Daemon, type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
+import type { Platform } from '../../src/daemon/platform.ts';
 import { chanceOf } from './chance.ts';
 import { createClock } from './clock.ts';
 import { createDisk } from './disk.ts';
@@ -56,7 +57,7 @@ export const usualConfig = resolved.config;
 
 interface Boot {
   readonly number: number;
-  readonly known: Known;
+  readonly known: LogContext;
   daemon: Daemon | null;
   alive: boolean;
   registered: boolean;
@@ -166,7 +167,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
   };
 
-  function worldOf(own: Boot): World {
+  function worldOf(own: Boot): Platform {
     const timed = (call: () => void) => () => own.alive && call();
     return {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
@@ -187,10 +188,10 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
         if (fleet.isAdversary(session)) violate("the device opened the adversary's NATS server");
         return {
           ...session,
-          ask(subject, text, headers, onReply) {
+          publishRequest(subject, text, headers, onReply) {
             step('send', 'question');
             invariants.checkQuestion(identity.deviceId, headers['Nats-Msg-Id']);
-            session.ask(subject, text, headers, onReply);
+            session.publishRequest(subject, text, headers, onReply);
           },
         };
       },
@@ -199,8 +200,8 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       now: clock.now,
       monotonic: clock.monotonic,
       random: deviceChance,
-      newId,
-      later: (ms, call) => clock.after(ms, timed(call)),
+      randomUUID: newId,
+      setTimer: (ms, call) => clock.after(ms, timed(call)),
       watchForSteps: (before, onStep) => clock.watch(before, timed(onStep)),
       timers: {
         setTimeout: (call, ms) => clock.after(ms, timed(call)),
@@ -216,7 +217,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (number === boots && since() < healAt) damage(file, how);
     }
     for (const { boot: number } of of('other machine')) if (number === boots && since() < healAt) moveDisk();
-    const known: Known = { deviceId: null, state: 'idle' };
+    const known: LogContext = { deviceId: null, state: 'idle' };
     const own: Boot = {
       number: boots,
       known,

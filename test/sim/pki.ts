@@ -1,4 +1,4 @@
-import type { Certificate } from '../../src/services/acceptCertificate.ts';
+import type { Certificate } from '../../src/services/onboarding/acceptCertificate.ts';
 
 /** Keys and certificates without cryptography: text that says what it is, and is recognised as damaged when it is. */
 interface CertificateFields {
@@ -18,7 +18,7 @@ export function keyPem(name: string): string {
   return `-----SIMULATED KEY ${name} KEY ENDS-----\n`;
 }
 
-export function publicKeyOf(pem: string): string {
+export function spkiSha256Of(pem: string): string {
   const [, name] = /^-----SIMULATED KEY (\w+) KEY ENDS-----\n$/.exec(pem) ?? [];
   if (name === undefined) throw new TypeError('no private key');
   return name;
@@ -49,7 +49,7 @@ export function parseCertificates(pem: string): Certificate[] {
       uris: [],
       notBefore: new Date(fields.notBefore),
       notAfter: new Date(fields.notAfter),
-      publicKey: fields.key,
+      spkiSha256: fields.key,
       keyFault: null,
       signatureFault: null,
       version: 3,
@@ -65,12 +65,12 @@ export function parseCertificates(pem: string): Certificate[] {
 }
 
 export function isSignedBy(certificate: Certificate, issuer: Certificate): boolean {
-  return certificate.pem.includes(`"issuer":"${issuer.publicKey}"`);
+  return certificate.pem.includes(`"issuer":"${issuer.spkiSha256}"`);
 }
 
 /** Without OpenSSL there is nothing to judge but that the key belongs to the certificate. */
 export async function verifyAsTlsClient(chain: readonly Certificate[], key: string): Promise<string | null> {
-  return publicKeyOf(key) === chain[0]?.publicKey ? null : 'key values mismatch';
+  return spkiSha256Of(key) === chain[0]?.spkiSha256 ? null : 'key values mismatch';
 }
 
 export interface SigningRequest {
@@ -79,5 +79,5 @@ export interface SigningRequest {
 }
 
 export async function certificateRequest(key: string, commonName: string): Promise<string> {
-  return JSON.stringify({ key: publicKeyOf(key), commonName } satisfies SigningRequest);
+  return JSON.stringify({ key: spkiSha256Of(key), commonName } satisfies SigningRequest);
 }

@@ -1,7 +1,7 @@
-import type { Config } from '../../src/config.ts';
-import { type Known, startDaemon } from '../../src/daemon.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
 import { backoffMs } from '../../src/machines/backoff.ts';
-import type { StateDirectory } from '../../src/services/deviceState.ts';
+import type { StateDirectory } from '../../src/services/state/deviceState.ts';
 import { type Chance, chanceOf } from './chance.ts';
 import { createFleet, type SimulatedFleet } from './fleet.ts';
 import { createLoop, type Loop, settled } from './loop.ts';
@@ -85,7 +85,7 @@ interface Device {
 
 /** A device with the real machine and services, whose disk is memory. @returns a function that stops it */
 function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: string) => void): () => void {
-  const known: Known = { deviceId: null, state: 'idle' };
+  const known: LogContext = { deviceId: null, state: 'idle' };
   const after = (ms: number, call: () => void) => loop.at(loop.now() + ms, call);
   const world = {
     ...fleet,
@@ -94,13 +94,13 @@ function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: 
     directory: memoryDirectory(),
     exportFile: () => undefined,
     newKey: async () => pki.keyPem(`key${index}`),
-    newId: () => `${index}-0`,
+    randomUUID: () => `${index}-0`,
     connectTimeoutMs: 35_000,
     machine: () => ({ hardware: null, installation: null }),
     now: loop.now,
     monotonic: loop.now,
     random: chance,
-    later: after,
+    setTimer: after,
     watchForSteps: () => () => undefined,
     timers: {
       setTimeout: (call: () => void, ms: number) => after(ms, call),
@@ -223,7 +223,7 @@ function memoryDirectory(): StateDirectory {
     write: (name, text) => void contents.set(name, text),
     refresh: (name, text) => void contents.set(name, text),
     restrict: () => undefined,
-    setAside: (name) => name,
+    quarantine: (name) => name,
   };
 }
 

@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import type { Log } from '../../src/adapters/logger.ts';
-import { type HostDefaults, resolveConfig } from '../../src/config.ts';
-import { type Known, startDaemon } from '../../src/daemon.ts';
-import { realWorld } from '../../src/run.ts';
-import { stateDirectory } from '../../src/stateDirectory.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
+import type { HostDefaults } from '../../src/config/schema.ts';
+import { type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
+import { createPlatform } from '../../src/daemon/platform.ts';
 
 /**
  * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a
@@ -52,7 +53,7 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   const resolved = resolveConfig({ flags: {}, environment: {}, overlay: new Map(), file }, host);
   if ('problems' in resolved) throw new Error(resolved.problems.join('; '));
   const { config } = resolved;
-  const known: Known = { deviceId: null, state: 'idle' };
+  const known: LogContext = { deviceId: null, state: 'idle' };
   const settings = { config, hostname: 'storm', fleetCa: null, builtAt: 0 };
   const log: Log = (_level, event, _message, fields) => {
     const at = Date.now();
@@ -62,7 +63,7 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   };
   // Each has a folder of its own: no lock, which would be a process for each.
   const state = stateDirectory(config.stateDir, undefined, () => () => {});
-  const daemon = startDaemon(realWorld({ config, version: '0', state }), settings, known, log);
+  const daemon = startDaemon(createPlatform({ config, version: '0', state }), settings, known, log);
   daemon.broken.catch((error: unknown) => {
     throw error;
   });

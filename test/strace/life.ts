@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, createPublicKey } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { files, parseState } from '../../src/services/deviceState.ts';
+import { files, parseState } from '../../src/services/state/deviceState.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { type Device, newDevice } from '../program.ts';
 

@@ -1,0 +1,49 @@
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { describe } from '../../errors/onboardingError.ts';
+import type { DirectoryFacts } from '../../services/diagnostics/checkLocal.ts';
+
+/** What can be known of the state directory without writing to it. */
+export function directoryFacts(folder: string): DirectoryFacts {
+  const exists = existsSync(folder);
+  const present = exists ? folder : nearest(folder);
+  const right = (mode: number) => {
+    try {
+      accessSync(present, mode);
+      return null;
+    } catch (error) {
+      return describe(error);
+    }
+  };
+  let isDirectory = false;
+  let mode: number | null = null;
+  let freeBytes: number | null = null;
+  let freeInodes: number | null = null;
+  try {
+    const { mode: all, uid } = statSync(present);
+    isDirectory = statSync(present).isDirectory();
+    mode = exists ? all & 0o777 : null;
+    const { bavail, bfree, bsize, files, ffree } = statfsSync(present);
+    // What is left below the reserve is root's alone.
+    freeBytes = (uid === 0 ? bfree : bavail) * bsize;
+    freeInodes = files > 0 ? ffree : null;
+  } catch {
+    // The checks of rights below say what is wrong.
+  }
+  return {
+    exists,
+    nearest: present,
+    isDirectory,
+    mode,
+    unreadable: exists ? right(constants.R_OK | constants.X_OK) : null,
+    unwritable: right(constants.W_OK | constants.X_OK),
+    freeBytes,
+    freeInodes,
+  };
+}
+
+function nearest(path: string): string {
+  let at = path;
+  while (!existsSync(at) && dirname(at) !== at) at = dirname(at);
+  return at;
+}

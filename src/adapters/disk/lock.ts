@@ -1,0 +1,35 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { describe, OnboardingError } from '../../errors/onboardingError.ts';
+
+/**
+ * Takes the state directory's lock: flock(2) on the directory itself, so that no file is left behind, the kernel
+ * releases it however the process ends, and nobody without rights to the directory can hold it. Node has no flock;
+ * flock(1) of util-linux or busybox locks the open file that it inherits, which stays locked with us.
+ *
+ * @returns a function that releases it
+ * @throws {OnboardingError} STATE_LOCKED where another process holds it, STATE_UNWRITABLE where it cannot be had
+ */
+export function lockDirectory(folder: string): () => void {
+  const descriptor = open(folder);
+  const { status, error, stderr } = spawnSync('flock', ['-n', '-x', '3'], {
+    stdio: ['ignore', 'ignore', 'pipe', descriptor],
+    encoding: 'utf8',
+    timeout: 10_000,
+  });
+  if (status === 0) return () => closeSync(descriptor);
+  closeSync(descriptor);
+  if (status === 1) throw new OnboardingError('STATE_LOCKED', `another onboardd runs on ${folder}`);
+  throw new OnboardingError(
+    'STATE_UNWRITABLE',
+    `cannot lock ${folder}: flock: ${error ? describe(error) : stderr.trim()}`,
+  );
+}
+
+function open(folder: string): number {
+  try {
+    return openSync(folder, 'r');
+  } catch (cause) {
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot open ${folder}: ${describe(cause)}`, { cause });
+  }
+}

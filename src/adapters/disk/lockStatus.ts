@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+
+/**
+ * Whether a daemon holds the state directory's lock (lock.ts), found without touching the lock: even a shared one,
+ * held for a moment, could make a daemon that starts just then end.
+ *
+ * @returns null where it cannot be told: the kernel shows a user the open files of its own processes alone
+ */
+export function isLocked(folder: string): boolean | null {
+  let place: { dev: number; ino: number };
+  try {
+    place = statSync(folder);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? false : null;
+  }
+  if (isListed(place)) return true;
+  // In a container the list leaves out locks whose taker has ended, and ours is taken by flock(1): look at open files.
+  const { held, complete } = lockedByProcess(folder);
+  if (held) return true;
+  return complete ? false : null;
+}
+
+/** proc_locks(5): `1: FLOCK  ADVISORY  WRITE 1234 fe:00:2146584 0 EOF` */
+function isListed({ dev, ino }: { dev: number; ino: number }): boolean {
+  const [major, minor] = [(dev >> 8) & 0xfff, (dev & 0xff) | ((dev >> 12) & 0xfff00)];
+  const hex = (number: number) => number.toString(16).padStart(2, '0');
+  const wanted = new RegExp(`FLOCK .* WRITE .* ${hex(major)}:${hex(minor)}:${ino} `);
+  try {
+    return readFileSync('/proc/locks', 'utf8')
+      .split('\n')
+      .some((line) => wanted.test(line));
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Looks for a process that has the directory open and locked.
+ *
+ * @returns `complete`: the open files of every process could be seen
+ */
+export function lockedByProcess(folder: string): { held: boolean; complete: boolean } {
+  const { dev, ino } = statSync(folder);
+  const name = basename(realpathSync(folder));
+  const { names: processes } = list('/proc');
+  // With hidepid= the processes of others are not even listed.
+  let complete = processes.includes('1');
+  for (const pid of processes.filter((entry) => /^\d+$/.test(entry))) {
+    const { names, denied } = list(`/proc/${pid}/fd`);
+    if (denied) complete = false;
+    for (const number of names) {
+      try {
+        // Its name first: to look at whatever file a process has open may take for ever, on a network that is gone.
+        if (basename(readlinkSync(`/proc/${pid}/fd/${number}`)) !== name) continue;
+        const open = statSync(`/proc/${pid}/fd/${number}`);
+        const isSame = open.dev === dev && open.ino === ino;
+        if (isSame && /^lock:.*FLOCK/m.test(readFileSync(`/proc/${pid}/fdinfo/${number}`, 'utf8')))
+          return { held: true, complete };
+      } catch {
+        // The process ended, or closed the file, while it was looked at.
+      }
+    }
+  }
+  return { held: false, complete };
+}
+
+function list(folder: string): { names: string[]; denied: boolean } {
+  try {
+    return { names: readdirSync(folder), denied: false };
+  } catch (error) {
+    return { names: [], denied: (error as NodeJS.ErrnoException).code === 'EACCES' };
+  }
+}
+
+/** Who owns a path, for a person: `onboardd`, or `uid 998` where the system has no name. Null where it cannot be told. */
+export function ownerOf(path: string): string | null {
+  try {
+    const { uid } = statSync(path);
+    const line = readFileSync('/etc/passwd', 'utf8')
+      .split('\n')
+      .find((entry) => entry.split(':')[2] === String(uid));
+    return line?.split(':')[0] ?? `uid ${uid}`;
+  } catch {
+    return null;
+  }
+}

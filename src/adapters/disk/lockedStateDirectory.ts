@@ -1,0 +1,75 @@
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import type { StateDirectory } from '../../services/state/deviceState.ts';
+import { isOwnFile, ownMode } from '../../services/state/ownFiles.ts';
+import { type Disk, makeDirectory, openStateDirectory } from './durableFile.ts';
+import { lockDirectory } from './lock.ts';
+import { type Look, refusalOf } from './stateFolder.ts';
+
+export interface LockedStateDirectory {
+  /**
+   * Makes the directory where it is absent, locks it, opens it. Nothing, once it is claimed.
+   *
+   * @throws {OnboardingError} STATE_UNWRITABLE: try again, it is not there, or something else is in its place, which is
+   *   left as it is; STATE_LOCKED: another daemon's, and nothing was changed
+   */
+  claim(): void;
+  /** Claims itself at every use until it is claimed, and throws as `claim` does. */
+  readonly directory: StateDirectory;
+  /** Rejects with STATE_LOCKED where another daemon turns out to have it. */
+  readonly taken: Promise<never>;
+  release(): void;
+}
+
+/** Why a folder is not to be taken as the state directory, to follow its path; null: it may be, or is not there. */
+export function refusalOfStateDirectory(folder: string, look?: Look): string | null {
+  return refusalOf(folder, isOwnFile, look, (process.env.STATE_DIRECTORY ?? '').split(':'));
+}
+
+/** The state directory of one daemon at a time. It may have to wait for its disk: each use is a try. */
+export function stateDirectory(
+  folder: string,
+  disk?: Disk & Look,
+  lock = lockDirectory,
+): LockedStateDirectory {
+  let held: { directory: StateDirectory; unlock: () => void } | null = null;
+  let tellTaken: (error: OnboardingError) => void = () => {};
+  const taken = new Promise<never>((_, reject) => {
+    tellTaken = reject;
+  });
+  // Whoever claims hears of it too.
+  taken.catch(() => undefined);
+  const claim = () => {
+    if (held !== null) return held.directory;
+    const refusal = refusalOfStateDirectory(folder, disk);
+    if (refusal !== null)
+      throw new OnboardingError('STATE_UNWRITABLE', `the state directory ${folder} ${refusal}`);
+    try {
+      makeDirectory(folder, disk);
+      const unlock = lock(folder);
+      try {
+        held = { directory: openStateDirectory(folder, disk, ownMode), unlock };
+      } finally {
+        if (held === null) unlock();
+      }
+      return held.directory;
+    } catch (error) {
+      if (error instanceof OnboardingError && error.code === 'STATE_LOCKED') tellTaken(error);
+      throw error;
+    }
+  };
+  return {
+    claim,
+    directory: {
+      read: (...args) => claim().read(...args),
+      write: (...args) => claim().write(...args),
+      refresh: (...args) => claim().refresh(...args),
+      restrict: (...args) => claim().restrict(...args),
+      quarantine: (...args) => claim().quarantine(...args),
+    },
+    taken,
+    release: () => {
+      held?.unlock();
+      held = null;
+    },
+  };
+}

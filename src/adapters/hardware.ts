@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, statfsSync } from 'node:fs';
+import type { HardwareId } from '../services/state/hardwareBinding.ts';
+
+/** Serial numbers of the hardware. The device tree's is for everybody to read; DMI's are for root, but for the first,
+ * which systemd/onboardd.tmpfiles opens to the service. */
+const serialFiles = [
+  '/sys/firmware/devicetree/base/serial-number',
+  '/sys/class/dmi/id/product_uuid',
+  '/sys/class/dmi/id/product_serial',
+];
+
+/** What boards say that were given no serial number, without hyphens: the last three are UUIDs of firmware vendors. */
+const placeholders = new RegExp(
+  `^(${[
+    '0+|f+|none|n/a|default string|to be filled by o\\.?e\\.?m\\.?|not specified|unknown',
+    '03000200040005000006000700080009',
+    '00020003000400050006000700080009',
+    '123456781234567890abcddeefaabbcc',
+    '0?123456789(abcdef)?|system serial number|serial number',
+  ].join('|')})$`,
+  'i',
+);
+
+/** statfs(2) */
+const tmpfs = 0x01021994;
+
+/**
+ * The machine that this is. Only hashes, keyed by this program's name: machine-id(5) asks that the id itself be shown
+ * to nobody. An id that lives until the next boot alone (`/run/machine-id`) says nothing.
+ */
+export function readHardwareId(): HardwareId {
+  const serial = serialFiles
+    .map(read)
+    .find((text) => text !== null && !placeholders.test(text.replace(/-/g, '')));
+  const machineId = isPassing('/etc/machine-id') ? null : read('/etc/machine-id');
+  const isSet = machineId !== null && /^[0-9a-f]{32}$/.test(machineId);
+  return { hardware: serial ? hash(serial) : null, installation: isSet ? hash(machineId) : null };
+}
+
+/** Gone at the next boot: systemd's own for a read-only `/etc`, or an `/etc` in memory. */
+function isPassing(path: string): boolean {
+  try {
+    return existsSync('/run/machine-id') || statfsSync(path).type === tmpfs;
+  } catch {
+    return false;
+  }
+}
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8').replace(/\0/g, '').trim() || null;
+  } catch {
+    return null;
+  }
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(`onboardd ${text}`).digest('hex');
+}

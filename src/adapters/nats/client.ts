@@ -1,0 +1,425 @@
+import { checkServerIdentity } from 'node:tls';
+import {
+  createInbox,
+  type JetStreamManager,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+  headers as newHeaders,
+} from 'nats';
+import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
+import { describe, OnboardingError } from '../../errors/onboardingError.ts';
+import type { Identity, Session, SessionEvents } from '../../services/onboarding/register.ts';
+import type { Message } from '../../services/onboarding/registrationResult.ts';
+import { connectNats, type TransportOptions } from './transport.ts';
+
+export interface JetStreamOptions {
+  readonly tls: 'required' | 'optional';
+  /** Null: found by subject */
+  readonly resultStream: string | null;
+  readonly random: () => number;
+  /** Makes sure of the inbox before the session is used: the answer comes there and nowhere else. */
+  readonly needsInbox: boolean;
+}
+
+/** Of one address of the cluster: TCP, TLS and the NATS handshake; seven round trips of 600 ms fit well. */
+const addressTimeoutMs = 10_000;
+/** One look-up in a stream; a direct get to a stream that does not allow it is answered by silence. */
+const lookUpTimeoutMs = 3_000;
+/** A half-open connection is noticed after three of these. */
+const pingIntervalMs = 5_000;
+const privateInbox = (deviceId: string) => `_INBOX_${deviceId}`;
+
+/** How long connecting may take in all, milliseconds. */
+export function connectTimeoutMs(natsUrl: string | null): number {
+  const addresses = natsUrl === null ? 3 : parseNatsAddresses(natsUrl).length;
+  return addressTimeoutMs * addresses + 5_000;
+}
+
+/**
+ * Connections with the device's identity. The machine tries again, so nothing here does: no reconnects, one pass over
+ * the addresses of a cluster, in random order.
+ */
+export function natsClient(options: JetStreamOptions) {
+  /** Some fleets grant the client's usual inbox, the strictest one of the device's own: known once it was denied. */
+  let inboxPrefix = '_INBOX';
+  const memory: Memory = { configured: options.resultStream, stream: options.resultStream, lookUp: null };
+
+  /** @throws {OnboardingError} NATS_* */
+  return async function connect(
+    identity: Identity,
+    events: SessionEvents,
+    signal: AbortSignal,
+  ): Promise<Session> {
+    const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
+      if (operation === 'subscription' && subject.startsWith('_INBOX.'))
+        inboxPrefix = privateInbox(identity.deviceId);
+      events.onDenied(operation, subject);
+    };
+    const addresses = shuffled(parse(identity.natsUrl), options.random);
+    let failure = new OnboardingError('NATS_UNREACHABLE', 'there is no address');
+    for (const address of addresses) {
+      signal.throwIfAborted();
+      try {
+        const { connection, isEncrypted } = await dial(address, identity, options.tls, inboxPrefix, signal);
+        const session = openSession(connection, isEncrypted, address, inboxPrefix, memory, onDenied);
+        const hears = options.needsInbox
+          ? await hasInbox(connection, inboxPrefix).catch((error: unknown) => {
+              throw natsError(error, address, false);
+            })
+          : true;
+        if (!hears) {
+          await session.close();
+          throw new OnboardingError(
+            'NATS_DENIED',
+            `the NATS server denies the subscription ${inboxPrefix}.>`,
+          );
+        }
+        return session;
+      } catch (error) {
+        if (!(error instanceof OnboardingError)) throw error;
+        failure = error;
+      }
+    }
+    throw failure;
+  };
+}
+
+/**
+ * Connects once and subscribes to a subject to see whether the device may; publishes nothing.
+ *
+ * @returns whether the server let it subscribe
+ * @throws {OnboardingError} NATS_*
+ */
+export async function trySubscription(
+  address: NatsAddress,
+  identity: Identity,
+  tls: 'required' | 'optional',
+  subject: string,
+  signal: AbortSignal,
+): Promise<'allowed' | 'denied'> {
+  const { connection } = await dial(address, identity, tls, '_INBOX', signal);
+  try {
+    let denied = false;
+    connection.subscribe(subject, {
+      callback: (error) => {
+        denied ||= error !== null;
+      },
+    });
+    // The server answers in order: a refusal is there before the answer to the flush.
+    await connection.flush();
+    return denied ? 'denied' : 'allowed';
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Subscribes to an inbox of this prefix. @returns false where the server denies it */
+async function hasInbox(connection: NatsConnection, prefix: string): Promise<boolean> {
+  let denied = false;
+  const callback = (error: unknown) => {
+    denied ||= error !== null;
+  };
+  connection.subscribe(createInbox(prefix), { callback });
+  // The server answers in order: a denial arrives before the flush is answered.
+  await connection.flush();
+  return !denied;
+}
+
+/** What one connection learnt, for the next. */
+interface Memory {
+  readonly configured: string | null;
+  /** Null: to be found by subject */
+  stream: string | null;
+  /** The way of looking up that brought an answer; null: both are tried */
+  lookUp: LookUp | null;
+}
+
+/** By `$JS.API.DIRECT.GET`, or by `$JS.API.STREAM.MSG.GET`. */
+type LookUp = 'direct' | 'request';
+
+async function dial(
+  address: NatsAddress,
+  identity: Identity,
+  tls: 'required' | 'optional',
+  inboxPrefix: string,
+  signal: AbortSignal,
+): Promise<{ connection: NatsConnection; isEncrypted: boolean }> {
+  let serverVerified = false;
+  let broken: OnboardingError | null = null;
+  const base: TransportOptions = {
+    tls: null,
+    signal,
+    onBroken: (error) => {
+      broken = error;
+    },
+    servers: [showNatsAddress(address)],
+    name: `onboardd ${identity.deviceId}`,
+    timeout: addressTimeoutMs,
+    reconnect: false,
+    resolve: false,
+    ignoreClusterUpdates: true,
+    pingInterval: pingIntervalMs,
+    maxPingOut: 2,
+    inboxPrefix,
+    ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? '' }),
+  };
+  const secured: TransportOptions = {
+    ...base,
+    tls: {
+      key: identity.key,
+      cert: identity.certificate,
+      ca: identity.caCertificate,
+      // Whatever the environment says, and whichever certificate of the fleet's hierarchy was given as anchor.
+      rejectUnauthorized: true,
+      allowPartialTrustChain: true,
+      // Node checks the certificate of an IP address without a server name against "localhost".
+      checkServerIdentity: (_name, certificate) => {
+        const mismatch = checkServerIdentity(address.host, certificate);
+        serverVerified = mismatch === undefined;
+        return mismatch;
+      },
+    },
+  };
+  try {
+    return { connection: await abortable(secured, signal), isEncrypted: true };
+  } catch (error) {
+    const failure = broken ?? natsError(error, address, serverVerified);
+    if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
+      const connection = await abortable(base, signal).catch((plain: unknown) => {
+        throw natsError(plain, address, false);
+      });
+      return { connection, isEncrypted: false };
+    }
+    throw failure;
+  }
+}
+
+/** nats.connect takes no signal: a connection that comes too late is closed. */
+async function abortable(options: TransportOptions, signal: AbortSignal): Promise<NatsConnection> {
+  signal.throwIfAborted();
+  const pending = connectNats(options);
+  return await new Promise((resolve, reject) => {
+    const onAbort = () => {
+      pending.then(
+        (late) => late.close(),
+        () => undefined,
+      );
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    pending.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+function openSession(
+  connection: NatsConnection,
+  isEncrypted: boolean,
+  address: NatsAddress,
+  inboxPrefix: string,
+  memory: Memory,
+  onDenied: SessionEvents['onDenied'],
+): Session {
+  void watchDenials(connection, onDenied);
+  const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
+  manager.catch(() => undefined);
+  return {
+    isEncrypted,
+    closed: connection
+      .closed()
+      .then(
+        (error) =>
+          (error instanceof OnboardingError ? error : null) ??
+          new OnboardingError(
+            'NATS_UNREACHABLE',
+            `the connection broke${error ? `: ${describe(error)}` : ''}`,
+          ),
+      ),
+    subscribe: (subject, onMessage) => {
+      connection.subscribe(subject, { callback: (error, message) => error ?? onMessage(live(message)) });
+    },
+    publishRequest: (subject, text, fields, onReply) => {
+      const reply = createInbox(inboxPrefix);
+      const all = newHeaders();
+      for (const [name, value] of Object.entries(fields)) all.set(name, value);
+      try {
+        connection.subscribe(reply, { callback: (error, message) => error ?? onReply(live(message)) });
+        connection.publish(subject, new TextEncoder().encode(text), { reply, headers: all });
+      } catch (cause) {
+        throw natsError(cause, address, false);
+      }
+    },
+    lastStored: async (subject) => {
+      try {
+        const api = await manager;
+        memory.stream ??= await api.streams.find(subject);
+        return await readLast(connection, api, memory, memory.stream, subject);
+      } catch {
+        // The stream may have been made anew under another name.
+        memory.stream = memory.configured;
+        return 'unavailable';
+      }
+    },
+    close: () => connection.close(),
+  };
+}
+
+/**
+ * The direct get is the one look-up whose right can be granted for a single device, and a stream that does not allow it
+ * answers by silence; the other is for such streams, and many devices have no right to it. So both are asked side by side
+ * until it is known which one answers.
+ *
+ * @throws {AggregateError} where neither does
+ */
+async function readLast(
+  connection: NatsConnection,
+  api: JetStreamManager,
+  memory: Memory,
+  stream: string,
+  subject: string,
+): Promise<Message | 'none'> {
+  const lookUps: Record<LookUp, () => Promise<Message | 'none'>> = {
+    direct: () => getDirect(connection, stream, subject),
+    request: () => getStored(api, stream, subject),
+  };
+  if (memory.lookUp !== null) {
+    const found = await lookUps[memory.lookUp]().catch(() => null);
+    if (found !== null) return found;
+    memory.lookUp = null;
+  }
+  const tried = (['direct', 'request'] as const).map(async (name) => {
+    const found = await lookUps[name]();
+    memory.lookUp ??= name;
+    return found;
+  });
+  return await Promise.any(tried);
+}
+
+async function getDirect(
+  connection: NatsConnection,
+  stream: string,
+  subject: string,
+): Promise<Message | 'none'> {
+  const { data, headers } = await connection.request(`$JS.API.DIRECT.GET.${stream}.${subject}`, '', {
+    timeout: lookUpTimeoutMs,
+  });
+  if (headers?.code === 404) return 'none';
+  // The server adds its own behind those that the message was published with.
+  const storedAt = Date.parse(headers?.last('Nats-Time-Stamp') ?? '');
+  if (Number.isNaN(storedAt)) throw new Error('the answer to a direct get holds no stored message');
+  const sequence = Number(headers?.last('Nats-Sequence') || Number.NaN);
+  return message(data, headers, { storedAt, sequence: Number.isSafeInteger(sequence) ? sequence : null });
+}
+
+async function getStored(api: JetStreamManager, stream: string, subject: string): Promise<Message | 'none'> {
+  try {
+    const { data, header, time, seq } = await api.streams.getMessage(stream, { last_by_subj: subject });
+    return message(data, header, { storedAt: time.getTime(), sequence: seq });
+  } catch (error) {
+    if ((error as { code?: string }).code === '404' && !/stream not found/.test(describe(error)))
+      return 'none';
+    throw error;
+  }
+}
+
+async function watchDenials(connection: NatsConnection, onDenied: SessionEvents['onDenied']): Promise<void> {
+  for await (const status of connection.status()) {
+    const context = (status as { permissionContext?: { operation: string; subject: string } })
+      .permissionContext;
+    if (context?.operation === 'publish' || context?.operation === 'subscription') {
+      onDenied(context.operation, context.subject);
+    }
+  }
+}
+
+function live({ data, headers }: Msg): Message {
+  return message(data, headers, { status: data.length === 0 && headers?.code ? headers.code : null });
+}
+
+function message(
+  data: Uint8Array,
+  headers: MsgHdrs | undefined,
+  rest: Partial<Pick<Message, 'storedAt' | 'sequence' | 'status'>>,
+): Message {
+  const header = (name: string) => headers?.get(name) || null;
+  return {
+    text: decode(data),
+    id: header('ID'),
+    timestamp: header('timestamp'),
+    ...{ storedAt: null, sequence: null, status: null },
+    ...rest,
+  };
+}
+
+function decode(data: Uint8Array): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(data);
+  } catch {
+    return null;
+  }
+}
+
+function parse(natsUrl: string): NatsAddress[] {
+  try {
+    return parseNatsAddresses(natsUrl);
+  } catch (cause) {
+    throw new OnboardingError('NATS_UNREACHABLE', describe(cause), { cause });
+  }
+}
+
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  return items
+    .map((item) => ({ item, rank: random() }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ item }) => item);
+}
+
+const deniedCodes = new Set([
+  'AUTHORIZATION_VIOLATION',
+  'AUTHENTICATION_EXPIRED',
+  'AUTHENTICATION_TIMEOUT',
+  'ACCOUNT_EXPIRED',
+  'PERMISSIONS_VIOLATION',
+  'BAD_AUTHENTICATION',
+]);
+const tlsCodes =
+  /^(TLS|ERR_TLS_|ERR_SSL_|ERR_OSSL|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_|EPROTO)/;
+/** OpenSSL's words for what the other side says before it hangs up. */
+const tlsAlert = /\balert ([a-z ]+?)(?=:| \(|$)/;
+const cutCodes = new Set(['ECONNRESET', 'EPIPE', 'CONNECTION_REFUSED', 'CONNECTION_CLOSED', 'DISCONNECT']);
+
+/** The one place that reads the NATS client's errors. */
+function natsError(error: unknown, address: NatsAddress, serverVerified: boolean): OnboardingError {
+  if (error instanceof OnboardingError) return error;
+  const { code = '', chainedError } = (error ?? {}) as { code?: string; chainedError?: Error };
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG') {
+    const text = 'it sent something else in place of TLS: possibly a man in the middle';
+    return new OnboardingError('NATS_TLS', `the NATS server ${showNatsAddress(address)}: ${text}`, {
+      cause: error,
+    });
+  }
+  const said = describe(chainedError ?? error);
+  const at = `the NATS server ${showNatsAddress(address)}`;
+  const fail = (kind: OnboardingError['code'], text: string) =>
+    new OnboardingError(kind, `${at}: ${text}`, { cause: error });
+  if (deniedCodes.has(code)) return fail('NATS_DENIED', said);
+  // The client's one word for whatever the server's greeting lacks; its text says what.
+  if (code === 'SERVER_OPT_NA' && /^headers\b/.test(said))
+    return fail('NATS_UNREACHABLE', 'it supports no message headers, which registration needs');
+  if (code === 'SERVER_OPT_NA' && /^tls\b/.test(said)) return fail('NATS_NOT_SECURE', 'it offers no TLS');
+  const cutOff = /disconnected before secure TLS connection/.test(said);
+  if (code === 'TIMEOUT') return fail('NATS_UNREACHABLE', 'it did not answer in time');
+  const [, alert] = tlsAlert.exec(said) ?? [];
+  if (alert !== undefined && /certificate|unknown ca/.test(alert))
+    return fail('NATS_TLS', `it refuses the device’s certificate: “${alert}”`);
+  if (tlsCodes.test(code) || (/certificate|alert|TLS|SSL/.test(said) && !cutOff))
+    return fail('NATS_TLS', said);
+  // The server's refusal of a client certificate often arrives as a mere reset, after its own was verified.
+  if (serverVerified && cutCodes.has(code)) {
+    return fail(
+      'NATS_TLS',
+      `it cut the TLS handshake, as a server does that refuses the device’s certificate: ${said}`,
+    );
+  }
+  return fail('NATS_UNREACHABLE', said);
+}

@@ -1,0 +1,252 @@
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, TLSSocket, type ConnectionOptions as TlsOptions } from 'node:tls';
+import { type ConnectionOptions, ErrorCode, type NatsConnection, NatsError } from 'nats';
+import {
+  NatsConnectionImpl,
+  setTransportFactory,
+  type Transport,
+} from 'nats/lib/nats-base-client/internal_mod.js';
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import { parseJson } from '../../text/json.ts';
+import { frameGuard, longestLine } from './frames.ts';
+
+export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
+  /** Null: the server is spoken to in clear text, whatever it offers */
+  readonly tls: TlsOptions | null;
+  /** Told what ended the connection, if it was a fault of the other side. */
+  readonly onBroken: (error: OnboardingError) => void;
+  /** Ends the connection, also while it is being made. */
+  readonly signal: AbortSignal;
+}
+
+/** A server that does not read makes the client's answers to its pings pile up; an honest publish is a few kilobytes. */
+const mostUnsent = 1024 * 1024;
+
+/** Each address of a name gets this long: twice the handshake of the slowest link, satellite with 600 ms. */
+const addressAttemptMs = 2_500;
+
+/**
+ * `connect` of the NATS client over a transport of our own. The client's keeps bytes that arrive in clear text behind
+ * the server's INFO and believes them after the TLS handshake, as if they had come through it (nats.js 2.29.3 and
+ * 3.4.0 alike): with them anybody on the path forges a registration result, through mutual TLS.
+ *
+ * @throws {OnboardingError} NATS_TLS where clear text follows INFO; else what the client throws
+ */
+export function connectNats(options: TransportOptions): Promise<NatsConnection> {
+  setTransportFactory({ factory: () => new NatsTransport() });
+  return NatsConnectionImpl.connect(options as ConnectionOptions) as Promise<NatsConnection>;
+}
+
+class NatsTransport implements Transport {
+  readonly lang = 'nats.js';
+  readonly version = '2.29.3';
+  closeError?: Error;
+  #socket: Socket | undefined;
+  #greeting: Uint8Array = new Uint8Array();
+  #isClosed = false;
+  #onBroken: TransportOptions['onBroken'] = () => {};
+  #settleClosed: (error?: Error) => void = () => {};
+  readonly #closed = new Promise<Error | undefined>((resolve) => {
+    this.#settleClosed = resolve;
+  });
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  async connect({ hostname, port }: { hostname: string; port: number }, options: object): Promise<void> {
+    const { tls, onBroken, signal } = options as TransportOptions;
+    this.#onBroken = onBroken;
+    const onAbort = () => this.#end(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#closed.finally(() => signal.removeEventListener('abort', onAbort));
+    try {
+      this.#use(connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs }));
+      this.#greeting = await readGreeting(this.#socket as Socket, tls !== null);
+      if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, hostname, tls)));
+    } catch (error) {
+      this.#end(error as Error);
+      throw error;
+    }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
+    let failure: Error | undefined;
+    try {
+      yield this.#greeting;
+      const check = frameGuard();
+      for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
+        check(chunk);
+        yield chunk;
+      }
+    } catch (error) {
+      // After close() the end of the stream is an error of its own.
+      if (!this.#isClosed) failure = this.#judge(error as Error);
+    } finally {
+      this.#end(failure);
+    }
+  }
+
+  isEncrypted(): boolean {
+    return this.#socket instanceof TLSSocket;
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.#isClosed) return;
+    this.#socket?.write(frame);
+    if ((this.#socket?.writableLength ?? 0) <= mostUnsent) return;
+    const broken = new OnboardingError(
+      'NATS_UNREACHABLE',
+      `the NATS server reads nothing: ${mostUnsent} bytes wait to be sent`,
+    );
+    this.#onBroken(broken);
+    this.#end(broken);
+  }
+
+  async close(error?: Error): Promise<void> {
+    this.#end(error);
+  }
+
+  disconnect(): void {
+    this.#end();
+  }
+
+  closed(): Promise<Error | undefined> {
+    return this.#closed;
+  }
+
+  discard(): void {
+    // Nothing is throttled.
+  }
+
+  /** An error that nobody waits for just then must not end the process; the iterator hears of it in any case. */
+  #use<T extends Socket>(socket: T): T {
+    socket.on('error', () => undefined);
+    socket.setNoDelay(true);
+    this.#socket = socket;
+    return socket;
+  }
+
+  #judge(error: Error): Error {
+    if (!(error instanceof RangeError)) return error;
+    const broken = new OnboardingError(
+      'REGISTRATION_ANSWER_INVALID',
+      `the NATS server sent ${error.message}`,
+    );
+    this.#onBroken(broken);
+    return broken;
+  }
+
+  #end(error?: Error): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (error !== undefined) this.closeError = error;
+    this.#socket?.destroy();
+    this.#settleClosed(error);
+  }
+}
+
+/**
+ * Reads the server's INFO and stops there: whatever else has come is refused where TLS is due.
+ *
+ * @returns the line, CR LF included
+ * @throws {OnboardingError} NATS_TLS; {NatsError} SERVER_OPT_NA where the server offers no TLS; {Error} of the socket
+ */
+async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> {
+  let bytes = Buffer.alloc(0);
+  const end = await new Promise<number>((resolve, reject) => {
+    const onData = (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      const at = bytes.indexOf('\r\n');
+      if (at < 0 && bytes.length <= longestLine) return;
+      // In the same turn: what comes later stays in the socket, for TLS to judge.
+      socket.off('data', onData);
+      socket.pause();
+      resolve(at);
+    };
+    socket.on('data', onData);
+    socket.once('error', reject);
+    socket.once('close', () =>
+      reject(new NatsError('the server closed the connection', ErrorCode.ConnectionClosed)),
+    );
+  });
+  if (end < 0 || end > longestLine) throw interference(`an INFO longer than ${longestLine} bytes`);
+  const info = readInfo(bytes.subarray(0, end).toString('utf8'));
+  const offersTls = info.tls_required === true || info.tls_available === true;
+  const rest = bytes.subarray(end + 2);
+  const greeting = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
+  if (!tlsIsDue) {
+    socket.unshift(rest);
+    return greeting;
+  }
+  if (!offersTls) throw new NatsError('tls', ErrorCode.ServerOptionNotAvailable);
+  if (rest.length > 0) throw interference('clear text behind its INFO');
+  return greeting;
+}
+
+/**
+ * What the client needs of INFO. It came in clear text, so anybody may have written it: a version that is none makes the
+ * client print the whole text, and addresses of a cluster are not asked for.
+ *
+ * @throws {Error} where the line is no INFO of a NATS server
+ */
+function readInfo(line: string): Record<string, unknown> {
+  const [, json] = /^INFO[ \t]+(\{[^\r\n]*)$/i.exec(line) ?? [];
+  try {
+    const all = parseJson(json ?? '') as Record<string, unknown>;
+    if (typeof all.version !== 'string' || !/^\d{1,5}\.\d{1,5}\.\d{1,5}/.test(all.version))
+      throw new Error('no version');
+    const known = Object.entries(infoFields).filter(([name, type]) => typeof all[name] === type);
+    const info = Object.fromEntries(known.map(([name]) => [name, all[name]]));
+    return { ...info, version: /^[\d.]+/.exec(all.version)?.[0] };
+  } catch {
+    throw new Error('unexpected response from server');
+  }
+}
+
+const infoFields = {
+  server_id: 'string',
+  proto: 'number',
+  headers: 'boolean',
+  max_payload: 'number',
+  tls_required: 'boolean',
+  tls_available: 'boolean',
+  jetstream: 'boolean',
+  auth_required: 'boolean',
+  nonce: 'string',
+} as const;
+
+function startTls(socket: Socket, host: string, options: TlsOptions): TLSSocket {
+  try {
+    return connectTls({ ...options, socket, ...(isIP(host) === 0 ? { servername: host } : {}) });
+  } catch (error) {
+    // A certificate or key that OpenSSL cannot read.
+    throw NatsError.errorForCode(ErrorCode.Tls, error as Error);
+  }
+}
+
+/** Settles with the handshake. */
+function secured(socket: TLSSocket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onEnd = (error?: unknown) =>
+      reject(
+        error instanceof Error
+          ? error
+          : new Error('the server disconnected before secure TLS connection was established'),
+      );
+    socket.once('error', onEnd);
+    socket.once('close', onEnd);
+    socket.once('secureConnect', () => {
+      socket.off('error', onEnd);
+      socket.off('close', onEnd);
+      resolve();
+    });
+  });
+}
+
+function interference(what: string): OnboardingError {
+  return new OnboardingError(
+    'NATS_TLS',
+    `the NATS server sent ${what}, before TLS: possibly a man in the middle; nothing of it is believed`,
+  );
+}

@@ -1,0 +1,208 @@
+import { X509Certificate } from 'node:crypto';
+import { accessSync, constants, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseEnv } from 'node:util';
+import { readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
+import { readOwn, readText } from '../adapters/disk/durableFile.ts';
+import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { isStateFile } from '../adapters/disk/stateFolder.ts';
+import { fleetCaPins } from '../adapters/fleetCa.ts';
+import { hostDefaults, hostName } from '../adapters/host.ts';
+import { resolveConfig, type Sources } from '../config/resolve.ts';
+import type { Config } from '../config/schema.ts';
+import { describe } from '../errors/onboardingError.ts';
+import type { Warning } from '../services/diagnostics/check.ts';
+import { files, parseState } from '../services/state/deviceState.ts';
+import { isOwnFile } from '../services/state/ownFiles.ts';
+
+/** Exit statuses: the contract's, and those of sysexits.h. */
+export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
+export const defaultConfigFile = '/etc/onboardd/config.json';
+
+export interface CommonFlags {
+  readonly config?: string;
+  readonly envFile?: string;
+  readonly stateDir?: string;
+}
+
+/** A configuration that can be run with. */
+export interface Usable {
+  readonly config: Config;
+  readonly hostname: string;
+  /** See `fleetCaPins` */
+  readonly fleetCa: readonly string[] | null;
+  readonly warnings: readonly Warning[];
+}
+
+export type Configured = Usable | { readonly problems: readonly string[] };
+
+/** The effective configuration, checked against the files that it names and the identity that the device has. */
+export async function configure(flags: CommonFlags): Promise<Configured> {
+  const { sources, problems, hostnameFile, files: read } = await readSources(flags);
+  const resolved = resolveConfig(sources, hostDefaults(process.env));
+  const all = [...problems, ...('problems' in resolved ? resolved.problems : [])];
+  if ('problems' in resolved || all.length > 0) return { problems: all };
+  const { config } = resolved;
+  const { caFile } = config.provisioning;
+  if (caFile !== null && isReadable(caFile) && !holdsCertificates(caFile)) {
+    all.push(`provisioning.caFile is "${caFile}"; allowed: a file with PEM certificates`);
+  }
+  for (const key of ['caFile', 'tokenFile'] as const) {
+    const path = config.provisioning[key];
+    if (path !== null && !isReadable(path))
+      all.push(`provisioning.${key} is "${path}"; allowed: a file that can be read`);
+  }
+  const fleetCa = pinsOf(config, all);
+  const refusal = refusalOfStateDirectory(config.stateDir);
+  if (refusal !== null) all.push(refusedStateDirectory(config.stateDir, refusal));
+  for (const [item, path] of Object.entries(config.exports)) {
+    if (isStateFile(path, config.stateDir, isOwnFile))
+      all.push(`exports.${item} is "${path}"; allowed: a path that is no file of the state directory`);
+  }
+  const id = identityOnDisk(config.stateDir);
+  if (config.identity.deviceId !== null && id !== null && id !== config.identity.deviceId) {
+    all.push(
+      `identity.deviceId is "${config.identity.deviceId}"; allowed: "${id}", this device's id, until it is reset`,
+    );
+  }
+  if (all.length > 0) return { problems: all };
+  return { config, hostname: hostName(hostnameFile), fleetCa, warnings: warningsOf(config, read) };
+}
+
+/** The CAs that an answer may bring; what is wrong with the file that names them is put to the problems. */
+function pinsOf(config: Config, problems: string[]): readonly string[] | null {
+  try {
+    return fleetCaPins(config);
+  } catch (error) {
+    const path = config.provisioning.fleetCaFile;
+    const allowed = isSystemError(error) ? 'a file that can be read' : 'a file with PEM certificates';
+    problems.push(`provisioning.fleetCaFile is "${path}"; allowed: ${allowed}`);
+    return null;
+  }
+}
+
+function isSystemError(error: unknown): boolean {
+  return typeof (error as NodeJS.ErrnoException).syscall === 'string';
+}
+
+/** @param read option → file of the configuration */
+function warningsOf({ provisioning }: Config, read: Readonly<Record<string, string>>): Warning[] {
+  const { tokenFile, url } = provisioning;
+  const places = Object.entries({ ...read, ...(tokenFile && { 'provisioning.tokenFile': tokenFile }) });
+  const open = places
+    .filter(([, path]) => isWritableByAll(path))
+    .map(([key, path]) => ({
+      key,
+      message: `${key} is "${path}", which everybody on this device may change: take the right away (chmod o-w)`,
+    }));
+  const isPlain = tokenFile !== null && /^http:/i.test(url);
+  return [...open, ...(isPlain ? [{ key: 'provisioning.tokenFile', message: plainToken }] : [])];
+}
+
+const plainToken =
+  'provisioning.tokenFile is sent over http:, where everybody on the network can read the token: use https: in provisioning.url';
+
+function isWritableByAll(path: string): boolean {
+  try {
+    const at = statSync(path);
+    return at.isFile() && (at.mode & 0o002) !== 0;
+  } catch {
+    return false;
+  }
+}
+
+/** @param refusal why it is not to be taken, to follow its path */
+export function refusedStateDirectory(folder: string, refusal: string): string {
+  return `stateDir is "${folder}", which ${refusal}; allowed: a folder of its own, empty or not there yet, or one that holds the state of onboardd`;
+}
+
+export async function readSources(flags: CommonFlags): Promise<{
+  sources: Sources;
+  problems: string[];
+  hostnameFile: string | null;
+  /** Option → file that was read */
+  files: Readonly<Record<string, string>>;
+}> {
+  const problems: string[] = [];
+  const attempt = async <T>(
+    option: string,
+    path: string,
+    read: () => T | Promise<T>,
+    otherwise: T,
+  ): Promise<T> => {
+    try {
+      return await read();
+    } catch (error) {
+      problems.push(`${option} is "${path}"; it cannot be read: ${describe(error)}`);
+      return otherwise;
+    }
+  };
+  const none = { overlay: new Map(), own: {}, hostnameFile: null };
+  const { envFile, config: configFile = defaultConfigFile } = flags;
+  const agent =
+    envFile === undefined
+      ? none
+      : await attempt('--env-file', envFile, () => readAgentEnvironment(envFile), none);
+  const file = await attempt('--config', configFile, () => readConfigFile(configFile), {});
+  const sources: Sources = {
+    flags: flags.stateDir === undefined ? {} : { stateDir: flags.stateDir },
+    environment: { ...agent.own, ...environmentNow(process.env, atStart, serviceEnvironment()) },
+    overlay: agent.overlay,
+    file,
+  };
+  const read = { '--config': configFile, ...(envFile !== undefined && { '--env-file': envFile }) };
+  return { sources, problems, hostnameFile: agent.hostnameFile, files: read };
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function holdsCertificates(path: string): boolean {
+  try {
+    return new X509Certificate(readText(path) ?? '').subject !== '';
+  } catch {
+    return false;
+  }
+}
+
+function identityOnDisk(stateDir: string): string | null {
+  try {
+    const text = readOwn(join(stateDir, files.state));
+    return text === null ? null : parseState(text).deviceId;
+  } catch {
+    return null;
+  }
+}
+
+const serviceFile = '/etc/default/onboardd';
+/** As the service manager has read it, where it started us. */
+const atStart = serviceEnvironment();
+
+/**
+ * The environment with what the service's file says now. What the service manager put into the process's own environment
+ * from that file never changes by itself, and gives way; a variable that is set otherwise stands above the file.
+ */
+export function environmentNow(
+  own: Readonly<Record<string, string | undefined>>,
+  fileAtStart: Readonly<Record<string, string | undefined>>,
+  fileNow: Readonly<Record<string, string | undefined>>,
+): Record<string, string | undefined> {
+  const set = Object.entries(own).filter(([name, value]) => fileAtStart[name] !== value);
+  return { ...fileNow, ...Object.fromEntries(set) };
+}
+
+/** What the unit gives the daemon (EnvironmentFile=), so that a shell's `check`, `status` and `reset` see the same. */
+function serviceEnvironment(): Record<string, string | undefined> {
+  try {
+    const all = Object.entries(parseEnv(readText(serviceFile) ?? ''));
+    return Object.fromEntries(all.filter(([name]) => name.startsWith('ONBOARDD_')));
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { readLines, sizeOf } from '../adapters/logFiles.ts';
+import { describe } from '../errors/onboardingError.ts';
+import { parseLogLine } from '../services/fleetReport/logLine.ts';
+import { addLine, newReport } from '../services/fleetReport/report.ts';
+import { reportLines } from './format/report.ts';
+import { reportPage } from './format/reportPage.ts';
+import { exit } from './options.ts';
+
+export interface ReportFlags {
+  readonly html?: string;
+  /** Minutes, as text */
+  readonly stuckAfter?: string;
+}
+
+const barEveryBytes = 8 * 1024 * 1024;
+
+/** `onboardd report [FILE…]`: the fleet as its logs tell it; without files, or with `-`, from standard input. */
+export async function reportCommand(files: readonly string[], flags: ReportFlags): Promise<number> {
+  const minutes = Number(flags.stuckAfter ?? 60);
+  if (!(minutes > 0)) {
+    process.stderr.write(`onboardd: --stuck-after is "${flags.stuckAfter}"; allowed: minutes, more than 0\n`);
+    return exit.usage;
+  }
+  const paths = files.length > 0 ? files : ['-'];
+  const report = newReport();
+  const bar = progressBar(process.stderr.isTTY ? sizeOf(paths) : null);
+  let code: number = exit.ok;
+  for (const path of paths) {
+    try {
+      await readLines(path, (line) => line !== '' && addLine(report, parseLogLine(line)), bar.add);
+    } catch (error) {
+      process.stderr.write(`onboardd: ${path}: ${describe(error)}\n`);
+      code = exit.failed;
+    }
+  }
+  bar.end();
+  process.stdout.write(`${reportLines(report, minutes * 60_000).join('\n')}\n`);
+  if (flags.html === undefined) return code;
+  try {
+    const sha256 = (text: string) => createHash('sha256').update(text).digest('base64');
+    writeFileSync(flags.html, reportPage(report, minutes * 60_000, sha256));
+  } catch (error) {
+    process.stderr.write(`onboardd: ${flags.html}: ${describe(error)}\n`);
+    return exit.failed;
+  }
+  return code;
+}
+
+/** On a terminal, and only where there is enough to read that somebody waits. @param total bytes; null: no bar */
+function progressBar(total: number | null) {
+  let read = 0;
+  let shown = 0;
+  return {
+    add(bytes: number) {
+      read += bytes;
+      if (total === null || read - shown < barEveryBytes) return;
+      shown = read;
+      const part = Math.min(1, read / total);
+      const done = '█'.repeat(Math.round(part * 30)).padEnd(30, '░');
+      process.stderr.write(`\r${done} ${Math.round(part * 100)} % of ${Math.round(total / 1e6)} MB`);
+    },
+    end() {
+      if (shown > 0) process.stderr.write('\r\x1b[K');
+    },
+  };
+}

@@ -1,0 +1,151 @@
+import { resolve } from 'node:path';
+import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { hostDefaults } from '../adapters/host.ts';
+import { createLog, type Log } from '../adapters/logger.ts';
+import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
+import { superviseBy } from '../adapters/systemd.ts';
+import { changedKeys } from '../config/resolve.ts';
+import type { Config } from '../config/schema.ts';
+import type { Settings } from '../daemon/actors.ts';
+import { type LogContext, startDaemon } from '../daemon/daemon.ts';
+import { createPlatform } from '../daemon/platform.ts';
+import { catalogue } from '../errors/catalogue.ts';
+import { OnboardingError, redact } from '../errors/onboardingError.ts';
+import { plainText } from '../text/plainText.ts';
+import { type CommonFlags, configure, exit, type Usable } from './options.ts';
+
+interface RunOptions extends Settings {
+  readonly version: string;
+  readonly once: boolean;
+  readonly state: LockedStateDirectory;
+}
+
+/**
+ * Runs the daemon in the real world until it is told to stop. At SIGHUP the machine stops and starts again with the
+ * configuration as it is then: in the same process, from the facts on disk, under the same lock.
+ *
+ * @param reload reads the configuration again; null: it is no good, which was said, and nothing changes
+ * @returns how it ended: `registered` or `failed` with `once`, else the signal that stopped it
+ * @throws {OnboardingError} STATE_LOCKED: the state directory could not be claimed at first, and then another daemon
+ *   had it
+ */
+async function run(
+  options: RunOptions,
+  known: LogContext,
+  log: Log,
+  reload: (current: RunOptions) => Promise<RunOptions | null>,
+): Promise<'registered' | 'failed' | NodeJS.Signals> {
+  const early = await signalSoFar();
+  if (early !== null) return early;
+  const supervisor = superviseBy(process.env);
+  const start = (next: RunOptions) =>
+    startDaemon({ ...createPlatform(next), announce: supervisor.announce }, next, known, log);
+  let current = options;
+  let daemon = start(current);
+  try {
+    for (;;) {
+      const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];
+      const how = await Promise.race(options.once ? [...ends, daemon.settled] : ends);
+      if (how !== 'SIGHUP') return how;
+      const next = await reload(current);
+      if (next === null) continue;
+      current = next;
+      daemon.stop();
+      daemon = start(current);
+    }
+  } finally {
+    daemon.stop();
+    supervisor.stop();
+  }
+}
+
+/** `onboardd run`. @returns exit status */
+export async function runCommand(
+  flags: CommonFlags,
+  once: boolean,
+  { version, builtAt }: { version: string; builtAt: number },
+): Promise<number> {
+  const host = hostDefaults(process.env);
+  const known: LogContext = { deviceId: null, state: 'idle' };
+  const resolved = await configure(flags);
+  if ('problems' in resolved) {
+    const log = createLog('info', host.logFormat, () => ({}));
+    return refuse(
+      log,
+      new OnboardingError('CONFIG_INVALID', resolved.problems.join('; ')),
+      exit.configuration,
+    );
+  }
+  const { config } = resolved;
+  let write = createLog(config.log.level, config.log.format, () => ({ ...known }));
+  const log: Log = (...line) => write(...line);
+  const state = stateDirectory(config.stateDir);
+  try {
+    claimOrWait(state);
+    log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
+    warn(log, resolved);
+    const options: RunOptions = { ...resolved, version, builtAt, once, state };
+    const how = await run(options, known, log, async (current) => {
+      const next = await reloaded(flags, current, log);
+      if (next === null) return null;
+      const { level, format } = next.config.log;
+      write = createLog(level, format, () => ({ ...known }));
+      warn(log, next);
+      return { ...current, ...next };
+    });
+    const signal = how === 'registered' || how === 'failed' ? null : how;
+    log('info', 'daemon.stopped', signal === null ? `stopped at ${how}` : `stopped by ${signal}`, { signal });
+    state.release();
+    return how === 'failed' ? exit.failed : exit.ok;
+  } catch (error) {
+    if (!isLocked(error)) throw error;
+    return refuse(log, error, exit.locked);
+  }
+}
+
+/** @returns the configuration as it is now; null: it is no good, which the log says */
+async function reloaded(flags: CommonFlags, { config }: RunOptions, log: Log): Promise<Usable | null> {
+  const next = await configure(flags);
+  const problems = 'problems' in next ? next.problems : movedDirectory(config, next.config);
+  if ('problems' in next || problems.length > 0) {
+    const cause = redact(problems.join('; '));
+    const message = `reload: CONFIG_INVALID: ${cause}; the configuration from before stays`;
+    const failure = { step: 'reload', code: 'CONFIG_INVALID', class: 'permanent', attempt: 1 } as const;
+    log('warn', 'step.failed', message, { ...failure, retryInMs: null, cause });
+    return null;
+  }
+  const changed = changedKeys(config, next.config).join(', ');
+  const message = `the configuration was read again: ${changed === '' ? 'nothing changed' : `${changed} changed`}`;
+  log('info', 'config.reloaded', message, { changed });
+  return next;
+}
+
+/** The lock is held on the directory that the daemon began with. */
+function movedDirectory(before: Config, after: Config): string[] {
+  if (resolve(before.stateDir) === resolve(after.stateDir)) return [];
+  return [`stateDir is "${after.stateDir}"; allowed: "${before.stateDir}", until the daemon is restarted`];
+}
+
+function warn(log: Log, { warnings }: Usable): void {
+  for (const { key, message } of warnings) log('warn', 'config.warning', message, { key });
+}
+
+/** A disk that is not there yet, or not writable: the machine tries again, and says so. @throws STATE_LOCKED */
+function claimOrWait(state: LockedStateDirectory): void {
+  try {
+    state.claim();
+  } catch (error) {
+    if (!(error instanceof OnboardingError) || isLocked(error)) throw error;
+  }
+}
+
+function isLocked(error: unknown): error is OnboardingError {
+  return error instanceof OnboardingError && error.code === 'STATE_LOCKED';
+}
+
+function refuse(log: Log, error: OnboardingError, code: number): number {
+  const { remedy } = catalogue[error.code];
+  log('error', 'device.failed', `${error.code}: ${error.message}`, { code: error.code, remedy });
+  process.stderr.write(`onboardd: ${error.code}: ${plainText(error.message)}\n`);
+  return code;
+}

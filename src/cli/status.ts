@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import { systemClock } from '../adapters/clock.ts';
+import { readOwn } from '../adapters/disk/durableFile.ts';
+import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
+import { hostDefaults } from '../adapters/host.ts';
+import * as pki from '../adapters/pki.ts';
+import { stateDirOf } from '../config/resolve.ts';
+import { catalogue } from '../errors/catalogue.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
+import { type Status, statusOf } from '../services/diagnostics/status.ts';
+import { files } from '../services/state/deviceState.ts';
+import { plainJson, plainText } from '../text/plainText.ts';
+import { statusLines } from './format/status.ts';
+import { type CommonFlags, exit, readSources } from './options.ts';
+
+export interface StatusFlags extends CommonFlags {
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+const lookEveryMs = 500;
+
+/** `onboardd status`. @returns exit status; with --watch that of the state in which the watch ended */
+export async function statusCommand(flags: StatusFlags, version: string): Promise<number> {
+  const { sources } = await readSources(flags);
+  const folder = stateDirOf(sources, hostDefaults(process.env));
+  const look = () => read(folder, version);
+  if (flags.watch) return await watch(look, flags.json ?? false);
+  const seen = look();
+  if ('problem' in seen) process.stderr.write(`onboardd: ${plainText(seen.problem)}\n`);
+  else process.stdout.write(shown(seen, flags.json ?? false));
+  return exitOf(seen);
+}
+
+type Seen = Status | { readonly problem: string };
+
+function read(folder: string, version: string): Seen {
+  const running = isLocked(folder);
+  try {
+    return statusOf(readOwn(join(folder, files.state)), pki, version, running);
+  } catch (error) {
+    const daemon =
+      running === null
+        ? 'it is not known whether the daemon runs'
+        : `the daemon ${running ? 'runs' : 'does not run'}`;
+    return { problem: `${isDenied(error) ? deniedTo(folder) : told(error)}; ${daemon}` };
+  }
+}
+
+function told(error: unknown): string {
+  if (!(error instanceof OnboardingError)) return describe(error);
+  return `${error.code}: ${error.message}; remedy: ${catalogue[error.code].remedy.replace(/\.$/, '')}`;
+}
+
+function isDenied(error: unknown): boolean {
+  const { cause } = error as { cause?: NodeJS.ErrnoException };
+  return cause?.code === 'EACCES' || cause?.code === 'EPERM';
+}
+
+/** The state holds secrets of the device, so it is its owner's alone; whoever asks is told how to ask. */
+function deniedTo(folder: string): string {
+  const owner = ownerOf(folder);
+  const who = owner === null || owner === 'root' ? 'root' : `root and ${owner}`;
+  const as = owner === null || owner === 'root' ? '' : `, or \`sudo -u ${owner} onboardd status\``;
+  return `${join(folder, files.state)} holds secrets and can be read by ${who} alone: \`sudo onboardd status\`${as}`;
+}
+
+function shown(status: Status, json: boolean): string {
+  return json ? `${plainJson(status)}\n` : `${statusLines(status, systemClock.now()).join('\n')}\n`;
+}
+
+function exitOf(seen: Seen): number {
+  if ('problem' in seen) return exit.notRegistered;
+  return { registered: exit.ok, failed: exit.failed }[seen.state as 'registered'] ?? exit.notRegistered;
+}
+
+/** On a terminal the lines are drawn anew as time passes; elsewhere they are printed again where something changed. */
+async function watch(look: () => Seen, json: boolean): Promise<number> {
+  const redraws = process.stdout.isTTY && !json;
+  let last = '';
+  let seen = look();
+  const show = () => {
+    seen = look();
+    const key = JSON.stringify(seen);
+    if (key === last && !redraws) return;
+    const text = 'problem' in seen ? `onboardd: ${plainText(seen.problem)}\n` : shown(seen, json);
+    if (redraws) process.stdout.write(`\x1b[H\x1b[J${text}\nCtrl-C ends this.\n`);
+    else if ('problem' in seen) process.stderr.write(text);
+    else process.stdout.write(last === '' || json ? text : `\n${text}`);
+    last = key;
+  };
+  const end = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+    // A reader that went away ends the watch.
+    process.stdout.once('error', () => resolve());
+  });
+  if (redraws) process.stdout.write('\x1b[2J');
+  show();
+  const timer = setInterval(show, lookEveryMs);
+  await end;
+  clearInterval(timer);
+  return exitOf(seen);
+}

@@ -1,0 +1,118 @@
+import { resolve } from 'node:path';
+import { fromCallback, fromPromise } from 'xstate';
+import type { Log } from '../adapters/logger.ts';
+import type { Config } from '../config/schema.ts';
+import { type Issued, type OnboardingEvent, onboarding, type Renewed } from '../machines/onboarding.ts';
+import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
+import { generateKey } from '../services/onboarding/generateKey.ts';
+import { register } from '../services/onboarding/register.ts';
+import {
+  renewCertificate,
+  requestCertificate,
+  tryCertificate,
+} from '../services/onboarding/requestCertificate.ts';
+import { resume } from '../services/onboarding/resume.ts';
+import { currentState } from '../services/state/deviceState.ts';
+
+import type { Platform } from './platform.ts';
+
+export interface Settings {
+  readonly config: Config;
+  readonly hostname: string;
+  /** SHA-256 of the CAs that the answer may bring, hex (`fleetCaPins`); null: any */
+  readonly fleetCa: readonly string[] | null;
+  /** When this program was built, milliseconds since 1970 */
+  readonly builtAt: number;
+}
+
+/** The machine with the services as its actors, and the world as theirs. */
+export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
+  const { directory } = world;
+  const certificateOptions = {
+    swarmId: config.provisioning.swarmId,
+    commonName: config.identity.commonName,
+    natsUrl: config.nats.url,
+    renewalAt: config.renewal.at,
+    authenticated: config.provisioning.url.startsWith('https:'),
+    fleetCa,
+    builtAt,
+  };
+  const deliverOptions = {
+    exports: absolute(config.exports),
+    natsUrl: config.nats.url,
+    commonName: config.identity.commonName,
+    builtAt,
+  };
+  const onQuarantined = logDamage(log);
+  const machine = onboarding(
+    {
+      retry: config.retry,
+      provisioningTimeoutMs: config.provisioning.timeoutMs,
+      registrationTimeoutMs: config.registration.timeoutMs,
+      connectTimeoutMs: world.connectTimeoutMs,
+    },
+    world,
+  );
+  type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
+  return machine.provide({
+    actors: {
+      resume: fromPromise(async () => resume({ ...world, onQuarantined }, config.identity.deviceId, fleetCa)),
+      generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
+      requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
+        requestCertificate(world, certificateOptions, input, signal),
+      ),
+      tryCertificate: fromPromise<Renewed, Issued>(({ input, signal }) =>
+        tryCertificate(world, input, signal),
+      ),
+      renewCertificate: fromPromise(({ signal }) => renewCertificate(world, certificateOptions, signal)),
+      prepareIdentity: fromPromise(async () => prepareIdentity(world, deliverOptions)),
+      register: fromCallback<OnboardingEvent>(({ sendBack }) =>
+        register(
+          world,
+          {
+            api: config.registration.api,
+            natsUrl: config.nats.url,
+            builtAt,
+            device: deviceFields(config, currentState(directory).deviceId, hostname),
+          },
+          sendBack,
+        ),
+      ),
+      deliverResult: fromPromise(async () => deliverResult(world, deliverOptions)),
+      watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
+        world.watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
+      ),
+    } satisfies Required<Actors>,
+  });
+}
+
+/** A path means the same wherever `reset` is run later. */
+function absolute(exports: Config['exports']): Config['exports'] {
+  return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
+}
+
+function logDamage(log: Log): Parameters<typeof resume>[0]['onQuarantined'] {
+  return ({ code, class: errorClass, message }) =>
+    log('warn', 'step.failed', message, {
+      step: 'idle',
+      code,
+      class: errorClass,
+      attempt: 1,
+      retryInMs: 0,
+      cause: message,
+    });
+}
+
+/** The body's fields that come from the configuration (protocol.md, part 2). */
+function deviceFields({ device }: Config, id: string, hostname: string): Record<string, string | null> {
+  const fill = (text: string | null) =>
+    text?.replaceAll('{id}', id).replaceAll('{hostname}', hostname) ?? null;
+  return {
+    deviceType: device.type,
+    architecture: device.architecture,
+    buildVersion: device.buildVersion,
+    currentOwner: device.currentOwner,
+    tailscaleID: fill(device.tailscaleID),
+    alias: fill(device.alias),
+  };
+}

@@ -1,0 +1,73 @@
+import { catalogue, type ErrorClass, type ErrorCode } from './catalogue.ts';
+
+/** A failure with a code of the catalogue. `message` is one line for a person, bounded and free of secrets. */
+export class OnboardingError extends Error {
+  readonly code: ErrorCode;
+  readonly class: ErrorClass;
+  /** How long the other side asked us to wait, in milliseconds. */
+  readonly retryAfterMs: number | null;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; class?: ErrorClass; retryAfterMs?: number | null } = {},
+  ) {
+    super(excerpt(message, longestMessage), { cause: options.cause });
+    this.name = 'OnboardingError';
+    this.code = code;
+    this.class = options.class ?? catalogue[code].class;
+    this.retryAfterMs = options.retryAfterMs ?? null;
+  }
+}
+
+/** Of an error's whole message, and of what somebody else said in it; characters. */
+const longestMessage = 1_000;
+const longestForeign = 300;
+const longestCode = 40;
+
+/** Replaces the user information of every URL in a text, and anything that looks like a private key. Linear. */
+export function redact(text: string): string {
+  return text
+    .replace(
+      /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
+      '[private key]',
+    )
+    .replace(/[^\s"]+/g, withoutUserInformation);
+}
+
+/** From the first `//` to the last `@`: a password may hold either, and several addresses may stand in one word. */
+function withoutUserInformation(word: string): string {
+  const start = word.indexOf('//') + 2;
+  const end = word.lastIndexOf('@');
+  return start < 2 || end < start ? word : `${word.slice(0, start)}***${word.slice(end)}`;
+}
+
+/**
+ * What somebody else said, for a message: one line of at most `longest` characters, free of control characters and of
+ * secrets. Cut before anything else reads it, so that its length costs nothing. What a cut leaves of a word behind `//`
+ * is masked: the `@` that would have told user information from a host may lie behind the cut.
+ */
+export function excerpt(text: string, longest: number = longestForeign): string {
+  const isCut = text.length > longest;
+  const line = (isCut ? text.slice(0, longest - 1) : text).replace(/[\s\p{Cc}]+/gu, ' ').trim();
+  const safe = redact(isCut ? withoutOpenAddress(line) : line);
+  if (!isCut && safe.length <= longest) return safe;
+  // Half a character at the end is none.
+  return `${safe.slice(0, longest - 1).replace(/[\ud800-\udbff]$/, '')}…`;
+}
+
+function withoutOpenAddress(line: string): string {
+  const word = Math.max(line.lastIndexOf(' '), line.lastIndexOf('"')) + 1;
+  const start = line.indexOf('//', word) + 2;
+  return start < 2 ? line : `${line.slice(0, start)}***`;
+}
+
+/** One line for a person from whatever was thrown: message, and the code of a system error if it is not in there. */
+export function describe(error: unknown): string {
+  if (error instanceof OnboardingError) return error.message;
+  if (!(error instanceof Error)) return excerpt(String(error));
+  const said = excerpt(error.message);
+  const code = (error as NodeJS.ErrnoException).code;
+  const isMissing = typeof code === 'string' && !error.message.includes(code);
+  return (isMissing ? `${said} (${excerpt(code, longestCode)})` : said).trim() || error.name;
+}

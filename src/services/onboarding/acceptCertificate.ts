@@ -1,0 +1,435 @@
+import { OnboardingError } from '../../errors/onboardingError.ts';
+
+/** What acceptance needs to know of one X.509 certificate. */
+export interface Certificate {
+  /** One canonical PEM block, re-encoded from the DER */
+  readonly pem: string;
+  /** SHA-256 of the DER, lower-case hex */
+  readonly fingerprint: string;
+  /** One line for people, RFC 2253 order of the certificate, at most 300 characters */
+  readonly subject: string;
+  /** Subject and issuer in full: equal texts are the same name. */
+  readonly subjectName: string;
+  readonly issuerName: string;
+  readonly commonNames: readonly string[];
+  /** Subject alternative names of the types dNSName and uniformResourceIdentifier */
+  readonly dnsNames: readonly string[];
+  readonly uris: readonly string[];
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** SHA-256 of the SubjectPublicKeyInfo, hex */
+  readonly spkiSha256: string;
+  /** Why the key may not be used ("a 1024-bit RSA key"); null: RSA of 2048 to 8192 bits, P-256, P-384 or P-521 */
+  readonly keyFault: string | null;
+  /** Why its signature may not be trusted ("MD5"); null: RSA, RSA-PSS or ECDSA with SHA-256, SHA-384 or SHA-512 */
+  readonly signatureFault: string | null;
+  /** 1 to 3 */
+  readonly version: number;
+  /** null: the certificate does not have the extension */
+  readonly basicConstraints: { readonly isAuthority: boolean; readonly pathLength: number | null } | null;
+  readonly keyUsage: { readonly digitalSignature: boolean; readonly keyCertSign: boolean } | null;
+  /** Whether its extended key usage, if it has one, includes TLS clients. */
+  readonly isForClients: boolean;
+  /** Object identifiers of critical extensions that nobody here understands */
+  readonly unknownCriticalExtensions: readonly string[];
+}
+
+export interface CertificateReader {
+  /** All certificates of a PEM text, in order. @throws {TypeError} if one is malformed, or there are none or too many */
+  parseCertificates(pem: string): Certificate[];
+  /** Whether `issuer`'s name and key signed `certificate`: the costly check. An issuer with a `keyFault` never did. */
+  isSignedBy(certificate: Certificate, issuer: Certificate): boolean;
+}
+
+export interface CertificateVerifier extends CertificateReader {
+  /**
+   * Lets OpenSSL judge a TLS client that presents this chain. Dates are not judged.
+   *
+   * @param chain leaf first, trust anchor last
+   * @param key private key of the leaf, PEM
+   * @returns OpenSSL's reason to refuse it; null: accepted
+   * @throws if no verdict is reached in time, or `signal`'s reason
+   */
+  verifyAsTlsClient(chain: readonly Certificate[], key: string, signal: AbortSignal): Promise<string | null>;
+}
+
+/** What a certificate is measured against. Times in milliseconds since 1970. */
+export interface Expectation {
+  readonly publicKey: string;
+  readonly deviceId: string;
+  readonly commonName: string;
+  readonly now: number;
+  /** The server's `Date`, if it sent one */
+  readonly serverTime: number | null;
+  /** PEM of the CA that is trusted already and may not be left; null: none yet, or the server proves who it is */
+  readonly trusted: string | null;
+  /** Fingerprints of the only CA certificates that the answer may bring; then `trusted` is not consulted. null: any */
+  readonly fleetCa: readonly string[] | null;
+  /** The certificate that the new one replaces, and must outlive; null: the first */
+  readonly renews: { readonly notAfter: Date } | null;
+}
+
+/** What is worth keeping of an answer: both texts are canonical PEM, each certificate once, in the answer's order. */
+export interface Accepted {
+  readonly leaf: Certificate;
+  readonly certificate: string;
+  readonly caCertificate: string;
+}
+
+/** Clocks that differ by less agree: the header counts whole seconds, and the answer was under way. */
+export const clockSkewMs = 60_000;
+const longestChain = 8;
+const mostSignatureChecks = 32;
+const mostVerdicts = 4;
+const longestValidityMs = 36_525 * 86_400_000;
+
+/**
+ * Accepts what the provisioning server sent, or says with a code why not. Nothing is stored.
+ *
+ * The explicit rules come first, for the sake of their messages; OpenSSL has the last word. `docs/decisions.md` lists them.
+ *
+ * @param key the device's private key, PEM
+ * @throws {OnboardingError} CERTIFICATE_*, CLOCK_WRONG, PROVISIONING_ANSWER_INVALID
+ * @throws the signal's reason
+ */
+export async function acceptCertificate(
+  verifier: CertificateVerifier,
+  answer: { certificate: string; caCertificate: string },
+  expected: Expectation,
+  key: string,
+  signal: AbortSignal,
+): Promise<Accepted> {
+  const chain = parse(verifier, answer.certificate, 'certificate');
+  const anchors = parse(verifier, answer.caCertificate, 'caCertificate');
+  const [leaf, ...intermediates] = chain;
+  if (leaf === undefined || leaf.spkiSha256 !== expected.publicKey) {
+    throw new OnboardingError(
+      'CERTIFICATE_KEY_MISMATCH',
+      `the certificate of ${leaf?.subject} is for another key`,
+    );
+  }
+  const signs = countedSignatures(verifier);
+  checkAnchors(verifier, signs, anchors, expected);
+  const faults: string[] = [];
+  const refusals: unknown[] = [];
+  let verdicts = 0;
+  for (const path of pathsOf(signs, leaf, intermediates, anchors, faults)) {
+    try {
+      checkPath(path, expected);
+    } catch (error) {
+      refusals.push(error);
+      continue;
+    }
+    const verdict = await verdictOf(verifier, path, key, signal);
+    if (verdict === null) return { leaf, certificate: pemOf(chain), caCertificate: pemOf(anchors) };
+    refusals.push(untrusted(`OpenSSL refuses the certificate of ${leaf.subject}: ${verdict}`));
+    if (++verdicts === mostVerdicts) break;
+  }
+  if (refusals.length > 0) throw refusals[0];
+  const reasons = [anchors.map(({ subject }) => subject).join(', '), ...faults];
+  throw untrusted(`the certificate of ${leaf.subject} does not chain to ${reasons.join('; ')}`);
+}
+
+function parse(reader: CertificateReader, pem: string, field: string): Certificate[] {
+  try {
+    const certificates = reader.parseCertificates(pem);
+    return certificates.filter(
+      ({ fingerprint }, index) =>
+        certificates.findIndex((other) => other.fingerprint === fingerprint) === index,
+    );
+  } catch (cause) {
+    const reason = cause instanceof TypeError ? `: ${cause.message}` : '';
+    throw new OnboardingError(
+      'PROVISIONING_ANSWER_INVALID',
+      `the answer's ${field} holds no readable certificate${reason}`,
+      { cause },
+    );
+  }
+}
+
+function pemOf(certificates: readonly Certificate[]): string {
+  return certificates.map(({ pem }) => pem).join('');
+}
+
+function untrusted(message: string): OnboardingError {
+  return new OnboardingError('CERTIFICATE_UNTRUSTED', message);
+}
+
+type Signs = (issuer: Certificate, certificate: Certificate) => boolean;
+
+/**
+ * `isSignedBy`, each pair once and only so often: an answer chooses how many certificates share a name, and every check
+ * blocks the process.
+ *
+ * @throws {OnboardingError} PROVISIONING_ANSWER_INVALID
+ */
+function countedSignatures(reader: CertificateReader): Signs {
+  const known = new Map<string, boolean>();
+  return (issuer, certificate) => {
+    if (issuer.keyFault !== null || issuer.subjectName !== certificate.issuerName) return false;
+    const pair = `${issuer.fingerprint} ${certificate.fingerprint}`;
+    const seen = known.get(pair);
+    if (seen !== undefined) return seen;
+    if (known.size === mostSignatureChecks) {
+      throw new OnboardingError(
+        'PROVISIONING_ANSWER_INVALID',
+        `the answer's certificates need more than ${mostSignatureChecks} signature checks`,
+      );
+    }
+    const signed = reader.isSignedBy(certificate, issuer);
+    known.set(pair, signed);
+    return signed;
+  };
+}
+
+/** All of the answer's anchors become trusted for TLS with NATS, whether the device's chain needs them or not. */
+function checkAnchors(
+  reader: CertificateReader,
+  signs: Signs,
+  anchors: readonly Certificate[],
+  { publicKey, trusted, fleetCa }: Expectation,
+): void {
+  const known = fleetCa === null && trusted !== null ? parseTrusted(reader, trusted) : null;
+  for (const anchor of anchors) {
+    const { subject, fingerprint } = anchor;
+    if (anchor.spkiSha256 === publicKey) throw untrusted(`the CA ${subject} has the device's own key`);
+    const fault = keyFaultOf(anchor) ?? (isVersion1Root(anchor, signs) ? null : authorityFault(anchor));
+    if (fault !== null) throw untrusted(`the CA ${subject} ${fault}`);
+    if (fleetCa !== null && !fleetCa.includes(fingerprint))
+      throw untrusted(`the CA ${subject} is not the fleet's: its SHA-256 fingerprint is ${fingerprint}`);
+    if (
+      known !== null &&
+      !known.some((ca) => isSameCa(anchor, ca, signs) || isSuccessor(anchor, ca, signs))
+    ) {
+      throw untrusted(
+        `the answer brings another CA, ${subject}, which the device's own did not sign; over http: nobody vouches for it`,
+      );
+    }
+  }
+}
+
+/** Whether the CA that was accepted once is still one of those that the configuration names. @param pem of the CA */
+export function isFleetCa(
+  reader: CertificateReader,
+  pem: string,
+  fleetCa: readonly string[] | null,
+): boolean {
+  if (fleetCa === null) return true;
+  try {
+    return reader.parseCertificates(pem).every(({ fingerprint }) => fleetCa.includes(fingerprint));
+  } catch {
+    return false;
+  }
+}
+
+function parseTrusted(reader: CertificateReader, pem: string): Certificate[] {
+  try {
+    return reader.parseCertificates(pem);
+  } catch (cause) {
+    throw new OnboardingError('STATE_CORRUPT', 'the CA certificate of the state is unreadable', { cause });
+  }
+}
+
+/**
+ * The certificate itself, or one that the CA issued to itself anew. The signature counts: without it anybody could
+ * take the dates or the name constraints out of a known certificate.
+ */
+function isSameCa(anchor: Certificate, known: Certificate, signs: Signs): boolean {
+  if (anchor.fingerprint === known.fingerprint) return true;
+  const hasSameName = anchor.spkiSha256 === known.spkiSha256 && anchor.subjectName === known.subjectName;
+  return hasSameName && anchor.signatureFault === null && signs(known, anchor);
+}
+
+/** A CA may hand over to one that it signed, as far as it may sign CAs at all. */
+function isSuccessor(anchor: Certificate, known: Certificate, signs: Signs): boolean {
+  return (
+    anchor.version === 3 &&
+    anchor.signatureFault === null &&
+    anchor.unknownCriticalExtensions.length === 0 &&
+    known.basicConstraints?.pathLength !== 0 &&
+    signs(known, anchor)
+  );
+}
+
+/** A root of the time before extensions, which cannot say that it is a CA. */
+function isVersion1Root(certificate: Certificate, signs: Signs): boolean {
+  return certificate.version === 1 && signs(certificate, certificate);
+}
+
+/** Why it may not issue certificates; null: it may. RFC 5280, 4.2.1.3: without a key usage any is allowed. */
+function authorityFault(certificate: Certificate): string | null {
+  const { version, basicConstraints, keyUsage } = certificate;
+  if (version !== 3 || basicConstraints?.isAuthority !== true) return 'is not a CA by its basic constraints';
+  if (keyUsage?.keyCertSign === false) return 'may not sign certificates by its key usage';
+  return keyFaultOf(certificate);
+}
+
+function keyFaultOf({ keyFault }: Certificate): string | null {
+  return keyFault === null ? null : `has ${keyFault}`;
+}
+
+/**
+ * Paths from the leaf to an anchor, shortest first, leaf first and anchor last.
+ *
+ * @param faults gains why a certificate that bears an issuer's name was passed over
+ */
+function* pathsOf(
+  signs: Signs,
+  leaf: Certificate,
+  intermediates: readonly Certificate[],
+  anchors: readonly Certificate[],
+  faults: string[],
+): Generator<Certificate[]> {
+  const ends = new Set(anchors.map(({ fingerprint }) => fingerprint));
+  const usable = intermediates.filter((intermediate) => {
+    if (ends.has(intermediate.fingerprint)) return false;
+    const fault = authorityFault(intermediate);
+    if (fault !== null) faults.push(`${intermediate.subject} ${fault}`);
+    return fault === null;
+  });
+  let paths: Certificate[][] = [[leaf]];
+  for (let length = 1; length < longestChain && paths.length > 0; length++) {
+    const longer: Certificate[][] = [];
+    for (const path of paths) {
+      const last = path[path.length - 1] ?? leaf;
+      for (const anchor of anchors) if (signs(anchor, last)) yield [...path, anchor];
+      for (const issuer of usable)
+        if (!path.includes(issuer) && signs(issuer, last)) longer.push([...path, issuer]);
+    }
+    paths = longer.slice(0, 16);
+  }
+}
+
+/**
+ * The explicit rules. OpenSSL knows those on extensions and algorithms too, but a date that it objects to hides them
+ * (the last error wins), and it gives most of them no name.
+ *
+ * @throws {OnboardingError} CERTIFICATE_*, CLOCK_WRONG
+ */
+function checkPath(path: readonly Certificate[], expected: Expectation): void {
+  for (const [index, certificate] of path.entries()) {
+    const fault = pathFault(certificate, path.slice(1, index), index === path.length - 1);
+    if (fault !== null) throw untrusted(`the certificate of ${certificate.subject} ${fault}`);
+  }
+  for (const certificate of path) checkDates(certificate, expected);
+  const [leaf] = path;
+  if (leaf !== undefined) checkLeaf(leaf, expected);
+}
+
+/**
+ * @param below the CAs between it and the leaf
+ * @returns what is wrong with a certificate as part of a path, leaf or CA; null: nothing
+ */
+function pathFault(
+  certificate: Certificate,
+  below: readonly Certificate[],
+  isAnchor: boolean,
+): string | null {
+  const { unknownCriticalExtensions, signatureFault, basicConstraints, isForClients } = certificate;
+  if (unknownCriticalExtensions.length > 0)
+    return `has an unknown critical extension, ${unknownCriticalExtensions[0]}`;
+  // An anchor is trusted as it is: its own signature, which any algorithm may have made, proves nothing.
+  if (!isAnchor && signatureFault !== null) return `is signed with ${signatureFault}`;
+  if (basicConstraints?.isAuthority && !isForClients)
+    return 'may not issue for TLS clients by its extended key usage';
+  const most = basicConstraints?.isAuthority ? basicConstraints.pathLength : null;
+  // RFC 5280, 4.2.1.9: a CA's certificate for itself, as at a change of keys, does not count.
+  const counted = below.filter(({ subjectName, issuerName }) => subjectName !== issuerName).length;
+  if (most !== null && counted > most) return `allows ${most} CAs below it, and there are ${counted}`;
+  return keyFaultOf(certificate);
+}
+
+/** @throws {OnboardingError} CERTIFICATE_WRONG_DEVICE, CERTIFICATE_EXPIRED */
+function checkLeaf(leaf: Certificate, { deviceId, commonName, renews }: Expectation): void {
+  const refuse = (what: string) => {
+    throw new OnboardingError('CERTIFICATE_WRONG_DEVICE', `the certificate of ${leaf.subject} ${what}`);
+  };
+  if (leaf.basicConstraints?.isAuthority) refuse("is a CA's");
+  if (leaf.keyUsage?.digitalSignature === false)
+    refuse('may not sign by its key usage, as a TLS client does');
+  if (!leaf.isForClients) refuse('is not for a TLS client');
+  if (leaf.notAfter.getTime() - leaf.notBefore.getTime() > longestValidityMs)
+    refuse('is valid for more than 100 years');
+  if (!identifiesDevice(leaf, commonName, deviceId))
+    refuse(`does not name this device; asked for was CN=${commonName}`);
+  if (renews !== null && leaf.notAfter <= renews.notAfter) {
+    const dates = `it ends at ${leaf.notAfter.toISOString()}, that one at ${renews.notAfter.toISOString()}`;
+    throw new OnboardingError(
+      'CERTIFICATE_EXPIRED',
+      `the answer replays an old certificate of ${leaf.subject} instead of a later one: ${dates}`,
+    );
+  }
+}
+
+/**
+ * Whether the names are those that were asked for, or what a CA makes of them that rewrites subjects: a common name of
+ * the id, with or without what stands around it in the common name that was asked for; a host name whose first label is
+ * the id; a URI whose path ends in it.
+ */
+function identifiesDevice(
+  { commonNames, dnsNames, uris }: Certificate,
+  commonName: string,
+  deviceId: string,
+): boolean {
+  const segments = commonName.split('/');
+  const at = segments.lastIndexOf(deviceId);
+  const tails = [deviceId, `${deviceId}/registration_agent`];
+  if (at !== -1) tails.push(segments.slice(at).join('/'));
+  const wanted = new Set([commonName, ...tails]);
+  if (at !== -1) wanted.add(segments.slice(0, at + 1).join('/'));
+  const label = deviceId.toLowerCase();
+  return (
+    commonNames.some((name) => name !== '' && wanted.has(name)) ||
+    dnsNames.some((name) => name.toLowerCase().split('.')[0] === label) ||
+    uris.some((uri) => tails.some((tail) => uriPath(uri)?.endsWith(`/${tail}`)))
+  );
+}
+
+function uriPath(uri: string): string | null {
+  return URL.canParse(uri) ? new URL(uri).pathname : null;
+}
+
+/** @throws {OnboardingError} CERTIFICATE_UNTRUSTED, transient, if OpenSSL gives no verdict; else the signal's reason */
+async function verdictOf(
+  verifier: CertificateVerifier,
+  path: readonly Certificate[],
+  key: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  try {
+    return await verifier.verifyAsTlsClient(path, key, signal);
+  } catch (cause) {
+    signal.throwIfAborted();
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new OnboardingError(
+      'CERTIFICATE_UNTRUSTED',
+      `the certificate of ${path[0]?.subject} could not be verified: ${reason}`,
+      { cause, class: 'transient' },
+    );
+  }
+}
+
+/**
+ * A certificate that is valid by one of the two clocks alone is the clock's fault, and nothing is believed that only a
+ * wrong clock makes valid; one that is wrong by both, or whose server tells no time, is its own.
+ */
+function checkDates({ subject, notBefore, notAfter }: Certificate, { now, serverTime }: Expectation): void {
+  const starts = notBefore.getTime();
+  const ends = notAfter.getTime();
+  const isValidAt = (time: number) => time >= starts - clockSkewMs && time <= ends;
+  if (serverTime !== null && Math.abs(serverTime - now) > clockSkewMs) {
+    if (isValidAt(serverTime) !== isValidAt(now)) throw clockWrong(now, serverTime);
+  }
+  if (isValidAt(now)) return;
+  const code = now < starts ? 'CERTIFICATE_NOT_YET_VALID' : 'CERTIFICATE_EXPIRED';
+  const dates = `${notBefore.toISOString()} to ${notAfter.toISOString()}`;
+  throw new OnboardingError(code, `the certificate of ${subject} is valid from ${dates}`);
+}
+
+function clockWrong(now: number, serverTime: number): OnboardingError {
+  const seconds = Math.round(Math.abs(serverTime - now) / 1000);
+  return new OnboardingError(
+    'CLOCK_WRONG',
+    `this clock says ${new Date(now).toISOString()}, ${seconds} s ${now < serverTime ? 'behind' : 'ahead of'} the server’s`,
+  );
+}

@@ -1,0 +1,27 @@
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import { files, type StateDirectory } from '../state/deviceState.ts';
+
+export interface GenerateKeyPorts {
+  readonly directory: StateDirectory;
+  /** @returns a new private key, PKCS#8 PEM */
+  readonly newKey: () => Promise<string>;
+}
+
+/**
+ * Makes the device's key and returns when it is durable: no request may leave the device before, or a power cut would
+ * leave a certificate whose key is gone. A key that is there already stays.
+ *
+ * @throws {OnboardingError} STATE_UNWRITABLE
+ */
+export async function generateKey(
+  { directory, newKey }: GenerateKeyPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  if (directory.read(files.key) !== null) return;
+  const pem = await newKey();
+  signal.throwIfAborted();
+  directory.write(files.key, pem, 0o600);
+  if (directory.read(files.key) !== pem) {
+    throw new OnboardingError('STATE_UNWRITABLE', `${files.key} does not read back as it was written`);
+  }
+}

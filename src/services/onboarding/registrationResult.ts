@@ -1,0 +1,116 @@
+import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
+import { parseJson } from '../../text/json.ts';
+
+/** A message of the fleet, as a session hands it on. */
+export interface Message {
+  /** The payload as text; null where it is no UTF-8 */
+  readonly text: string | null;
+  /** Header `ID` */
+  readonly id: string | null;
+  /** Header `timestamp` */
+  readonly timestamp: string | null;
+  /** When the stream stored it, milliseconds since 1970; null for a live message */
+  readonly storedAt: number | null;
+  /** Its place in the stream, from 1; null for a live message */
+  readonly sequence: number | null;
+  /** The server's own status (`503`: nobody listens); null for a message of a person or program */
+  readonly status: number | null;
+}
+
+export type Result =
+  | { readonly kind: 'success'; readonly alias: string | null; readonly text: string }
+  | { readonly kind: 'failure'; readonly error: string };
+
+/** Fields that either API may carry, at the top or under `payload` (protocol.md, part 3). */
+const textFields = ['alias', 'token', 'configuration', 'utmClientSecret', 'rabbitMqSecret'] as const;
+const longestResult = 4 * 1024 * 1024;
+const deepestResult = 64;
+const longestAlias = 256;
+
+/**
+ * Reads a registration result of either API. Liberal in what may be missing, strict in what says `registered`:
+ * `status` is `success`, or there is no `status` and one of the fields of the discontinued API is there. An alias is
+ * shown and logged: one line of at most 256 characters.
+ *
+ * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
+ */
+export function readResult(text: string | null): Result {
+  if (text === null || text.length > longestResult) throw invalid('is no text, or too long');
+  const result = judge(parse(text, deepestResult), text);
+  if (result.kind === 'failure' || result.alias === null || isShowable(result.alias)) return result;
+  throw invalid(`has an alias that is no line of at most ${longestAlias} characters`);
+}
+
+/**
+ * Reads a result that the device took once and kept: what was good enough for an earlier version stays good.
+ *
+ * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
+ */
+export function readKeptResult(text: string): Result {
+  const result = judge(parse(text, Number.POSITIVE_INFINITY), text);
+  if (result.kind === 'failure' || result.alias === null || isShowable(result.alias)) return result;
+  return { ...result, alias: null };
+}
+
+function parse(text: string, maxDepth: number): unknown {
+  try {
+    return parseJson(text, { maxDepth, maxLength: Number.POSITIVE_INFINITY });
+  } catch (cause) {
+    throw invalid('is no JSON, or nested too deep', cause);
+  }
+}
+
+function judge(json: unknown, text: string): Result {
+  if (!isRecord(json)) throw invalid('is no JSON object');
+  const { status, error } = json;
+  if (status === 'failure' || (status === undefined && typeof error === 'string')) {
+    return { kind: 'failure', error: typeof error === 'string' ? excerpt(error) : 'no reason given' };
+  }
+  if (status !== undefined && status !== 'success') throw invalid('has an unknown status');
+  const found = textFields.filter((name) => resultField(json, name) !== undefined);
+  // Without a status the fields alone say that this is a result; with one, whatever arrives is kept.
+  if (status === undefined) {
+    if (found.length === 0) throw invalid('has neither a status nor a field of a result');
+    if (found.some((name) => typeof resultField(json, name) !== 'string'))
+      throw invalid('has a field of a wrong type');
+  }
+  const alias = resultField(json, 'alias');
+  return { kind: 'success', alias: (typeof alias === 'string' && alias.trim()) || null, text };
+}
+
+function isShowable(alias: string): boolean {
+  return alias.length <= longestAlias && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(alias);
+}
+
+/** The fleet's word for an id that it knows already. */
+export function isAlreadyRegistered(error: string): boolean {
+  return /already\s+(been\s+)?registered/i.test(error);
+}
+
+/** A field of a result: in the answer itself, or under `payload`. Null counts as absent. */
+export function resultField(result: unknown, name: string): unknown {
+  if (!isRecord(result)) return undefined;
+  const own = Object.hasOwn(result, name) ? result[name] : undefined;
+  if (own !== undefined && own !== null) return own;
+  return 'payload' in result && isRecord(result.payload)
+    ? resultField({ ...result.payload, payload: null }, name)
+    : undefined;
+}
+
+/** A stream's acknowledgement of a publish: it says that the question is stored, and nothing of the answer. */
+export function isAcknowledgement(text: string | null): boolean {
+  try {
+    const json = parseJson(text ?? '', { maxDepth: deepestResult });
+    return isRecord(json) && ((typeof json.stream === 'string' && 'seq' in json) || isRecord(json.error));
+  } catch {
+    return false;
+  }
+}
+
+function invalid(what: string, cause?: unknown): OnboardingError {
+  return new OnboardingError('REGISTRATION_ANSWER_INVALID', `the fleet manager’s answer ${what}`, { cause });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

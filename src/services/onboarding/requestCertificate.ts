@@ -1,0 +1,297 @@
+import { parseNatsAddresses } from '../../config/natsAddress.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import type { Issued, Renewed } from '../../machines/onboarding.ts';
+import { renewAt } from '../../machines/renewal.ts';
+import { parseJson } from '../../text/json.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type Provisioned,
+  type StateDirectory,
+  updateState,
+} from '../state/deviceState.ts';
+import {
+  acceptCertificate,
+  type Certificate,
+  type CertificateReader,
+  type CertificateVerifier,
+  clockSkewMs,
+  isFleetCa,
+} from './acceptCertificate.ts';
+import type { RegisterPorts } from './register.ts';
+import type { KeyReader } from './resume.ts';
+
+/** What the provisioning server answered, whatever it is. */
+export interface HttpAnswer {
+  readonly status: number;
+  readonly contentType: string | null;
+  readonly body: string;
+  /** Header `Date`, milliseconds since 1970 */
+  readonly serverTime: number | null;
+  /** Header `Retry-After`, either form, in milliseconds from now */
+  readonly retryAfterMs: number | null;
+}
+
+export interface RequestCertificatePorts {
+  readonly directory: StateDirectory;
+  readonly pki: CertificateVerifier &
+    KeyReader & { certificateRequest(privateKeyPem: string, commonName: string): Promise<string> };
+  /** Posts JSON to the provisioning server. @throws {OnboardingError} PROVISIONING_* */
+  readonly post: (json: string, signal: AbortSignal) => Promise<HttpAnswer>;
+  readonly now: () => number;
+  readonly random: () => number;
+}
+
+export interface RequestCertificateOptions {
+  readonly swarmId: string | null;
+  /** Template, `{id}` is filled in */
+  readonly commonName: string;
+  /** In place of the address that the server answers */
+  readonly natsUrl: string | null;
+  readonly renewalAt: number | readonly [number, number];
+  /** Whether the server proves who it is (`https:`): only then may a renewal bring another CA. */
+  readonly authenticated: boolean;
+  /** SHA-256 of the CA certificates that the answer may bring, hex; null: not configured */
+  readonly fleetCa: readonly string[] | null;
+  /** When this program was built, milliseconds since 1970: no right clock lies before. */
+  readonly builtAt: number;
+}
+
+/**
+ * One attempt to get the first certificate: request, answer, acceptance, and only then the durable record.
+ *
+ * @param again although the certificate at hand still lives: it has never opened a connection to NATS
+ * @throws {OnboardingError} CLOCK_WRONG before anything is sent, PROVISIONING_*, CERTIFICATE_*, STATE_*
+ */
+export async function requestCertificate(
+  ports: RequestCertificatePorts,
+  options: RequestCertificateOptions,
+  { again }: { again: boolean },
+  signal: AbortSignal,
+): Promise<Issued> {
+  const { directory, pki, now } = ports;
+  checkClock(now(), options.builtAt);
+  const state = currentState(directory);
+  const key = readKey(directory);
+  // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
+  const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
+  if (leaf !== null && state.provisioned !== null && !isOfStranger(pki, state, options.fleetCa)) {
+    const { renewAt } = state.provisioned;
+    return { notAfter: leaf.notAfter.toISOString(), renewAt, candidate: null };
+  }
+  return await obtain(ports, options, state, key, null, signal);
+}
+
+/**
+ * One attempt to get a certificate in place of the one that lives, for the same key and from the same CA: over plain
+ * HTTP anybody could answer with a CA of his own, and take a device that is the fleet's.
+ *
+ * @throws {OnboardingError} as `requestCertificate`; the certificate that lives then stays
+ */
+export async function renewCertificate(
+  ports: RequestCertificatePorts,
+  options: RequestCertificateOptions,
+  signal: AbortSignal,
+): Promise<Issued> {
+  const { directory, pki, now } = ports;
+  checkClock(now(), options.builtAt);
+  const state = currentState(directory);
+  const key = readKey(directory);
+  const leaf = livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
+  return await obtain(ports, options, state, key, leaf, signal);
+}
+
+/** @param renews the certificate that lives: the new one must outlive it */
+async function obtain(
+  { directory, pki, post, now, random }: RequestCertificatePorts,
+  options: RequestCertificateOptions,
+  state: DeviceState,
+  key: string,
+  renews: Certificate | null,
+  signal: AbortSignal,
+): Promise<Issued> {
+  const { deviceId, provisioned, pinnedCa } = state;
+  const commonName = options.commonName.replaceAll('{id}', deviceId);
+  const csr = await pki.certificateRequest(key, commonName);
+  signal.throwIfAborted();
+  const swarm = options.swarmId === null ? {} : { swarm_id: options.swarmId };
+  const answer = await post(JSON.stringify({ csr, ...swarm }), signal);
+  const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
+  const present = renews === null ? null : (provisioned?.caCertificate ?? null);
+  const trusted = options.authenticated ? null : (pinnedCa ?? present);
+  const publicKey = pki.spkiSha256Of(key);
+  const { serverTime } = answer;
+  const { fleetCa } = options;
+  const { leaf, certificate, caCertificate } = await acceptCertificate(
+    pki,
+    received,
+    { publicKey, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
+    key,
+    signal,
+  );
+  const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
+  signal.throwIfAborted();
+  const candidate: Provisioned = { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
+  const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due };
+  if (isOfStranger(pki, state, fleetCa)) {
+    keep(directory, candidate, forgetStranger);
+    return { ...issued, candidate: null };
+  }
+  // Whoever is on the path may pass on the fleet's own certificate and name a server of his own.
+  const moves = options.natsUrl === null && provisioned !== null && natsUrl !== provisioned.natsUrl;
+  if (moves && pinnedCa !== null && !options.authenticated) return { ...issued, candidate };
+  keep(directory, candidate);
+  return { ...issued, candidate: null };
+}
+
+/** What the device has came from a CA that the configuration does not allow (any more). */
+function isOfStranger(
+  reader: CertificateReader,
+  { provisioned }: DeviceState,
+  fleetCa: readonly string[] | null,
+): boolean {
+  return provisioned !== null && !isFleetCa(reader, provisioned.caCertificate, fleetCa);
+}
+
+/**
+ * Whoever was behind the other CA gave the result, too. The device registers anew; its own fleet may know it already,
+ * from before.
+ */
+const forgetStranger: Partial<DeviceState> = {
+  pinnedCa: null,
+  registration: null,
+  request: null,
+  lastRejection: null,
+  mayBeRegistered: true,
+};
+
+export type TryCertificatePorts = Pick<RegisterPorts, 'directory' | 'connect'>;
+
+/**
+ * Opens the NATS server that came with a certificate, and only then keeps both.
+ *
+ * @throws {OnboardingError} NATS_*: what the device has then stays; STATE_*
+ */
+export async function tryCertificate(
+  { directory, connect }: TryCertificatePorts,
+  { candidate, ...issued }: Issued,
+  signal: AbortSignal,
+): Promise<Renewed> {
+  const { certificate, caCertificate, natsUrl } = candidate as Provisioned;
+  const { deviceId } = currentState(directory);
+  const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
+  const session = await connect(identity, { onDenied: () => undefined }, signal);
+  session.close().catch(() => undefined);
+  signal.throwIfAborted();
+  if (!session.isEncrypted) {
+    throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server of a renewal offers no TLS', {
+      class: 'transient',
+    });
+  }
+  keep(directory, { ...(candidate as Provisioned), opened: true });
+  return issued;
+}
+
+/** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */
+function keep(directory: StateDirectory, provisioned: Provisioned, more: Partial<DeviceState> = {}): void {
+  updateState(directory, ({ pinnedCa }) => ({
+    provisioned,
+    pinnedCa: pinnedCa === null ? null : provisioned.caCertificate,
+    ...more,
+  }));
+}
+
+function readKey(directory: StateDirectory): string {
+  const key = directory.read(files.key);
+  if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`);
+  return key;
+}
+
+function livingLeaf(
+  reader: CertificateReader,
+  provisioned: Provisioned | null,
+  publicKey: string,
+  now: number,
+): Certificate | null {
+  try {
+    const [leaf] = provisioned ? reader.parseCertificates(provisioned.certificate) : [];
+    return leaf?.spkiSha256 === publicKey && now <= leaf.notAfter.getTime() ? leaf : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * No right clock lies before the build, nor before a certificate that was valid when it was accepted.
+ *
+ * @throws {OnboardingError} CLOCK_WRONG
+ */
+export function checkClock(now: number, builtAt: number, accepted?: { notBefore: Date }): void {
+  const refuse = (what: string, then: number) => {
+    const dates = `${isoTime(now)}, before ${what}, ${isoTime(then)}`;
+    throw new OnboardingError('CLOCK_WRONG', `the clock says ${dates}`);
+  };
+  if (now < builtAt) refuse('this program was built', builtAt);
+  const start = accepted?.notBefore.getTime();
+  if (start !== undefined && now < start - clockSkewMs) refuse('the certificate’s start', start);
+}
+
+/** Answers that say «not now»: they are worth another try without anybody's doing. */
+const passing = new Set([408, 425, 429]);
+
+/** Reads protocol.md's answer; liberal in what else it holds. @throws {OnboardingError} PROVISIONING_* */
+function readAnswer(
+  { status, contentType, body, retryAfterMs }: HttpAnswer,
+  configuredNatsUrl: string | null,
+) {
+  if (status >= 400) {
+    const transient = status >= 500 || passing.has(status);
+    throw new OnboardingError('PROVISIONING_REJECTED', `the provisioning server answered HTTP ${status}`, {
+      class: transient ? 'transient' : 'permanent',
+      retryAfterMs,
+    });
+  }
+  if (status < 200 || status >= 300) throw invalid(`HTTP ${status}; redirects are refused`);
+  const json = parseObject(body, contentType);
+  const [certificate, caCertificate] = [text(json, 'certificate'), text(json, 'caCertificate')];
+  const natsUrl =
+    configuredNatsUrl !== null && typeof json.fleetManagementNatsUrl !== 'string'
+      ? configuredNatsUrl
+      : text(json, 'fleetManagementNatsUrl').trim();
+  try {
+    parseNatsAddresses(natsUrl);
+  } catch (cause) {
+    throw invalid(
+      `a fleetManagementNatsUrl of which ${cause instanceof Error ? cause.message : 'nothing is known'}`,
+      cause,
+    );
+  }
+  return { certificate, caCertificate, natsUrl };
+}
+
+function parseObject(body: string, contentType: string | null): Record<string, unknown> {
+  const what = `${contentType?.slice(0, 60) ?? 'no content type'}, ${body.length} characters`;
+  let json: unknown;
+  try {
+    json = parseJson(body);
+  } catch (cause) {
+    throw invalid(`no JSON (${what})`, cause);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw invalid(`no JSON object (${what})`);
+  return json as Record<string, unknown>;
+}
+
+function text(json: Record<string, unknown>, field: string): string {
+  const value = Object.hasOwn(json, field) ? json[field] : undefined;
+  if (typeof value === 'string' && value.trim() !== '') return value;
+  throw invalid(`${value === undefined ? 'no' : 'a malformed'} ${field}`);
+}
+
+function invalid(what: string, cause?: unknown): OnboardingError {
+  return new OnboardingError('PROVISIONING_ANSWER_INVALID', `the provisioning server answered ${what}`, {
+    cause,
+  });
+}

@@ -1,0 +1,238 @@
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import type { Resumed } from '../../machines/onboarding.ts';
+import { renewAt } from '../../machines/renewal.ts';
+import { type Facts, stageOf } from '../../machines/stage.ts';
+import {
+  type DeviceState,
+  files,
+  isDeviceId,
+  NewerStateError,
+  newState,
+  type Provisioned,
+  parseState,
+  type Registration,
+  type StateDirectory,
+  writeState,
+} from '../state/deviceState.ts';
+import { boundTo, type HardwareId, isClone } from '../state/hardwareBinding.ts';
+import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
+import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
+
+export interface KeyReader {
+  /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */
+  spkiSha256Of(privateKeyPem: string): string;
+}
+
+export interface ResumePorts {
+  readonly directory: StateDirectory;
+  readonly pki: CertificateReader & KeyReader;
+  readonly now: () => number;
+  /** The machine that this is */
+  readonly machine: () => HardwareId;
+  /** A random UUID */
+  readonly randomUUID: () => string;
+  /** Says which damaged file was set aside, and what became of it. */
+  readonly onQuarantined: (error: OnboardingError) => void;
+}
+
+/**
+ * Reads the facts from disk, mends what a crash or damage left, and says where to go on. On a device that has nothing
+ * yet it makes the id: the one moment of a device's life at which that happens.
+ *
+ * @param configuredId `identity.deviceId`
+ * @param fleetCa SHA-256 of the CAs that the configuration allows, hex; a certificate of another is none. null: any
+ * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_UNWRITABLE
+ */
+export function resume(
+  ports: ResumePorts,
+  configuredId: string | null,
+  fleetCa: readonly string[] | null = null,
+): Resumed {
+  const { directory, now } = ports;
+  assertOwnState(ports);
+  const key = loadOrQuarantineKey(ports);
+  const state = bind(ports, loadOrRebuildState(ports, key, configuredId));
+  directory.refresh(files.deviceId, state.deviceId, 0o644);
+  if (key !== null) directory.restrict(files.key, 0o600);
+  const facts: Facts = {
+    key: key !== null,
+    certificate: certificateFact(ports.pki, state, key, fleetCa, now()),
+    result: state.registration !== null,
+  };
+  const due = state.provisioned && Date.parse(state.provisioned.renewAt);
+  return { stage: stageOf(facts), renewAt: due, opened: state.provisioned?.opened === true };
+}
+
+/**
+ * What a newer version left is not ours to judge, nor is its key; what another machine left is not ours to use.
+ *
+ * @throws {OnboardingError} STATE_CORRUPT, STATE_CLONED
+ */
+function assertOwnState({ directory, machine }: ResumePorts): void {
+  try {
+    const { deviceId, machine: bound } = parseState(directory.read(files.state) ?? '');
+    if (bound === null || !isClone(bound, machine())) return;
+    throw new OnboardingError(
+      'STATE_CLONED',
+      `the identity ${deviceId} was made on another machine and copied to this one`,
+    );
+  } catch (error) {
+    const { code } = error as OnboardingError;
+    if (error instanceof NewerStateError || code === 'STATE_CLONED') throw error;
+  }
+}
+
+function bind({ directory, machine }: ResumePorts, state: DeviceState): DeviceState {
+  const bound = boundTo(state.machine, machine());
+  if (bound.hardware === state.machine?.hardware && bound.installation === state.machine.installation)
+    return state;
+  const next = { ...state, machine: bound };
+  writeState(directory, next);
+  return next;
+}
+
+/** The public key of the key on disk. A damaged key is set aside: nothing can be done with it, and a new one can. */
+function loadOrQuarantineKey({ directory, pki, onQuarantined }: ResumePorts): string | null {
+  const pem = directory.read(files.key);
+  if (pem === null) return null;
+  try {
+    return pki.spkiSha256Of(pem);
+  } catch (cause) {
+    const name = directory.quarantine(files.key);
+    onQuarantined(
+      new OnboardingError(
+        'STATE_CORRUPT',
+        `${files.key} was no private key; it is kept as ${name}, and a new key is made`,
+        {
+          cause,
+        },
+      ),
+    );
+    return null;
+  }
+}
+
+/** The state on disk; else what can be rebuilt from the copies beside it; else, where no key exists, a new device. */
+function loadOrRebuildState(
+  ports: ResumePorts,
+  publicKey: string | null,
+  configuredId: string | null,
+): DeviceState {
+  const { directory, now, randomUUID, machine, onQuarantined } = ports;
+  const text = directory.read(files.state);
+  let damage: unknown = null;
+  if (text !== null) {
+    try {
+      return parseState(text);
+    } catch (error) {
+      if (error instanceof NewerStateError) throw error;
+      damage = error;
+    }
+  }
+  const traces = publicKey !== null || damage !== null;
+  const rebuilt = traces ? rebuild(ports, publicKey, configuredId) : null;
+  if (rebuilt === null && publicKey !== null && configuredId === null) {
+    throw new OnboardingError(
+      'STATE_CORRUPT',
+      `${files.state} is damaged or gone and the device id is nowhere else, while ${files.key} is readable`,
+      { cause: damage },
+    );
+  }
+  if (text !== null) {
+    const name = directory.quarantine(files.state);
+    const became = rebuilt
+      ? 'it was rebuilt from the files beside it'
+      : 'a new identity is made, since there was no key';
+    onQuarantined(
+      new OnboardingError('STATE_CORRUPT', `${files.state} was damaged; it is kept as ${name}; ${became}`, {
+        cause: damage,
+      }),
+    );
+  }
+  const made =
+    rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), now(), configuredId === null);
+  const state = { ...made, machine: boundTo(null, machine()) };
+  writeState(directory, state);
+  return state;
+}
+
+function rebuild(
+  { directory, pki, now, randomUUID }: ResumePorts,
+  publicKey: string | null,
+  configuredId: string | null,
+): DeviceState | null {
+  const deviceId = directory.read(files.deviceId)?.trim();
+  if (!isDeviceId(deviceId)) return null;
+  // A file that was cut short holds a text that could be an id: it must be one that we make, or the configured one.
+  if (deviceId !== configuredId && !/^[0-9a-f]{32}$/.test(deviceId)) return null;
+  const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey, now());
+  const registration = rebuildRegistration(directory, now());
+  return {
+    ...newState(deviceId, now()),
+    provisioned: provisioned && { ...provisioned, opened: registration !== null },
+    pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
+    registration,
+    // A device that had its key may have asked: “already registered” is then its own registration.
+    mayBeRegistered: publicKey !== null,
+    request: provisioned && {
+      messageId: randomUUID(),
+      firstAt: new Date(now()).toISOString(),
+      publishes: 1,
+      afterSequence: null,
+      afterStoredAt: null,
+    },
+  };
+}
+
+function rebuildProvisioned(
+  directory: StateDirectory,
+  pki: CertificateReader,
+  publicKey: string,
+  now: number,
+): Provisioned | null {
+  const certificate = directory.read(files.certificate);
+  const caCertificate = directory.read(files.caCertificate);
+  const natsUrl = directory.read(files.natsUrl)?.trim();
+  if (!certificate || !caCertificate || !natsUrl) return null;
+  const leaf = leafOf(pki, certificate);
+  if (leaf?.spkiSha256 !== publicKey || leafOf(pki, caCertificate) === null) return null;
+  // What was rolled is lost: the middle of the usual range.
+  const due = renewAt(leaf, 0.8, 0, now).toISOString();
+  return { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
+}
+
+function rebuildRegistration(directory: StateDirectory, now: number): Registration | null {
+  const result = directory.read(files.registration);
+  if (result === null) return null;
+  try {
+    const read = readKeptResult(result);
+    const registered = read.kind === 'success' || isAlreadyRegistered(read.error);
+    const alias = read.kind === 'success' ? read.alias : null;
+    return registered ? { alias, at: new Date(now).toISOString(), result } : null;
+  } catch {
+    return null;
+  }
+}
+
+function certificateFact(
+  pki: CertificateReader,
+  { provisioned }: DeviceState,
+  publicKey: string | null,
+  fleetCa: readonly string[] | null,
+  now: number,
+): Facts['certificate'] {
+  if (provisioned === null) return 'none';
+  if (!isFleetCa(pki, provisioned.caCertificate, fleetCa)) return 'foreign';
+  const leaf = leafOf(pki, provisioned.certificate);
+  if (leaf === null || leaf.spkiSha256 !== publicKey) return 'foreign';
+  if (now > leaf.notAfter.getTime()) return 'expired';
+  return now >= Date.parse(provisioned.renewAt) ? 'due' : 'usable';
+}
+
+function leafOf(pki: CertificateReader, pem: string): Certificate | null {
+  try {
+    return pki.parseCertificates(pem)[0] ?? null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,32 @@
+/** The machine that a state belongs to: hashes; null where there is none to be read. */
+export interface HardwareId {
+  /** Serial number of the hardware */
+  readonly hardware: string | null;
+  /** machine-id(5) */
+  readonly installation: string | null;
+}
+
+/**
+ * Whether the state was made by another machine. The hardware decides where both know it: a system that is installed
+ * anew on the same board keeps its identity. What only one of the two knows decides nothing.
+ */
+export function isClone(bound: HardwareId, here: HardwareId): boolean {
+  const differ = (one: string | null, other: string | null) =>
+    one !== null && other !== null && one !== other;
+  if (bound.hardware !== null && here.hardware !== null) return differ(bound.hardware, here.hardware);
+  return differ(bound.installation, here.installation);
+}
+
+/** The binding with what is known of the machine now. */
+export function boundTo(bound: HardwareId | null, here: HardwareId): HardwareId {
+  return {
+    hardware: here.hardware ?? bound?.hardware ?? null,
+    installation: here.installation ?? bound?.installation ?? null,
+  };
+}
+
+export function isHardwareId(value: unknown): value is HardwareId {
+  if (typeof value !== 'object' || value === null) return false;
+  const { hardware, installation } = value as Record<string, unknown>;
+  return [hardware, installation].every((hash) => hash === null || typeof hash === 'string');
+}
