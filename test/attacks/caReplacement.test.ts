@@ -1,20 +1,16 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { type Authority, createAuthority } from '../fleet/ca.ts';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
-import { type NatsServer, startNats } from '../fleet/nats.ts';
+import { startNats } from '../fleet/nats.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
 import { startRelay } from '../fleet/relay.ts';
 import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../onboarding/bench.ts';
 import { type Device, type Line, temporaryFolder } from '../program.ts';
+import { atEnd } from './atEnd.ts';
 import { startHostileNats } from './hostileNats.ts';
-
-const ends: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0)) await end();
-});
 
 /** The first certificate lives so long; what the later requests meet, the test says. */
 async function fleetThen(
@@ -89,8 +85,7 @@ test.each<[string, (evil: string, own: string) => string]>([
   ["that names another behind the fleet's", (evil, own) => `${own},${evil}`],
 ])('a renewal over plain HTTP with an address %s renews the certificate and keeps the address', async (_, address) => {
   const stranger = await createAuthority({ commonName: 'Stranger' });
-  const server: NatsServer = await startNats({ authority: stranger, dir: temporaryFolder() });
-  ends.push(() => server.kill());
+  const server = atEnd(await startNats({ authority: stranger, dir: temporaryFolder() }));
   const fleet = await fleetThen(60_000, (all) => ({
     answer: { fleetManagementNatsUrl: address(server.url, all.natsUrl) },
   }));
@@ -122,10 +117,11 @@ test.each<[string, string]>([
   ['speaks something else', 'HELLO\r\n'],
 ])('one bad first answer with a NATS server behind it that %s locks no device out', async (_, says) => {
   const stranger = await createAuthority({ commonName: 'Stranger' });
-  const server = await startHostileNats(stranger, (line, send) => {
-    if (line.startsWith('CONNECT')) send(says);
-  });
-  ends.push(() => server.stop());
+  const server = atEnd(
+    await startHostileNats(stranger, (line, send) => {
+      if (line.startsWith('CONNECT')) send(says);
+    }),
+  );
   const fleet = await fleetWith();
   fleet.provisioning.behave = (_request, n) =>
     n === 1
@@ -161,8 +157,7 @@ test('a device of a closed test network without TLS takes the next CA once its c
 test('a renewal over plain HTTP with an address of the fleet changes the address', async () => {
   let moved = '';
   const fleet = await fleetThen(60_000, () => ({ answer: { fleetManagementNatsUrl: moved } }));
-  const relay = await startRelay({ to: fleet.nats });
-  ends.push(() => relay.stop());
+  const relay = atEnd(await startRelay({ to: fleet.nats }));
   moved = `tls://127.0.0.1:${relay.port}`;
   const device = at(fleet, { renewal: { at: 0.02 } });
   const program = launch(device);
@@ -228,9 +223,20 @@ test("a pin of the fleet's CA refuses the first answer of anybody else, and take
   expect(state(device).provisioned.caCertificate).toBe(fleet.ca.pem);
 });
 
+test('a pin of a file lets nobody else have the device, who runs a NATS server and a fleet manager, too', async () => {
+  const stranger = await fleetWith();
+  const fleetCaFile = join(stranger.dir, 'fleet-ca.pem');
+  writeFileSync(fleetCaFile, (await createAuthority({})).pem);
+  const device = at(stranger, { provisioning: { url: stranger.provisioningUrl, fleetCaFile } });
+  const program = launch(device, ['--once']);
+  expect(await program.ended).toBe(1);
+  expect(program.lines.find(failure('CERTIFICATE_UNTRUSTED'))).toMatchObject({ step: 'csr' });
+  expect(state(device)).toMatchObject({ provisioned: null, pinnedCa: null });
+  expect(stranger.manager.requests).toEqual([]);
+});
+
 test('a device that a stranger took at its first boot is won back by a pin, with its own id and key', async () => {
-  const stranger = await startFleet();
-  ends.push(() => stranger.stop());
+  const stranger = atEnd(await startFleet());
   const fleet = await fleetWith();
   const device = at(stranger);
   await onboard(device);
