@@ -15,7 +15,7 @@ import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { isOwnFile } from '../services/state/ownFiles.ts';
 
-/** Exit statuses: the contract's, and those of sysexits.h. */
+/** Exit statuses (docs/contract.md); those from 64 on are sysexits.h's. */
 export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
 export const defaultConfigFile = '/etc/onboardd/config.json';
 

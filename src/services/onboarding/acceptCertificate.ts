@@ -88,7 +88,8 @@ const longestValidityMs = 36_525 * 86_400_000;
 /**
  * Accepts what the provisioning server sent, or says with a code why not. Nothing is stored.
  *
- * The explicit rules come first, for the sake of their messages; OpenSSL has the last word. `docs/decisions.md` lists them.
+ * The explicit rules come first, for the sake of their messages; OpenSSL has the last word.
+ * `docs/decisions/0007-accepted-certificates.md` lists them.
  *
  * @param key the device's private key, PEM
  * @throws {OnboardingError} CERTIFICATE_*, CLOCK_WRONG, PROVISIONING_ANSWER_INVALID
