@@ -61,6 +61,14 @@ const foreign: Readonly<Record<string, () => Foreign>> = {
     chmodSync(path, 0o755);
     return { path, what: /holds other things/ };
   },
+  'a folder of a program that calls its own files state.json and registration.json': () => {
+    const path = place();
+    writeFileSync(join(path, 'server.py'), 'not ours');
+    writeFileSync(join(path, 'state.json'), '{"users":["bob"]}');
+    writeFileSync(join(path, 'registration.json'), '{"deviceId":"bob"}');
+    chmodSync(path, 0o755);
+    return { path, what: /holds other things/ };
+  },
   'a link to such a folder': () => {
     const path = place();
     mkdirSync(join(path, 'documents'), { mode: 0o755 });

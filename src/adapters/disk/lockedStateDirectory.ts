@@ -1,6 +1,6 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { StateDirectory } from '../../services/state/deviceState.ts';
-import { isOwnFile, ownMode } from '../../services/state/ownFiles.ts';
+import { isOwnFile, ownMode, provesState } from '../../services/state/ownFiles.ts';
 import { type Disk, makeDirectory, openStateDirectory } from './durableFile.ts';
 import { lockDirectory } from './lock.ts';
 import { type Look, refusalOf } from './stateFolder.ts';
@@ -22,7 +22,8 @@ export interface LockedStateDirectory {
 
 /** Why a folder is not to be taken as the state directory, to follow its path; null: it may be, or is not there. */
 export function refusalOfStateDirectory(folder: string, look?: Look): string | null {
-  return refusalOf(folder, isOwnFile, look, (process.env.STATE_DIRECTORY ?? '').split(':'));
+  const given = (process.env.STATE_DIRECTORY ?? '').split(':');
+  return refusalOf(folder, { isOwn: isOwnFile, provesState }, look, given);
 }
 
 /** The state directory of one daemon at a time. It may have to wait for its disk: each use is a try. */
