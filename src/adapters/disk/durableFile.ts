@@ -22,6 +22,16 @@ export type Disk = Pick<
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = fs.constants;
 
+/** What a folder is known by, whatever its path leads to by now. */
+export interface Place {
+  readonly dev: number;
+  readonly ino: number;
+}
+
+export function isSamePlace(a: Place, b: Place): boolean {
+  return a.dev === b.dev && a.ino === b.ino;
+}
+
 interface Owner {
   readonly uid: number;
   readonly gid: number;
@@ -127,13 +137,15 @@ export function makeDirectory(folder: string, disk: Disk = fs): void {
  *
  * @param modeOf the mode that a file shall have whenever it is read; null: whatever it has
  * @throws {OnboardingError} STATE_UNWRITABLE
+ * @param place the folder that was judged: no other is opened in its place; null: whichever is there
  */
 export function openStateDirectory(
   folder: string,
   disk: Disk = fs,
   modeOf: (name: string) => number | null = () => null,
 ): StateDirectory {
-  const owner = attempt('open', folder, () => takeFolder(folder, disk));
+  place: Place | null = null,
+  const owner = attempt('open', folder, () => takeFolder(folder, disk, place));
   const pathOf = (name: string) => join(folder, name);
   /** A process that was killed, or a sync that failed, may have left names that a power cut would take back. */
   let isDurable = false;
@@ -172,10 +184,12 @@ export function openStateDirectory(
  *
  * @returns whose files root shall leave in it, so that the service can read them; null: nothing is to be changed
  */
-function takeFolder(folder: string, disk: Disk): Owner | null {
+function takeFolder(folder: string, disk: Disk, place: Place | null): Owner | null {
   const descriptor = disk.openSync(folder, O_RDONLY | O_DIRECTORY);
   try {
-    const { mode, uid, gid } = disk.fstatSync(descriptor);
+    const at = disk.fstatSync(descriptor);
+    if (place !== null && !isSamePlace(at, place)) throw new Error('another folder is in its place');
+    const { mode, uid, gid } = at;
     try {
       if ((mode & 0o077) !== 0) disk.fchmodSync(descriptor, mode & 0o700);
     } catch {
