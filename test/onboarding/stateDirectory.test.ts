@@ -1,6 +1,7 @@
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -80,12 +81,18 @@ const foreign: Readonly<Record<string, () => Foreign>> = {
     const path = join(place(), 'null');
     writeFileSync(path, 'not ours', { mode: 0o666 });
     chmodSync(path, 0o666);
-    return { path, what: /no directory/ };
+    return { path, what: /is no directory/ };
+  },
+  'a path below a file': () => {
+    const path = join(place(), 'file');
+    writeFileSync(path, 'not ours');
+    return { path: join(path, 'state'), what: /lies below what is no directory/ };
   },
 };
 
 /** Mode, owner and content of a path, as far as they could be harmed. */
 function look(path: string): unknown {
+  if (!existsSync(path)) return null;
   const { mode, uid, gid } = statSync(path);
   const entries = statSync(path).isDirectory() ? readdirSync(path).sort() : readFileSync(path, 'utf8');
   return { mode, uid, gid, entries };
@@ -173,7 +180,7 @@ test('a foreign directory that turns up while the daemon waits for its disk is r
   const folder = place();
   const [obstacle, other] = [join(folder, 'not'), join(folder, 'other')];
   const path = join(obstacle, 'yet');
-  writeFileSync(obstacle, 'a file where a folder should be');
+  symlinkSync('nowhere', obstacle);
   mkdirSync(join(other, 'yet'), { recursive: true });
   writeFileSync(join(other, 'yet/thesis.txt'), 'not ours');
   chmodSync(join(other, 'yet'), 0o755);

@@ -84,8 +84,8 @@ export function refusalOf(
     isState =
       own.length > 0 &&
       (names.every(isOwn) || own.some((name) => provesState(name, () => beginning(join(path, name), look))));
-  } catch {
-    return null;
+  } catch (error) {
+    return codeOf(error) === 'ENOTDIR' ? 'lies below what is no directory' : null;
   }
   const open = `is open to everybody (mode ${(at.mode & 0o7777).toString(8)})`;
   const isOpen = isOpenToAll(at);
@@ -139,7 +139,7 @@ function beginning(path: string, look: Look): string | null {
       look.closeSync(file);
     }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EIO') throw error;
+    if (codeOf(error) === 'EIO') throw error;
     return null;
   }
 }
@@ -152,6 +152,10 @@ function realPath(path: string, look: Look): string {
     const above = dirname(path);
     return above === path ? path : join(realPath(above, look), basename(path));
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
 }
 
 function someOf(names: readonly string[]): string {

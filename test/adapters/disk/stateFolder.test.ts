@@ -124,6 +124,11 @@ test.each([
 ])('the system’s own %s is refused, empty or not', (path) =>
   expect(refusal(path)).toMatch(/holds other things|is a folder of the system|open to everybody/));
 
+test('nothing is waited for below a file', () => {
+  for (const path of ['file/state', 'file/more/state'])
+    expect(refusal(join(folder(0o755, ['file']), path))).toBe('lies below what is no directory');
+});
+
 test('an empty folder is refused while it is open to everybody', () => {
   expect(refusal(folder(0o777))).toMatch(/open to everybody \(mode 777\)/);
   chmodSync(place, 0o1777);
