@@ -366,6 +366,56 @@ test.runIf(isRoot)(
   },
 );
 
+test.runIf(isRoot)(
+  'root’s reset removes as the owner of the state directory what a state says was exported, and nothing he could not',
+  async () => {
+    const fleet = await fleetWith();
+    const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+    mkdirSync(device.stateDir, { mode: 0o700 });
+    chownSync(device.stateDir, 12345, 23456);
+    await onboard(device);
+    // A folder above the device's is closed to others.
+    chmodSync(join(device.stateDir, '..'), 0o711);
+    const folders = [place(), place(), place()];
+    const paths = folders.map((folder) => join(folder, 'token'));
+    const [his, roots, groups] = paths as [string, string, string];
+    for (const path of paths) {
+      writeFileSync(path, 'his');
+      chownSync(path, 12345, 23456);
+    }
+    for (const folder of folders) chmodSync(folder, 0o755);
+    chownSync(join(his, '..'), 12345, 23456);
+    // Root's groups are no longer at hand either.
+    chmodSync(join(groups, '..'), 0o775);
+    const path = join(device.stateDir, 'state.json');
+    writeFileSync(path, JSON.stringify({ ...state(device), exported: paths }));
+    const { status, stdout } = runToEnd(['reset', '--yes', '--config', device.configFile]);
+    expect(status, stdout).toBe(0);
+    expect(stdout).toContain(`removed ${his}\n`);
+    for (const left of [roots, groups])
+      expect(stdout).toContain(`left ${left}: the owner of the state directory may not remove it\n`);
+    expect(paths.map((one) => existsSync(one))).toEqual([false, true, true]);
+    // What comes after is root's again.
+    expect(readdirSync(device.stateDir)).toEqual([]);
+  },
+);
+
+test.runIf(isRoot)(
+  'a state that another user wrote is believed as little in a folder of root’s',
+  async () => {
+    const fleet = await fleetWith();
+    const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+    await onboard(device);
+    const shadow = join(place(), 'shadow');
+    writeFileSync(shadow, 'root’s');
+    const path = join(device.stateDir, 'state.json');
+    writeFileSync(path, JSON.stringify({ ...state(device), exported: [shadow] }));
+    chownSync(path, 12345, 23456);
+    expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
+    expect(readFileSync(shadow, 'utf8')).toBe('root’s');
+  },
+);
+
 test('a reset that was interrupted after the key finishes when it is run again', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
   const folder = place();

@@ -32,7 +32,7 @@ export function isSamePlace(a: Place, b: Place): boolean {
   return a.dev === b.dev && a.ino === b.ino;
 }
 
-interface Owner {
+export interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
@@ -104,6 +104,16 @@ export function readOwn(path: string, disk: Disk = fs, mode: number | null = nul
     withFile(path, disk, (file) => {
       if (mode !== null) setMode(path, file, mode, disk);
       return disk.readFileSync(file, 'utf8');
+    }),
+  );
+}
+
+/** As `readOwn`, with whose the file is that was read. @throws {OnboardingError} STATE_UNWRITABLE */
+export function readOwned(path: string, disk: Disk = fs): { text: string; owner: Owner } | null {
+  return attempt('read', path, () =>
+    withFile(path, disk, (file) => {
+      const { uid, gid } = disk.fstatSync(file);
+      return { text: disk.readFileSync(file, 'utf8'), owner: { uid, gid } };
     }),
   );
 }
