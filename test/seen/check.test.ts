@@ -53,10 +53,10 @@ test('check tells apart what keeps a device from the provisioning server', async
     code: 'PROVISIONING_UNREACHABLE',
   });
   expect((await of({ url: `http://127.0.0.1:${await closedPort()}` }))['provisioning-server']).toMatchObject({
-    problem: 'refused',
+    reason: 'refused',
   });
   const untrusted = (await of({ url: fleet.httpsUrl }))['provisioning-server'];
-  expect(untrusted).toMatchObject({ problem: 'tls-untrusted', code: 'PROVISIONING_TLS' });
+  expect(untrusted).toMatchObject({ reason: 'tls-untrusted', code: 'PROVISIONING_TLS' });
   expect(untrusted?.detail).toMatch(
     /its certificate: CN=localhost, issued by CN=Stand-in web root, valid 20.* to 20.*, for DNS:localhost/,
   );
@@ -67,7 +67,7 @@ test('check tells apart what keeps a device from the provisioning server', async
   await once(silent, 'listening');
   const { port } = silent.address() as AddressInfo;
   expect((await of({ url: `http://127.0.0.1:${port}` }))['provisioning-server']).toMatchObject({
-    problem: 'silent',
+    reason: 'timeout',
     code: 'PROVISIONING_TIMEOUT',
   });
   silent.close();
@@ -80,20 +80,20 @@ test('check tells apart what keeps a device from NATS', async () => {
   const nats = async () => (await checks(device))['nats-server'];
   expect(await nats()).toMatchObject({ verdict: 'pass' });
   await fleet.nats.setRights(() => ({ subscribe: { allow: ['elsewhere'] } }));
-  expect(await nats()).toMatchObject({ problem: 'permission', code: 'NATS_DENIED' });
+  expect(await nats()).toMatchObject({ reason: 'permission-denied', code: 'NATS_DENIED' });
   await fleet.nats.setRights(() => 'none');
-  expect(await nats()).toMatchObject({ problem: 'not-let-in', code: 'NATS_DENIED' });
+  expect(await nats()).toMatchObject({ reason: 'not-authorized', code: 'NATS_DENIED' });
   const other = await createAuthority({ commonName: 'another CA' });
   await fleet.nats.restart({ serverCertificate: await other.issueServer({ hosts: ['127.0.0.1'] }) });
   const untrusted = await nats();
-  expect(untrusted).toMatchObject({ problem: 'tls-untrusted', code: 'NATS_TLS' });
+  expect(untrusted).toMatchObject({ reason: 'tls-untrusted', code: 'NATS_TLS' });
   expect(untrusted?.detail).toContain('issued by CN=another CA');
   await fleet.nats.restart({ serverCertificate: undefined, clientAuthority: other });
-  expect(await nats()).toMatchObject({ problem: 'tls-refused-us', code: 'NATS_TLS' });
+  expect(await nats()).toMatchObject({ reason: 'client-certificate-refused', code: 'NATS_TLS' });
   await fleet.nats.restart({ clientAuthority: undefined, tls: false });
-  expect(await nats()).toMatchObject({ problem: 'not-secure', code: 'NATS_NOT_SECURE' });
+  expect(await nats()).toMatchObject({ reason: 'no-tls', code: 'NATS_NOT_SECURE' });
   await fleet.nats.kill('SIGKILL');
-  expect(await nats()).toMatchObject({ problem: 'refused', code: 'NATS_UNREACHABLE' });
+  expect(await nats()).toMatchObject({ reason: 'refused', code: 'NATS_UNREACHABLE' });
 });
 
 test('check with an invalid configuration ends with 78 and names the key', async () => {
