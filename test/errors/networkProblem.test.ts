@@ -258,6 +258,7 @@ const made: readonly (readonly [string, unknown, Code, Code, Reason | null])[] =
   ['no route to the host', system('EHOSTUNREACH'), ...unreachable, 'no-route'],
   ['a link that is down', system('ENETDOWN'), ...unreachable, 'no-route'],
   ['no address of ours', system('EADDRNOTAVAIL'), ...unreachable, 'no-route'],
+  ['a device without IPv6', system('EAFNOSUPPORT'), ...unreachable, 'no-route'],
   ['a firewall of the device', system('EPERM'), ...unreachable, 'blocked'],
   ['a sandbox of the device', system('EACCES'), ...unreachable, 'blocked'],
   ['no file descriptors left', system('EMFILE'), ...unreachable, 'out-of-resources'],
