@@ -1,6 +1,6 @@
 import { createActor } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
-import { catalogue } from '../errors/catalogue.ts';
+import { remedyOf } from '../errors/reasons.ts';
 import type { StateName } from '../events.ts';
 import type { Failed } from '../machines/onboarding.ts';
 import {
@@ -76,7 +76,12 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
           since: isoTime(since),
           attempt,
           nextRetryAt: nextRetryAt === null ? null : isoTime(nextRetryAt),
-          lastError: failure && { code: failure.code, message: failure.message, at: isoTime(failure.at) },
+          lastError: failure && {
+            code: failure.code,
+            reason: failure.reason,
+            message: failure.message,
+            at: isoTime(failure.at),
+          },
           history: history ?? historyOf(directory),
         };
         if (known.deviceId !== null && summary !== saved) {
@@ -89,8 +94,8 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
           log('info', 'state.changed', `${from} → ${to}`, { from, to, durationMs });
           if (to === 'registered') logRegistered(log, directory, now - started);
           if (to === 'failed' && failure) {
-            const { code, message } = failure;
-            log('error', 'device.failed', `${code}: ${message}`, { code, remedy: catalogue[code].remedy });
+            const { code, reason, message } = failure;
+            log('error', 'device.failed', `${code}: ${message}`, { code, remedy: remedyOf(code, reason) });
           }
         }
         if (to === 'failed') resolve('failed');

@@ -1,6 +1,7 @@
 import { and, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
 import { catalogue, type ErrorClass, type ErrorCode } from '../errors/catalogue.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
+import type { Reason } from '../errors/reasons.ts';
 import { backoffMs, longestRetryAfterMs, type RetryPolicy } from './backoff.ts';
 import type { Stage } from './stage.ts';
 
@@ -48,6 +49,7 @@ export interface Clock {
 
 export interface Failure {
   readonly code: ErrorCode;
+  readonly reason: Reason | null;
   readonly class: ErrorClass;
   readonly message: string;
   /** Milliseconds since 1970 */
@@ -108,6 +110,7 @@ export type Failed = {
   readonly type: 'step.failed';
   readonly step: string;
   readonly code: ErrorCode;
+  readonly reason: Reason | null;
   readonly class: ErrorClass;
   readonly attempt: number;
   /** Null: never by itself */
@@ -256,7 +259,7 @@ export function onboarding(policy: Policy, chance: Clock) {
       forgetPace: assign({ nextRequestAt: null, requests: 0, lastRequestAt: null }),
       noteRenewal: assign((_, { renewAt }: { renewAt: number | null }) => ({ renewAt })),
       noteFailure: assign(({ context }, { step, error }: Failing) => {
-        const { code, class: errorClass, message, retryAfterMs } = failureOf(error);
+        const { code, reason, class: errorClass, message, retryAfterMs } = failureOf(error);
         const now = chance.now();
         const permanent = errorClass === 'permanent';
         const isOfRequest = step === 'csr' || step === 'renewing';
@@ -268,7 +271,7 @@ export function onboarding(policy: Policy, chance: Clock) {
         const isOfNats = step === 'registering' && uselessCodes.includes(code);
         const { unopened } = context;
         return {
-          failure: { code, class: errorClass, message, at: now },
+          failure: { code, reason, class: errorClass, message, at: now },
           delayMs,
           nextRetryAt: permanent && delayMs === 0 ? null : now + delayMs,
           nextRequestAt: isOfRequest ? now + delayMs : context.nextRequestAt,
@@ -278,12 +281,13 @@ export function onboarding(policy: Policy, chance: Clock) {
         };
       }),
       tellFailure: emit(({ context }, { step }: Failing): EmittedEvent => {
-        const { code, class: errorClass, message } = context.failure ?? absent('noteFailure');
+        const { code, reason, class: errorClass, message } = context.failure ?? absent('noteFailure');
         const retryInMs = context.nextRetryAt === null ? null : context.delayMs;
         return {
           type: 'step.failed',
           step,
           code,
+          reason,
           class: errorClass,
           attempt: context.attempt,
           retryInMs,

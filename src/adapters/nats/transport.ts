@@ -228,12 +228,7 @@ function startTls(socket: Socket, host: string, options: TlsOptions): TLSSocket 
 /** Settles with the handshake. */
 function secured(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onEnd = (error?: unknown) =>
-      reject(
-        error instanceof Error
-          ? error
-          : new Error('the server disconnected before secure TLS connection was established'),
-      );
+    const onEnd = (error?: unknown) => reject(error instanceof Error ? error : cutInHandshake());
     socket.once('error', onEnd);
     socket.once('close', onEnd);
     socket.once('secureConnect', () => {
@@ -244,9 +239,16 @@ function secured(socket: TLSSocket): Promise<void> {
   });
 }
 
+/** As Node words it where the other side resets the connection instead of ending it. */
+function cutInHandshake(): NodeJS.ErrnoException {
+  const text = 'the server disconnected before secure TLS connection was established';
+  return Object.assign(new Error(text), { code: 'ECONNRESET' });
+}
+
 function interference(what: string): OnboardingError {
   return new OnboardingError(
     'NATS_TLS',
     `the NATS server sent ${what}, before TLS: possibly a man in the middle; nothing of it is believed`,
+    { reason: 'not-tls' },
   );
 }

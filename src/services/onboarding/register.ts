@@ -135,6 +135,7 @@ async function attempt(
     const denied = new OnboardingError(
       'NATS_DENIED',
       `the NATS server denies the ${operation} ${excerpt(subject)}`,
+      { reason: 'permission-denied' },
     );
     if (operation === 'publish') withdrawRequest(denied);
     else answer.reject(denied);
@@ -165,7 +166,9 @@ async function attempt(
       const stored = await session.lastStored(results);
       if (stored === 'unavailable' && resultsDenied) {
         answer.reject(
-          new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${results}`),
+          new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${results}`, {
+            reason: 'permission-denied',
+          }),
         );
       }
       return stored;

@@ -1,5 +1,6 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { OnboardingError } from '../../errors/onboardingError.ts';
+import { type Reason, reasonOfStatus } from '../../errors/reasons.ts';
 import type { Issued, Renewed } from '../../machines/onboarding.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { parseJson } from '../../text/json.ts';
@@ -280,10 +281,12 @@ function readAnswer(
     const transient = status >= 500 || passing.has(status);
     throw new OnboardingError('PROVISIONING_REJECTED', `the provisioning server answered HTTP ${status}`, {
       class: transient ? 'transient' : 'permanent',
+      reason: reasonOfStatus(status),
       retryAfterMs,
     });
   }
-  if (status < 200 || status >= 300) throw invalid(`HTTP ${status}; redirects are refused`);
+  if (status < 200 || status >= 300)
+    throw invalid(`HTTP ${status}; redirects are refused`, undefined, reasonOfStatus(status));
   const json = parseObject(body, contentType);
   const [certificate, caCertificate] = [text(json, 'certificate'), text(json, 'caCertificate')];
   const natsUrl =
@@ -307,7 +310,7 @@ function parseObject(body: string, contentType: string | null): Record<string, u
   try {
     json = parseJson(body);
   } catch (cause) {
-    throw invalid(`no JSON (${what})`, cause);
+    throw invalid(`no JSON (${what})`, cause, isWebPage(contentType) ? 'captive-portal' : null);
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw invalid(`no JSON object (${what})`);
@@ -320,8 +323,14 @@ function text(json: Record<string, unknown>, field: string): string {
   throw invalid(`${value === undefined ? 'no' : 'a malformed'} ${field}`);
 }
 
-function invalid(what: string, cause?: unknown): OnboardingError {
+/** A portal, or another web server, answers in place of the provisioning server. */
+export function isWebPage(contentType: string | null): boolean {
+  return /html/i.test(contentType ?? '');
+}
+
+function invalid(what: string, cause?: unknown, reason: Reason | null = null): OnboardingError {
   return new OnboardingError('PROVISIONING_ANSWER_INVALID', `the provisioning server answered ${what}`, {
     cause,
+    reason,
   });
 }
