@@ -182,7 +182,7 @@ export async function tryCertificate(
   const { certificate, caCertificate, natsUrl } = candidate as Provisioned;
   const { deviceId } = currentState(directory);
   const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
-  const session = await connect(identity, { onDenied: () => undefined }, signal);
+  const session = await connect(identity, signal);
   session.close().catch(() => undefined);
   signal.throwIfAborted();
   if (!session.isEncrypted) {
