@@ -127,7 +127,6 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
   let resultsDenied = false;
   try {
     for await (const event of session.events) {
-      signal.throwIfAborted();
       if (event.type === 'closed') throw event.error;
       if (event.type === 'denied') {
         failIfFatal(attempt, event);

@@ -41,7 +41,7 @@ function attempt(
   stored: Message | 'none' | 'unavailable' = 'none',
   changes: Partial<DeviceState> = {},
   refuseToAsk?: Error,
-  options: { api?: 'jetstream' | 'request'; isSilent?: boolean } = {},
+  options: { api?: 'jetstream' | 'request'; isSilent?: boolean; abortsAt?: string; at?: number } = {},
 ) {
   const stream = { last: stored, isSilent: options.isSilent ?? false };
   const contents = new Map([[files.key as string, keyPem('k1')]]);
@@ -73,11 +73,12 @@ function attempt(
     opened: false,
   };
   writeState(directory, { ...newState(deviceId, now), provisioned, ...changes });
-  const clock = { now };
+  const clock = { now: options.at ?? now };
   let look = () => {};
   const calls: ('subscribe' | 'look' | 'ask' | 'close')[] = [];
   const timers = new Set<number>();
   const told: RegisterEvent[] = [];
+  let abort = () => {};
   let onTold = () => {};
   const queue = createEventQueue();
   const session: Session = {
@@ -97,7 +98,7 @@ function attempt(
       queue.end();
     },
   };
-  const abort = register(
+  abort = register(
     {
       directory,
       pki: { parseCertificates, isSignedBy: () => true },
@@ -113,6 +114,7 @@ function attempt(
     { api: options.api ?? 'jetstream', device: {}, natsUrl: null, builtAt: 0 },
     (event) => {
       told.push(event);
+      if (event.type === options.abortsAt) abort();
       onTold();
     },
   );
@@ -132,7 +134,7 @@ function attempt(
     stream,
     timers,
     until,
-    abort,
+    abort: () => abort(),
     push: queue.push,
     looksAgain: () => look(),
     hear: (message: Partial<Message>) =>
@@ -382,6 +384,86 @@ test('an attempt that is aborted while the stream is looked at asks nothing', as
   await new Promise((resolve) => setImmediate(resolve));
   expect(asking.calls).not.toContain('ask');
   expect(asking.state().request).toBeNull();
+});
+
+test.each([
+  ['whose certificate has expired says so', now + 2 * hour, { type: 'EXPIRED' }],
+  ['whose clock lies before its certificate says so', now - 2 * hour, { error: { code: 'CLOCK_WRONG' } }],
+])('a device %s, and does not connect', async (_, at, event) => {
+  const asking = attempt('none', {}, undefined, { at });
+  await expect.poll(() => asking.told).toHaveLength(1);
+  expect(asking.told[0]).toMatchObject(event);
+  expect(asking.calls).toEqual([]);
+});
+
+test('a refusal that was read is no answer when it lies in the stream the next time', async () => {
+  const refusal = storedResult('{"status":"failure","error":"maintenance"}', 1, now);
+  const first = attempt('unavailable');
+  await first.until('ASKED');
+  first.hear({ ...refusal, storedAt: null, sequence: null });
+  await first.until('FAILED');
+  const next = attempt('unavailable', first.state());
+  await next.until('ASKED');
+  next.push({ type: 'stored', last: refusal });
+  next.hear({ text: success });
+  await next.until('ANSWERED');
+});
+
+test('what was opened over TLS is kept with the question and with its answer, whatever it is', async () => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  const { pinnedCa, provisioned } = asking.state();
+  expect(provisioned?.opened).toBe(true);
+  expect(pinnedCa).toBe(provisioned?.caCertificate);
+  if (provisioned === null) throw new Error('the certificate is gone');
+  const untried = { ...provisioned, opened: false };
+  const before = { ...asking.state(), provisioned: untried, pinnedCa: null, request: openRequest(now) };
+  for (const text of [success, '{"status":"failure","error":"maintenance"}']) {
+    const adopting = attempt(storedResult(text, 1, now), before);
+    await adopting.until(text === success ? 'ANSWERED' : 'FAILED');
+    expect(adopting.calls).not.toContain('ask');
+    expect(adopting.state()).toMatchObject({
+      pinnedCa: provisioned.caCertificate,
+      provisioned: { opened: true },
+    });
+  }
+});
+
+test('an attempt that is aborted as soon as it is connected asks nothing', async () => {
+  const asking = attempt('none', { idIsNew: true }, undefined, { abortsAt: 'CONNECTED' });
+  await expect.poll(() => asking.calls.at(-1)).toBe('close');
+  expect(asking.calls).not.toContain('ask');
+  expect(asking.state().request).toBeNull();
+  expect(asking.told).toEqual([{ type: 'CONNECTED' }]);
+});
+
+test('a connection that ends while a device waits fails the attempt with what ended it, and the question stays open', async () => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  asking.push({ type: 'closed', error: new OnboardingError('NATS_UNREACHABLE', 'it broke') });
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'NATS_UNREACHABLE' } });
+  expect(asking.state().request).toMatchObject({ publishes: 1 });
+});
+
+test('where the subscription is denied, a stream that can be read brings the answer', async () => {
+  const asking = attempt('none', {}, undefined, { isSilent: true });
+  await asking.until('CONNECTED');
+  const subject = `device_results.${deviceId}.register`;
+  asking.push({ type: 'denied', operation: 'subscription', subject });
+  asking.push({ type: 'stored', last: 'none' });
+  await asking.until('ASKED');
+  asking.push({ type: 'stored', last: storedResult(success, 1, now) });
+  await asking.until('ANSWERED');
+});
+
+test('a device with a new id looks at the stream only after it has asked', async () => {
+  const asking = attempt('none', { idIsNew: true });
+  await asking.until('ASKED');
+  expect(asking.timers).toEqual(new Set([1_000]));
+  asking.stream.last = storedResult(success, 1, now);
+  asking.looksAgain();
+  await asking.until('ANSWERED');
+  expect(asking.calls).toEqual(['subscribe', 'ask', 'look', 'close']);
 });
 
 test('the stream is looked at 1, 2, 4 and then every 5 seconds after the question', async () => {
