@@ -1,8 +1,10 @@
+import { createEventQueue } from '../../src/adapters/nats/eventQueue.ts';
 import type { ErrorCode } from '../../src/errors/catalogue.ts';
 import { OnboardingError } from '../../src/errors/onboardingError.ts';
-import type { Identity, Session, SessionEvents } from '../../src/services/onboarding/register.ts';
+import type { Identity } from '../../src/services/onboarding/register.ts';
 import type { Message } from '../../src/services/onboarding/registrationResult.ts';
 import type { HttpAnswer } from '../../src/services/onboarding/requestCertificate.ts';
+import type { Session } from '../../src/services/onboarding/session.ts';
 import type { Chance } from './chance.ts';
 import type { Loop } from './loop.ts';
 import { certificatePem, type SigningRequest } from './pki.ts';
@@ -33,7 +35,7 @@ export interface SimulatedFleet {
   /** A session with the adversary's NATS server. */
   readonly isAdversary: (session: Session) => boolean;
   post(json: string, signal: AbortSignal, isRenewal: boolean): Promise<HttpAnswer>;
-  connect(identity: Identity, events: SessionEvents, signal: AbortSignal): Promise<Session>;
+  connect(identity: Identity, signal: AbortSignal): Promise<Session>;
   /** The stream holds a success for an id that the manager does not know any more. @param at milliseconds since 1970 */
   leaveResult(id: string, at: number): void;
   /** All connections end: the device lost its power or slept. */
@@ -184,7 +186,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     return caCertificate === rogue ? null : 'NATS_TLS';
   }
 
-  function connect(identity: Identity, { onDenied }: SessionEvents, signal: AbortSignal): Promise<Session> {
+  function connect(identity: Identity, signal: AbortSignal): Promise<Session> {
     return new Promise((resolve, reject) => {
       const settle = (ms: number, call: () => void) => after(ms, () => signal.aborted || call());
       signal.addEventListener('abort', () => reject(signal.reason));
@@ -203,7 +205,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
           reject(new OnboardingError(refusal[fault as keyof typeof refusal], 'simulated'));
         } else if (refused !== null) reject(new OnboardingError(refused, 'simulated'));
         else {
-          const session = open(identity.deviceId, onDenied, fault);
+          const session = open(identity.deviceId, fault);
           if (identity.natsUrl === natsUrl) opened = true;
           else adversaries.add(session);
           resolve(session);
@@ -212,11 +214,9 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     });
   }
 
-  function open(deviceId: string, onDenied: SessionEvents['onDenied'], fault: string | null): Session {
-    let lose: (error: OnboardingError) => void = () => {};
-    const lost = new Promise<OnboardingError>((settle) => {
-      lose = settle;
-    });
+  function open(deviceId: string, fault: string | null): Session {
+    const queue = createEventQueue();
+    let afterPublish = false;
     const link: Link = {
       open: true,
       silent: false,
@@ -225,7 +225,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
       end(error) {
         link.open = false;
         links.delete(link);
-        if (error) lose(error);
+        if (error) queue.push({ type: 'closed', error });
       },
     };
     links.add(link);
@@ -240,29 +240,41 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
         after(noticeHalfOpenMs, () => link.end(broken()));
       });
     }
+    const deny = (operation: 'publish' | 'subscription', subject: string) =>
+      deliver(() => queue.push({ type: 'denied', operation, subject }));
     return {
       isEncrypted: true,
-      closed: lost,
-      subscribe: (subject, onMessage) =>
+      events: queue.events,
+      subscribe: (subject) =>
         deliver(() => {
-          if (world.natsFault() === 'subscription denied') deliver(() => onDenied('subscription', subject));
-          else link.listeners.set(subject, (message) => deliver(() => onMessage(message)));
+          if (world.natsFault() === 'subscription denied') deny('subscription', subject);
+          else
+            link.listeners.set(subject, (message) =>
+              deliver(() => queue.push({ type: 'live', message, afterPublish })),
+            );
         }),
-      publishRequest: (subject, _text, headers, onReply) =>
+      publishRequest(subject, _text, headers) {
+        afterPublish = true;
         deliver(() => {
-          if (world.natsFault() === 'publish denied') deliver(() => onDenied('publish', subject));
-          else hear(deviceId, headers['Nats-Msg-Id'] ?? '', (reply) => deliver(() => onReply(reply)));
+          if (world.natsFault() === 'publish denied') deny('publish', subject);
+          else
+            hear(deviceId, headers['Nats-Msg-Id'] ?? '', (message) =>
+              deliver(() => queue.push({ type: 'reply', message })),
+            );
+        });
+      },
+      requestLastStored: (subject) =>
+        deliver(() => {
+          const absent = world.natsFault() === 'no stream' || plan.api === 'request';
+          const stored = absent ? 'unavailable' : (results.get(subject) ?? 'none');
+          const waits = world.natsFault() === 'look-up silent' ? 6000 : 0;
+          const last = waits > 0 ? 'unavailable' : stored;
+          after(waits, () => deliver(() => queue.push({ type: 'stored', last })));
         }),
-      lastStored: (subject) =>
-        new Promise((resolve) => {
-          deliver(() => {
-            const absent = world.natsFault() === 'no stream' || plan.api === 'request';
-            const stored = absent ? 'unavailable' : (results.get(subject) ?? 'none');
-            const waits = world.natsFault() === 'look-up silent' ? 6000 : 0;
-            after(waits, () => deliver(() => resolve(waits > 0 ? 'unavailable' : stored)));
-          });
-        }),
-      close: async () => link.end(null),
+      async close() {
+        queue.end();
+        link.end(null);
+      },
     };
   }
 

@@ -180,18 +180,18 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
         invariants.checkRequest(json);
         return fleet.post(json, signal, own.known.state === 'registered');
       },
-      async connect(identity, events, signal) {
+      async connect(identity, signal) {
         step('send', 'connect');
         if (isClone) violate('a clone connects');
         invariants.checkIdentity(identity);
-        const session = await fleet.connect(identity, events, signal);
+        const session = await fleet.connect(identity, signal);
         if (fleet.isAdversary(session)) violate("the device opened the adversary's NATS server");
         return {
           ...session,
-          publishRequest(subject, text, headers, onReply) {
+          publishRequest(subject, text, headers) {
             step('send', 'question');
             invariants.checkQuestion(identity.deviceId, headers['Nats-Msg-Id']);
-            session.publishRequest(subject, text, headers, onReply);
+            session.publishRequest(subject, text, headers);
           },
         };
       },

@@ -10,8 +10,10 @@ import {
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { networkFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
-import type { Identity, Session, SessionEvents } from '../../services/onboarding/register.ts';
+import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
+import type { Session } from '../../services/onboarding/session.ts';
+import { createEventQueue } from './eventQueue.ts';
 import { connectNats, type TransportOptions } from './transport.ts';
 
 export interface JetStreamOptions {
@@ -47,15 +49,10 @@ export function natsClient(options: JetStreamOptions) {
   const memory: Memory = { configured: options.resultStream, stream: options.resultStream, lookUp: null };
 
   /** @throws {OnboardingError} NATS_* */
-  return async function connect(
-    identity: Identity,
-    events: SessionEvents,
-    signal: AbortSignal,
-  ): Promise<Session> {
-    const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
+  return async function connect(identity: Identity, signal: AbortSignal): Promise<Session> {
+    const onDenied: OnDenied = (operation, subject) => {
       if (operation === 'subscription' && subject.startsWith('_INBOX.'))
         inboxPrefix = privateInbox(identity.deviceId);
-      events.onDenied(operation, subject);
     };
     const addresses = shuffled(parse(identity.natsUrl), options.random);
     let failure = new OnboardingError('NATS_UNREACHABLE', 'there is no address');
@@ -63,20 +60,9 @@ export function natsClient(options: JetStreamOptions) {
       signal.throwIfAborted();
       try {
         const { connection, isEncrypted } = await dial(address, identity, options.tls, inboxPrefix, signal);
-        const session = openSession(connection, isEncrypted, address, inboxPrefix, memory, onDenied);
-        const hears = options.needsInbox
-          ? await hasInbox(connection, inboxPrefix).catch((error: unknown) => {
-              throw natsError(error, address, false);
-            })
-          : true;
-        if (!hears) {
-          await session.close();
-          throw new OnboardingError(
-            'NATS_DENIED',
-            `the NATS server denies the subscription ${inboxPrefix}.>`,
-            { reason: 'permission-denied' },
-          );
-        }
+        const opened = { connection, isEncrypted, address, inboxPrefix };
+        const session = openSession(opened, memory, onDenied);
+        if (options.needsInbox) await assertInbox(opened, session);
         return session;
       } catch (error) {
         if (!(error instanceof OnboardingError)) throw error;
@@ -115,6 +101,19 @@ export async function trySubscription(
     throw natsError(error, address, false);
   } finally {
     await connection.close();
+  }
+}
+
+/** Closes the session of a device that may hear no answer. @throws {OnboardingError} NATS_* */
+async function assertInbox({ connection, address, inboxPrefix }: Opened, session: Session): Promise<void> {
+  try {
+    if (await hasInbox(connection, inboxPrefix)) return;
+    throw new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${inboxPrefix}.>`, {
+      reason: 'permission-denied',
+    });
+  } catch (error) {
+    await session.close().catch(() => undefined);
+    throw natsError(error, address, false);
   }
 }
 
@@ -216,56 +215,91 @@ async function abortable(options: TransportOptions, signal: AbortSignal): Promis
   });
 }
 
-function openSession(
-  connection: NatsConnection,
-  isEncrypted: boolean,
-  address: NatsAddress,
-  inboxPrefix: string,
-  memory: Memory,
-  onDenied: SessionEvents['onDenied'],
-): Session {
-  void watchDenials(connection, onDenied);
+/** A connection that was made. */
+interface Opened {
+  readonly connection: NatsConnection;
+  readonly isEncrypted: boolean;
+  readonly address: NatsAddress;
+  readonly inboxPrefix: string;
+}
+
+type OnDenied = (operation: 'publish' | 'subscription', subject: string) => void;
+
+function openSession(opened: Opened, memory: Memory, onDenied: OnDenied): Session {
+  const { connection, isEncrypted, address, inboxPrefix } = opened;
+  const queue = createEventQueue();
+  void watchDenials(connection, (operation, subject) => {
+    onDenied(operation, subject);
+    queue.push({ type: 'denied', operation, subject });
+  });
+  connection.closed().then((error) => queue.push({ type: 'closed', error: endOf(error) }));
   const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
   manager.catch(() => undefined);
+  let afterPublish = false;
   return {
     isEncrypted,
-    closed: connection
-      .closed()
-      .then(
-        (error) =>
-          (error instanceof OnboardingError ? error : null) ??
-          new OnboardingError(
-            'NATS_UNREACHABLE',
-            `the connection broke${error ? `: ${describe(error)}` : ''}`,
-          ),
-      ),
-    subscribe: (subject, onMessage) => {
-      connection.subscribe(subject, { callback: (error, message) => error ?? onMessage(live(message)) });
+    events: queue.events,
+    subscribe(subject) {
+      onSubject(opened, subject, (message) => queue.push({ type: 'live', message, afterPublish }));
     },
-    publishRequest: (subject, text, fields, onReply) => {
+    publishRequest(subject, text, fields) {
       const reply = createInbox(inboxPrefix);
-      const all = newHeaders();
-      for (const [name, value] of Object.entries(fields)) all.set(name, value);
+      const headers = newHeaders();
+      for (const [name, value] of Object.entries(fields)) headers.set(name, value);
+      onSubject(opened, reply, (message) => queue.push({ type: 'reply', message }));
       try {
-        connection.subscribe(reply, { callback: (error, message) => error ?? onReply(live(message)) });
-        connection.publish(subject, new TextEncoder().encode(text), { reply, headers: all });
+        connection.publish(subject, new TextEncoder().encode(text), { reply, headers });
       } catch (cause) {
         throw natsError(cause, address, false);
       }
+      afterPublish = true;
     },
-    lastStored: async (subject) => {
-      try {
-        const api = await manager;
-        memory.stream ??= await api.streams.find(subject);
-        return await readLast(connection, api, memory, memory.stream, subject);
-      } catch {
-        // The stream may have been made anew under another name.
-        memory.stream = memory.configured;
-        return 'unavailable';
-      }
+    requestLastStored(subject) {
+      lastStored(connection, manager, memory, subject).then((last) => queue.push({ type: 'stored', last }));
     },
-    close: () => connection.close(),
+    close() {
+      queue.end();
+      return connection.close();
+    },
   };
+}
+
+/** @throws {OnboardingError} NATS_* */
+function onSubject(
+  { connection, address }: Opened,
+  subject: string,
+  onMessage: (message: Message) => void,
+): void {
+  try {
+    connection.subscribe(subject, { callback: (error, message) => error ?? onMessage(live(message)) });
+  } catch (cause) {
+    throw natsError(cause, address, false);
+  }
+}
+
+/** Why the connection ended by itself */
+function endOf(error: unknown): OnboardingError {
+  if (error instanceof OnboardingError) return error;
+  const text = `the connection broke${error ? `: ${describe(error)}` : ''}`;
+  return new OnboardingError('NATS_UNREACHABLE', text);
+}
+
+/** Never throws. */
+async function lastStored(
+  connection: NatsConnection,
+  manager: Promise<JetStreamManager>,
+  memory: Memory,
+  subject: string,
+): Promise<Message | 'none' | 'unavailable'> {
+  try {
+    const api = await manager;
+    memory.stream ??= await api.streams.find(subject);
+    return await readLast(connection, api, memory, subject);
+  } catch {
+    // The stream may have been made anew under another name.
+    memory.stream = memory.configured;
+    return 'unavailable';
+  }
 }
 
 /**
@@ -279,9 +313,10 @@ async function readLast(
   connection: NatsConnection,
   api: JetStreamManager,
   memory: Memory,
-  stream: string,
   subject: string,
 ): Promise<Message | 'none'> {
+  const { stream } = memory;
+  if (stream === null) throw new Error('no stream is known');
   const lookUps: Record<LookUp, () => Promise<Message | 'none'>> = {
     direct: () => getDirect(connection, stream, subject),
     request: () => getStored(api, stream, subject),
@@ -326,7 +361,7 @@ async function getStored(api: JetStreamManager, stream: string, subject: string)
   }
 }
 
-async function watchDenials(connection: NatsConnection, onDenied: SessionEvents['onDenied']): Promise<void> {
+async function watchDenials(connection: NatsConnection, onDenied: OnDenied): Promise<void> {
   for await (const status of connection.status()) {
     const context = (status as { permissionContext?: { operation: string; subject: string } })
       .permissionContext;

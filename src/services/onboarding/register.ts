@@ -1,48 +1,19 @@
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import type { RegisterEvent } from '../../machines/onboarding.ts';
+import { currentState, type DeviceState, files, isoTime, type OpenRequest } from '../state/deviceState.ts';
+import type { Certificate, CertificateReader } from './acceptCertificate.ts';
+import { type Facts, judgeResult } from './judgeResult.ts';
 import {
-  currentState,
-  type DeviceState,
-  files,
-  isoTime,
-  type OpenRequest,
-  type StateDirectory,
-  updateState,
-} from '../state/deviceState.ts';
-import type { CertificateReader } from './acceptCertificate.ts';
-import {
-  isAcknowledgement,
-  isAlreadyRegistered,
-  type Message,
-  type Result,
-  readResult,
-} from './registrationResult.ts';
+  type Answer,
+  persistResult,
+  type RequestPorts,
+  recordOpened,
+  recordRequest,
+  withdrawRequest,
+} from './pendingRequest.ts';
+import type { Message } from './registrationResult.ts';
 import { checkClock } from './requestCertificate.ts';
-
-/** One connection to NATS with the device's identity. */
-export interface Session {
-  /** Arms a plain subscription; goes out with whatever follows. */
-  subscribe(subject: string, onMessage: (message: Message) => void): void;
-  /** Publishes once, with a reply address; replies are a stream's acknowledgement, or an answer. */
-  publishRequest(
-    subject: string,
-    text: string,
-    headers: Readonly<Record<string, string>>,
-    onReply: (reply: Message) => void,
-  ): void;
-  /** The last message that a stream holds for the subject, with its sequence. `unavailable`: no stream, no JetStream, or no right. */
-  lastStored(subject: string): Promise<Message | 'none' | 'unavailable'>;
-  /** The server proved who it is, and saw the device's certificate. */
-  readonly isEncrypted: boolean;
-  /** Settles when the connection ends by itself. */
-  readonly closed: Promise<OnboardingError>;
-  close(): Promise<void>;
-}
-
-export interface SessionEvents {
-  /** The server denied a subject. */
-  readonly onDenied: (operation: 'publish' | 'subscription', subject: string) => void;
-}
+import type { Session, SessionEvent } from './session.ts';
 
 export interface Identity {
   readonly deviceId: string;
@@ -52,14 +23,10 @@ export interface Identity {
   readonly natsUrl: string;
 }
 
-export interface RegisterPorts {
-  readonly directory: StateDirectory;
+export interface RegisterPorts extends RequestPorts {
   readonly pki: CertificateReader;
   /** @throws {OnboardingError} NATS_* */
-  readonly connect: (identity: Identity, events: SessionEvents, signal: AbortSignal) => Promise<Session>;
-  readonly now: () => number;
-  /** A random UUID */
-  readonly randomUUID: () => string;
+  readonly connect: (identity: Identity, signal: AbortSignal) => Promise<Session>;
   /** Calls back once after so many milliseconds. @returns a function that calls it off */
   readonly setTimer: (ms: number, call: () => void) => () => void;
 }
@@ -75,11 +42,11 @@ export interface RegisterOptions {
 }
 
 /** The stream is read again on a slow timer, for a result that the subscription did not bring. */
-const firstLookMs = 1_000;
-const slowestLookMs = 5_000;
+const firstPollMs = 1_000;
+const slowestPollMs = 5_000;
 
 /**
- * One attempt to register, from connecting to the result. Repeating it is safe: the question keeps its message id, is
+ * One attempt to register, from connecting to the result. Repeating it is safe: the request keeps its message id, is
  * recorded before it is published, and an answer that is there already is adopted before anything is asked again.
  *
  * @param tell progress for the machine; after ANSWERED or FAILED nothing more is told
@@ -92,146 +59,191 @@ export function register(
 ): () => void {
   const controller = new AbortController();
   const { signal } = controller;
-  attempt(ports, options, (event) => signal.aborted || tell(event), signal).then(
+  run(ports, options, (event) => signal.aborted || tell(event), signal).then(
     (end) => signal.aborted || tell({ type: end }),
     (error: unknown) => signal.aborted || tell({ type: 'FAILED', error }),
   );
   return () => controller.abort(new Error('the attempt ended'));
 }
 
-async function attempt(
+/** An attempt whose connection is open. */
+interface Attempt {
+  readonly ports: RegisterPorts;
+  readonly options: RegisterOptions;
+  readonly tell: (event: RegisterEvent) => void;
+  readonly signal: AbortSignal;
+  /** The state that the attempt began with */
+  readonly before: DeviceState;
+  readonly identity: Identity;
+  readonly certificate: Certificate | undefined;
+  readonly session: Session;
+  /** The subject of the device's results */
+  readonly results: string;
+}
+
+async function run(
   ports: RegisterPorts,
   options: RegisterOptions,
-  tell: (event: RegisterEvent) => void,
+  tell: Attempt['tell'],
   signal: AbortSignal,
 ): Promise<'ANSWERED' | 'EXPIRED'> {
-  const { directory, pki, now } = ports;
-  const before = currentState(directory);
+  const before = currentState(ports.directory);
   // The answer was kept, and something after it failed.
   if (before.registration !== null) return 'ANSWERED';
-  const identity = identityOf(before, directory, options);
-  const [leaf] = pki.parseCertificates(identity.certificate);
-  if (leaf && now() > leaf.notAfter.getTime()) return 'EXPIRED';
-  checkClock(now(), options.builtAt, leaf);
+  const identity = identityOf(before, ports, options);
+  const [certificate] = ports.pki.parseCertificates(identity.certificate);
+  if (certificate && ports.now() > certificate.notAfter.getTime()) return 'EXPIRED';
+  checkClock(ports.now(), options.builtAt, certificate);
   const results = `device_results.${identity.deviceId}.register`;
-  const answer = deferred<Answer>();
-  signal.addEventListener('abort', () => answer.reject(signal.reason));
-
-  let resultsDenied = false;
-  /** Nobody heard the question: it must not count as asked, or another device's id would pass for ours. */
-  const withdrawRequest = (reason: unknown) => {
-    try {
-      updateState(directory, () => ({ request: before.request }));
-      answer.reject(reason);
-    } catch (error) {
-      // Called by the connection: whatever the disk does must not end its reader.
-      answer.reject(error);
-    }
-  };
-  const onDenied: SessionEvents['onDenied'] = (operation, subject) => {
-    if (operation === 'subscription' && subject === results) resultsDenied = true;
-    const fatal = operation === 'publish' ? subject.startsWith('device_actions.') : options.api === 'request';
-    if (!fatal) return;
-    const denied = new OnboardingError(
-      'NATS_DENIED',
-      `the NATS server denies the ${operation} ${excerpt(subject)}`,
-      { reason: 'permission-denied' },
-    );
-    if (operation === 'publish') withdrawRequest(denied);
-    else answer.reject(denied);
-  };
-  const session = await ports.connect(identity, { onDenied }, signal);
+  const session = await ports.connect(identity, signal);
+  const close = () => void session.close().catch(() => undefined);
+  // Ends the events, and so the wait for them.
+  signal.addEventListener('abort', close, { once: true });
   try {
     signal.throwIfAborted();
-    session.closed.then(answer.reject);
-    let pendingRequest = before.request;
-    const handleMessage = (message: Message) => {
-      // Nothing that arrives before the question is handed to the connection answers it.
-      if (pendingRequest === null) return;
-      try {
-        // Set back since, the clock could not tell an old result from an answer.
-        checkClock(now(), options.builtAt, leaf);
-      } catch (error) {
-        return answer.reject(error);
-      }
-      try {
-        if (!isAnswerTo(message, pendingRequest, before, now(), leaf)) return;
-        answer.resolve({ message, result: readResult(message.text) });
-      } catch (error) {
-        // A damaged message that lies in the stream must not keep the device from asking again.
-        if (message.storedAt === null) answer.reject(error);
-      }
-    };
-    const lastStored = async () => {
-      const stored = await session.lastStored(results);
-      if (stored === 'unavailable' && resultsDenied) {
-        answer.reject(
-          new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${results}`, {
-            reason: 'permission-denied',
-          }),
-        );
-      }
-      return stored;
-    };
-    const pollLastMessage = async () => {
-      const stored = await lastStored();
-      if (typeof stored === 'object') handleMessage(stored);
-    };
-    if (options.api === 'jetstream') session.subscribe(results, handleMessage);
-    tell({ type: 'CONNECTED' });
-    const looksFirst = options.api === 'jetstream' && (pendingRequest !== null || !before.idIsNew);
-    // Else it goes with the question, which follows at once.
-    if (looksFirst && session.isEncrypted && before.provisioned?.opened === false)
-      updateState(directory, (state) => opened(session, state));
-    if (options.api === 'jetstream' && pendingRequest !== null)
-      await Promise.race([pollLastMessage(), answer.promise]);
-    // An earlier life of this id may have left a result: only what the stream stores after it is an answer.
-    const mayBeStale = options.api === 'jetstream' && pendingRequest === null && !before.idIsNew;
-    const last = mayBeStale
-      ? await Promise.race([lastStored(), answer.promise.then(() => 'unavailable' as const)])
-      : 'unavailable';
-    if (!answer.settled()) {
-      pendingRequest = recordRequest(ports, session, stalenessAfter(last));
-      const headers = {
-        ID: identity.deviceId,
-        timestamp: wholeSeconds(now()),
-        'Nats-Msg-Id': pendingRequest.messageId,
-      };
-      const body = JSON.stringify(bodyOf(identity, leaf?.pem ?? identity.certificate, options));
-      const onReply = (reply: Message) => {
-        if (reply.status !== null) {
-          withdrawRequest(
-            new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream'),
-          );
-        } else if (!isAcknowledgement(reply.text)) handleMessage(reply);
-      };
-      try {
-        session.publishRequest(`device_actions.${identity.deviceId}.register`, body, headers, onReply);
-      } catch (error) {
-        withdrawRequest(error);
-        await answer.promise;
-      }
-      tell({ type: 'ASKED' });
-    }
-    const stopLooking = options.api === 'jetstream' ? repeat(ports.setTimer, pollLastMessage) : () => {};
-    try {
-      persistResult(ports, session, await answer.promise, before.request !== null || before.mayBeRegistered);
-    } finally {
-      stopLooking();
-    }
+    const attempt = { ports, options, tell, signal, before, identity, certificate, session, results };
+    persistResult(ports, session, await awaitAnswer(attempt), before);
     return 'ANSWERED';
   } finally {
-    session.close().catch(() => undefined);
+    signal.removeEventListener('abort', close);
+    close();
   }
 }
 
-interface Answer {
-  readonly message: Message;
-  readonly result: Result;
+/**
+ * Asks, and reads the session's events until one of them is the answer. The stream is looked at first if it may hold an
+ * answer to an earlier request, or a result from an earlier life of the id, which no answer may be mistaken for.
+ */
+async function awaitAnswer(attempt: Attempt): Promise<Answer> {
+  const { session, before, results, options, signal } = attempt;
+  const usesStream = options.api === 'jetstream';
+  const poll = pollTimer(attempt);
+  if (usesStream) session.subscribe(results);
+  attempt.tell({ type: 'CONNECTED' });
+  const looksFirst = usesStream && (before.request !== null || !before.idIsNew);
+  // Else it goes with the request, which follows at once.
+  if (looksFirst) recordOpened(attempt.ports, session, before);
+  /** The request that was published over this connection */
+  let published = looksFirst ? null : publish(attempt, 'unavailable');
+  if (looksFirst) session.requestLastStored(results);
+  else if (usesStream) poll.arm();
+  let resultsDenied = false;
+  try {
+    for await (const event of session.events) {
+      if (event.type === 'closed') throw event.error;
+      if (event.type === 'denied') {
+        failIfFatal(attempt, event);
+        resultsDenied ||= event.operation === 'subscription' && event.subject === results;
+        continue;
+      }
+      // Read behind the publish, it may have arrived before: then it answers only what was open by then.
+      const isEarly = event.type === 'live' && !event.afterPublish;
+      const answer = answerIn(attempt, event, isEarly ? before.request : (published ?? before.request));
+      if (answer !== null) return answer;
+      if (event.type !== 'stored') continue;
+      if (event.last === 'unavailable' && resultsDenied) throw denied('subscription', results);
+      published ??= publish(attempt, event.last);
+      poll.arm();
+    }
+  } finally {
+    poll.stop();
+  }
+  signal.throwIfAborted();
+  throw new OnboardingError('INTERNAL', 'the events of the NATS session ended without a reason');
+}
+
+/**
+ * Records the request, then hands it to the connection.
+ *
+ * @param last what the stream held for the results before
+ * @throws {OnboardingError} NATS_*: the connection does not take it, and it does not count as asked; STATE_*
+ */
+function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): OpenRequest {
+  const { ports, options, identity, certificate, session, before } = attempt;
+  attempt.signal.throwIfAborted();
+  const request = recordRequest(ports, session, last);
+  const headers = {
+    ID: identity.deviceId,
+    timestamp: wholeSeconds(ports.now()),
+    'Nats-Msg-Id': request.messageId,
+  };
+  const body = JSON.stringify(bodyOf(identity, certificate?.pem ?? identity.certificate, options));
+  try {
+    session.publishRequest(`device_actions.${identity.deviceId}.register`, body, headers);
+  } catch (error) {
+    withdrawRequest(ports, before);
+    throw error;
+  }
+  attempt.tell({ type: 'ASKED' });
+  return request;
+}
+
+/** @throws {OnboardingError} where the request cannot be answered any more */
+function failIfFatal(attempt: Attempt, event: SessionEvent & { type: 'denied' }): void {
+  const { operation, subject } = event;
+  const isFatal =
+    operation === 'publish' ? subject.startsWith('device_actions.') : attempt.options.api === 'request';
+  if (!isFatal) return;
+  if (operation === 'publish') withdrawRequest(attempt.ports, attempt.before);
+  throw denied(operation, subject);
+}
+
+/**
+ * @param pendingRequest the request that was open when the message arrived
+ * @returns null where the event holds no answer
+ * @throws {OnboardingError} where the attempt fails by it
+ */
+function answerIn(
+  attempt: Attempt,
+  event: SessionEvent & { type: Facts['source'] },
+  pendingRequest: OpenRequest | null,
+): Answer | null {
+  const message = event.type === 'stored' ? event.last : event.message;
+  if (typeof message === 'string') return null;
+  const { ports, options, before, certificate } = attempt;
+  const verdict = judgeResult(message, pendingRequest, {
+    source: event.type,
+    deviceId: before.deviceId,
+    idIsNew: before.idIsNew,
+    lastRejection: before.lastRejection,
+    now: ports.now(),
+    builtAt: options.builtAt,
+    certificate,
+  });
+  switch (verdict.kind) {
+    case 'answer':
+      return { message, result: verdict.result };
+    case 'ignored':
+      return null;
+    case 'failed':
+      throw verdict.error;
+    case 'nobody listens':
+      withdrawRequest(ports, before);
+      throw new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream');
+  }
+}
+
+/** Looks at the stream 1, 2, 4 and then every 5 seconds after it was armed. */
+function pollTimer({ ports, session, results }: Attempt) {
+  let ms = firstPollMs;
+  let cancel = () => {};
+  return {
+    arm() {
+      cancel = ports.setTimer(ms, () => session.requestLastStored(results));
+      ms = Math.min(ms * 2, slowestPollMs);
+    },
+    stop: () => cancel(),
+  };
+}
+
+function denied(operation: 'publish' | 'subscription', subject: string): OnboardingError {
+  return new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${excerpt(subject)}`, {
+    reason: 'permission-denied',
+  });
 }
 
 /** @throws {OnboardingError} STATE_CORRUPT where the certificate or the key is gone */
-function identityOf(state: DeviceState, directory: StateDirectory, options: RegisterOptions): Identity {
+function identityOf(state: DeviceState, { directory }: RegisterPorts, options: RegisterOptions): Identity {
   const key = directory.read(files.key);
   if (key === null || state.provisioned === null) {
     throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate is gone`);
@@ -245,166 +257,7 @@ function bodyOf({ deviceId, caCertificate }: Identity, certificate: string, { de
   return { id: deviceId, ...Object.fromEntries(given), certificate, caCertificate };
 }
 
-/** Over TLS the certificate has opened NATS: from then on its CA is pinned. Part of the next write of the state. */
-function opened({ isEncrypted }: Session, { provisioned }: DeviceState): Partial<DeviceState> {
-  if (!isEncrypted || provisioned === null) return {};
-  return { provisioned: { ...provisioned, opened: true }, pinnedCa: provisioned.caCertificate };
-}
-
-/** Durable before the publish: after a crash the device knows that it may have asked. */
-function recordRequest(
-  { directory, now, randomUUID }: RegisterPorts,
-  session: Session,
-  staleness: Staleness,
-): OpenRequest {
-  const { request } = updateState(directory, (state) => ({
-    ...opened(session, state),
-    request: state.request
-      ? { ...state.request, publishes: state.request.publishes + 1 }
-      : { messageId: randomUUID(), firstAt: isoTime(now()), publishes: 1, ...staleness },
-  }));
-  if (request === null)
-    throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
-  return request;
-}
-
-type Staleness = Pick<OpenRequest, 'afterSequence' | 'afterStoredAt'>;
-
-/** What an answer must come after, given the last message that the stream holds. */
-function stalenessAfter(last: Message | 'none' | 'unavailable'): Staleness {
-  if (last === 'none') return { afterSequence: 0, afterStoredAt: null };
-  if (last === 'unavailable' || last.storedAt === null) return { afterSequence: null, afterStoredAt: null };
-  return { afterSequence: last.sequence, afterStoredAt: isoTime(last.storedAt) };
-}
-
-/**
- * Whether the stream held this message already when the question was asked. A stream that was made anew counts from 1
- * again: what was stored well after the result of then, both by the stream's clock, is younger whatever its sequence.
- */
-function isStale(
-  { sequence, storedAt }: Message,
-  { afterSequence, afterStoredAt, firstAt }: OpenRequest,
-  idIsNew: boolean,
-): boolean {
-  if (storedAt === null) return false;
-  // The stream could not be read before the question: nothing that was there by then is an answer, however fresh.
-  if (afterSequence === null) return !idIsNew && storedAt < Date.parse(firstAt);
-  if (sequence !== null && sequence > afterSequence) return false;
-  return afterStoredAt === null || storedAt <= Date.parse(afterStoredAt) + toleranceMs;
-}
-
-/** A result's `timestamp` is the fleet's clock and counts whole seconds; older than this, it answers another question. */
-const toleranceMs = 5 * 60_000;
-
-/**
- * Whether a message answers the question: for this device, not older than the question, not one that the stream held
- * before, not the refusal read before.
- *
- * @throws {OnboardingError} CLOCK_WRONG for a live result that is too old: silence would leave nobody a trace
- */
-function isAnswerTo(
-  message: Message,
-  question: OpenRequest,
-  { deviceId, idIsNew, lastRejection }: DeviceState,
-  now: number,
-  certificate: { notBefore: Date } | undefined,
-): boolean {
-  if (message.id !== null && message.id !== deviceId) return false;
-  if (isStale(message, question, idIsNew)) return false;
-  const told = message.timestamp === null ? Number.NaN : Date.parse(message.timestamp);
-  const at = Number.isNaN(told) ? message.storedAt : told;
-  const stored = message.storedAt !== null;
-  // A clock that was set back since would make every answer too old; one that lay in 1970, every result an answer,
-  // yet nothing was asked before there was a certificate to ask with.
-  const earliest = certificate?.notBefore.getTime() ?? 0;
-  const askedAt = Math.max(Math.min(Date.parse(question.firstAt), now), earliest);
-  if (at !== null && at < askedAt - toleranceMs) {
-    if (stored) return false;
-    const dates = `${isoTime(at)}, the question of ${isoTime(askedAt)}`;
-    throw new OnboardingError(
-      'CLOCK_WRONG',
-      `the fleet’s result is of ${dates}: the clocks disagree, or it is an old one`,
-    );
-  }
-  return !(stored && lastRejection !== null && fingerprint(message) === lastRejection);
-}
-
-/** The question is closed, and from now on a stream may hold a result for the id. */
-const answered = { request: null, idIsNew: false } as const;
-
-/**
- * Keeps the answer, durably. A success is kept as it arrived. `already registered` means registered to a device whose
- * earlier question may have been accepted; to one that asked for the first time, another device has its id.
- *
- * @throws {OnboardingError} REGISTRATION_REJECTED
- */
-function persistResult(
-  { directory, now }: RegisterPorts,
-  session: Session,
-  { message, result }: Answer,
-  askedBefore: boolean,
-): void {
-  if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
-    const alias = result.kind === 'success' ? result.alias : null;
-    const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
-    updateState(directory, (state) => ({
-      ...opened(session, state),
-      ...answered,
-      registration,
-      lastRejection: null,
-      mayBeRegistered: false,
-    }));
-    return;
-  }
-  updateState(directory, (state) => ({
-    ...opened(session, state),
-    ...answered,
-    lastRejection: fingerprint(message),
-    mayBeRegistered: state.mayBeRegistered || (state.request !== null && state.request.publishes > 1),
-  }));
-  throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
-}
-
-function fingerprint({ timestamp, text }: Message): string {
-  return `${timestamp ?? ''} ${text ?? ''}`;
-}
-
-/** Calls back after 1, 2, 4 and then every 5 seconds, one call at a time. @returns a function that stops it */
-function repeat(later: RegisterPorts['setTimer'], call: () => Promise<void>): () => void {
-  let cancel = () => {};
-  let stopped = false;
-  const arm = (ms: number) => {
-    cancel = later(ms, () => {
-      const next = () => stopped || arm(Math.min(ms * 2, slowestLookMs));
-      call().then(next, next);
-    });
-  };
-  arm(firstLookMs);
-  return () => {
-    stopped = true;
-    cancel();
-  };
-}
-
 /** RFC 3339 in whole seconds, as the fleet writes it. */
 function wholeSeconds(ms: number): string {
   return isoTime(ms).replace(/\.\d+Z$/, 'Z');
-}
-
-function deferred<T>() {
-  let settled = false;
-  let resolve = (_: T): void => {};
-  let reject = (_: unknown): void => {};
-  const promise = new Promise<T>((yes, no) => {
-    resolve = (value) => {
-      settled = true;
-      yes(value);
-    };
-    reject = (error) => {
-      settled = true;
-      no(error);
-    };
-  });
-  promise.catch(() => undefined);
-  return { promise, resolve, reject, settled: () => settled };
 }

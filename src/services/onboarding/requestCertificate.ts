@@ -219,7 +219,7 @@ async function open(
   signal: AbortSignal,
 ): Promise<void> {
   const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
-  const session = await connect(identity, { onDenied: () => undefined }, signal);
+  const session = await connect(identity, signal);
   session.close().catch(() => undefined);
   signal.throwIfAborted();
   if (!session.isEncrypted) throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server offers no TLS');

@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
+import { createEventQueue } from '../../../src/adapters/nats/eventQueue.ts';
 import { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { RegisterEvent } from '../../../src/machines/onboarding.ts';
-import { register, type Session, type SessionEvents } from '../../../src/services/onboarding/register.ts';
+import { register } from '../../../src/services/onboarding/register.ts';
 import type { Message } from '../../../src/services/onboarding/registrationResult.ts';
+import type { Session } from '../../../src/services/onboarding/session.ts';
 import {
   currentState,
   type DeviceState,
@@ -39,8 +41,9 @@ function attempt(
   stored: Message | 'none' | 'unavailable' = 'none',
   changes: Partial<DeviceState> = {},
   refuseToAsk?: Error,
+  options: { api?: 'jetstream' | 'request'; isSilent?: boolean; abortsAt?: string; at?: number } = {},
 ) {
-  const stream = { last: stored };
+  const stream = { last: stored, isSilent: options.isSilent ?? false };
   const contents = new Map([[files.key as string, keyPem('k1')]]);
   const disk = { isFull: false };
   const directory: StateDirectory = {
@@ -70,49 +73,48 @@ function attempt(
     opened: false,
   };
   writeState(directory, { ...newState(deviceId, now), provisioned, ...changes });
-  const clock = { now };
-  let reply: (message: Message) => void = () => undefined;
-  let hear: (message: Message) => void = () => undefined;
+  const clock = { now: options.at ?? now };
   let look = () => {};
-  const calls: ('look' | 'ask')[] = [];
-  let events: SessionEvents | undefined;
+  const calls: ('subscribe' | 'look' | 'ask' | 'close')[] = [];
+  const timers = new Set<number>();
   const told: RegisterEvent[] = [];
+  let abort = () => {};
   let onTold = () => {};
+  const queue = createEventQueue();
   const session: Session = {
     isEncrypted: true,
-    closed: new Promise(() => undefined),
-    subscribe: (_subject, onMessage) => {
-      hear = onMessage;
-    },
-    publishRequest: (_subject, _text, _headers, onReply) => {
+    events: queue.events,
+    subscribe: () => void calls.push('subscribe'),
+    publishRequest() {
       if (refuseToAsk) throw refuseToAsk;
       calls.push('ask');
-      reply = onReply;
     },
-    lastStored: async () => {
+    requestLastStored() {
       calls.push('look');
-      return stream.last;
+      if (!stream.isSilent) queue.push({ type: 'stored', last: stream.last });
     },
-    close: async () => undefined,
+    async close() {
+      calls.push('close');
+      queue.end();
+    },
   };
-  register(
+  abort = register(
     {
       directory,
       pki: { parseCertificates, isSignedBy: () => true },
-      connect: async (_identity, given) => {
-        events = given;
-        return session;
-      },
+      connect: async () => session,
       now: () => clock.now,
       randomUUID: () => 'question-1',
-      setTimer: (_, call) => {
+      setTimer(ms, call) {
+        timers.add(ms);
         look = call;
-        return () => undefined;
+        return () => timers.delete(ms);
       },
     },
-    { api: 'jetstream', device: {}, natsUrl: null, builtAt: 0 },
+    { api: options.api ?? 'jetstream', device: {}, natsUrl: null, builtAt: 0 },
     (event) => {
       told.push(event);
+      if (event.type === options.abortsAt) abort();
       onTold();
     },
   );
@@ -130,16 +132,25 @@ function attempt(
     clock,
     calls,
     stream,
+    timers,
     until,
+    abort: () => abort(),
+    push: queue.push,
     looksAgain: () => look(),
-    hear: (message: Partial<Message>) => hear({ ...nothing, ...message }),
+    hear: (message: Partial<Message>) =>
+      queue.push({
+        type: 'live',
+        message: { ...nothing, ...message },
+        afterPublish: calls.includes('ask'),
+      }),
     state: () => currentState(directory),
-    reply: (message: Partial<Message>) => reply({ ...nothing, ...message }),
-    deny: (subject = `device_actions.${deviceId}.register`) => events?.onDenied('publish', subject),
+    reply: (message: Partial<Message>) => queue.push({ type: 'reply', message: { ...nothing, ...message } }),
+    deny: (subject = `device_actions.${deviceId}.register`) =>
+      queue.push({ type: 'denied', operation: 'publish', subject }),
   };
 }
 
-test('a full disk that keeps a question from being taken back fails the attempt, and throws at no callback', async () => {
+test('a full disk that keeps a question from being taken back fails the attempt', async () => {
   const unheard = attempt();
   await unheard.until('ASKED');
   unheard.disk.isFull = true;
@@ -214,10 +225,10 @@ test.each([
   const old = storedResult(text, 5, now - minute);
   const asking = attempt(old);
   await asking.until('ASKED');
-  expect(asking.calls).toEqual(['look', 'ask']);
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask']);
   expect(asking.state().request).toMatchObject({ publishes: 1, afterSequence: 5 });
   asking.looksAgain();
-  await expect.poll(() => asking.calls).toEqual(['look', 'ask', 'look']);
+  await expect.poll(() => asking.calls).toEqual(['subscribe', 'look', 'ask', 'look']);
   expect(asking.state().registration).toBeNull();
   asking.stream.last = storedResult('{"status":"success","alias":"new"}', 6, now);
   asking.looksAgain();
@@ -231,7 +242,7 @@ test('the same old result is passed over at every look, and after a restart', as
   await asking.until('ASKED');
   const again = attempt(old, asking.state());
   await again.until('ASKED');
-  expect(again.calls).toEqual(['look', 'ask']);
+  expect(again.calls).toEqual(['subscribe', 'look', 'ask']);
   expect(again.state().request).toMatchObject({ publishes: 2, afterSequence: 5 });
   expect(again.state().registration).toBeNull();
 });
@@ -241,7 +252,7 @@ test('a result that was stored while the device was off is taken, and nothing is
   await asking.until('ASKED');
   const again = attempt(storedResult('{"status":"success","alias":"new"}', 6, now + minute), asking.state());
   await again.until('ANSWERED');
-  expect(again.calls).toEqual(['look']);
+  expect(again.calls).toEqual(['subscribe', 'look', 'close']);
   expect(again.state().registration).toMatchObject({ alias: 'new' });
 });
 
@@ -261,7 +272,7 @@ test('a stream that was made anew counts from 1: a result of it is told by the s
   await early.until('ASKED');
   const anew = after(hour);
   await anew.until('ANSWERED');
-  expect(anew.calls).toEqual(['look']);
+  expect(anew.calls).toEqual(['subscribe', 'look', 'close']);
 });
 
 test('an old result stays old under a device’s clock that is slow', async () => {
@@ -275,13 +286,13 @@ test('an old result stays old under a device’s clock that is slow', async () =
 test('a device that made its id asks without a look, until a question of it was answered', async () => {
   const fresh = attempt('none', { idIsNew: true });
   await fresh.until('ASKED');
-  expect(fresh.calls).toEqual(['ask']);
+  expect(fresh.calls).toEqual(['subscribe', 'ask']);
   const refusal = storedResult('{"status":"failure","error":"maintenance"}', 1, now);
   fresh.reply({ text: refusal.text });
   await fresh.until('FAILED');
   const next = attempt(refusal, fresh.state());
   await next.until('ASKED');
-  expect(next.calls).toEqual(['look', 'ask']);
+  expect(next.calls).toEqual(['subscribe', 'look', 'ask']);
   expect(next.state().request).toMatchObject({ afterSequence: 1 });
 });
 
@@ -304,14 +315,217 @@ test('an old result that a later look finds, where the first one failed, is no a
 });
 
 test('what arrives live before the question went out is no answer', async () => {
-  const asking = attempt('none');
+  const asking = attempt('none', {}, undefined, { isSilent: true });
   await asking.until('CONNECTED');
   asking.hear({ text: success });
+  // In one chunk: the question goes out before the second message is read, yet after it arrived.
+  asking.push({ type: 'stored', last: 'none' });
+  asking.hear({ text: success });
   await asking.until('ASKED');
-  expect(asking.state().registration).toBeNull();
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask']);
   asking.hear({ text: '{"status":"success","alias":"new"}' });
   await asking.until('ANSWERED');
   expect(asking.state().registration).toMatchObject({ alias: 'new' });
+});
+
+test('an answer to an earlier question that arrives live before the look-up is back is taken, and nothing is asked', async () => {
+  const asking = attempt('none', { request: openRequest(now) }, undefined, { isSilent: true });
+  await asking.until('CONNECTED');
+  asking.hear({ text: success });
+  await asking.until('ANSWERED');
+  expect(asking.calls).toEqual(['subscribe', 'look', 'close']);
+});
+
+test('a question is durable before it is published, and its answer before that is told', async () => {
+  const asking = attempt('none', { idIsNew: true });
+  const recorded = () => asking.state().request?.publishes ?? null;
+  expect(recorded()).toBeNull();
+  await asking.until('ASKED');
+  expect(recorded()).toBe(1);
+  asking.disk.isFull = true;
+  asking.reply({ text: success });
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
+  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'ASKED', 'FAILED']);
+});
+
+test('on a full disk nothing is published', async () => {
+  const asking = attempt('none', {}, undefined, { isSilent: true });
+  await asking.until('CONNECTED');
+  asking.disk.isFull = true;
+  asking.push({ type: 'stored', last: 'none' });
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
+  expect(asking.calls).toEqual(['subscribe', 'look', 'close']);
+});
+
+test.each<[string, (asking: ReturnType<typeof attempt>) => void, RegisterEvent['type'] | null]>([
+  ['an answer', ({ reply }) => reply({ text: success }), 'ANSWERED'],
+  ['a refusal', ({ reply }) => reply({ text: alreadyRegistered }), 'FAILED'],
+  ['a denied publish', ({ deny }) => deny(), 'FAILED'],
+  ['a damaged answer', ({ hear }) => hear({ text: '{' }), 'FAILED'],
+  [
+    'the end of the connection',
+    ({ push }) => push({ type: 'closed', error: new OnboardingError('NATS_UNREACHABLE', 'it broke') }),
+    'FAILED',
+  ],
+  ['an abort', ({ abort }) => abort(), null],
+])('%s closes the session and stops the look-ups', async (_, end, last) => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  await expect.poll(() => asking.timers).toEqual(new Set([1_000]));
+  end(asking);
+  await expect.poll(() => asking.calls.at(-1)).toBe('close');
+  await expect.poll(() => asking.timers.size).toBe(0);
+  // Nothing of what comes later is told.
+  asking.hear({ text: success });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(asking.told.map(({ type }) => type)).toEqual([
+    'CONNECTED',
+    'ASKED',
+    ...(last === null ? [] : [last]),
+  ]);
+});
+
+test('an attempt that is aborted while the stream is looked at asks nothing', async () => {
+  const asking = attempt('none', {}, undefined, { isSilent: true });
+  await asking.until('CONNECTED');
+  asking.push({ type: 'stored', last: 'none' });
+  asking.abort();
+  await expect.poll(() => asking.calls.at(-1)).toBe('close');
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(asking.calls).not.toContain('ask');
+  expect(asking.state().request).toBeNull();
+});
+
+test.each([
+  ['whose certificate has expired says so', now + 2 * hour, { type: 'EXPIRED' }],
+  ['whose clock lies before its certificate says so', now - 2 * hour, { error: { code: 'CLOCK_WRONG' } }],
+])('a device %s, and does not connect', async (_, at, event) => {
+  const asking = attempt('none', {}, undefined, { at });
+  await expect.poll(() => asking.told).toHaveLength(1);
+  expect(asking.told[0]).toMatchObject(event);
+  expect(asking.calls).toEqual([]);
+});
+
+test('a refusal that was read is no answer when it lies in the stream the next time', async () => {
+  const refusal = storedResult('{"status":"failure","error":"maintenance"}', 1, now);
+  const first = attempt('unavailable');
+  await first.until('ASKED');
+  first.hear({ ...refusal, storedAt: null, sequence: null });
+  await first.until('FAILED');
+  const next = attempt('unavailable', first.state());
+  await next.until('ASKED');
+  next.push({ type: 'stored', last: refusal });
+  next.hear({ text: success });
+  await next.until('ANSWERED');
+});
+
+test('what was opened over TLS is kept with the question and with its answer, whatever it is', async () => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  const { pinnedCa, provisioned } = asking.state();
+  expect(provisioned?.opened).toBe(true);
+  expect(pinnedCa).toBe(provisioned?.caCertificate);
+  if (provisioned === null) throw new Error('the certificate is gone');
+  const untried = { ...provisioned, opened: false };
+  const before = { ...asking.state(), provisioned: untried, pinnedCa: null, request: openRequest(now) };
+  for (const text of [success, '{"status":"failure","error":"maintenance"}']) {
+    const adopting = attempt(storedResult(text, 1, now), before);
+    await adopting.until(text === success ? 'ANSWERED' : 'FAILED');
+    expect(adopting.calls).not.toContain('ask');
+    expect(adopting.state()).toMatchObject({
+      pinnedCa: provisioned.caCertificate,
+      provisioned: { opened: true },
+    });
+  }
+});
+
+test('an attempt that is aborted as soon as it is connected asks nothing', async () => {
+  const asking = attempt('none', { idIsNew: true }, undefined, { abortsAt: 'CONNECTED' });
+  await expect.poll(() => asking.calls.at(-1)).toBe('close');
+  expect(asking.calls).not.toContain('ask');
+  expect(asking.state().request).toBeNull();
+  expect(asking.told).toEqual([{ type: 'CONNECTED' }]);
+});
+
+test('a connection that ends while a device waits fails the attempt with what ended it, and the question stays open', async () => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  asking.push({ type: 'closed', error: new OnboardingError('NATS_UNREACHABLE', 'it broke') });
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'NATS_UNREACHABLE' } });
+  expect(asking.state().request).toMatchObject({ publishes: 1 });
+});
+
+test('where the subscription is denied, a stream that can be read brings the answer', async () => {
+  const asking = attempt('none', {}, undefined, { isSilent: true });
+  await asking.until('CONNECTED');
+  const subject = `device_results.${deviceId}.register`;
+  asking.push({ type: 'denied', operation: 'subscription', subject });
+  asking.push({ type: 'stored', last: 'none' });
+  await asking.until('ASKED');
+  asking.push({ type: 'stored', last: storedResult(success, 1, now) });
+  await asking.until('ANSWERED');
+});
+
+test('a device with a new id looks at the stream only after it has asked', async () => {
+  const asking = attempt('none', { idIsNew: true });
+  await asking.until('ASKED');
+  expect(asking.timers).toEqual(new Set([1_000]));
+  asking.stream.last = storedResult(success, 1, now);
+  asking.looksAgain();
+  await asking.until('ANSWERED');
+  expect(asking.calls).toEqual(['subscribe', 'ask', 'look', 'close']);
+});
+
+test('the stream is looked at 1, 2, 4 and then every 5 seconds after the question', async () => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  for (const ms of [1_000, 2_000, 4_000, 5_000, 5_000]) {
+    await expect.poll(() => asking.timers).toEqual(new Set([ms]));
+    asking.timers.clear();
+    asking.looksAgain();
+  }
+});
+
+test('through request and reply no stream is looked at, and nothing is subscribed to', async () => {
+  const asking = attempt('none', { request: openRequest(now) }, undefined, { api: 'request' });
+  await asking.until('ASKED');
+  expect(asking.calls).toEqual(['ask']);
+  expect(asking.timers.size).toBe(0);
+  asking.reply({ text: '{"token":"aGVsbG8K"}' });
+  await asking.until('ANSWERED');
+});
+
+test.each<[string, 'jetstream' | 'request', string, boolean]>([
+  ['of the results, where no stream can be read', 'jetstream', `device_results.${deviceId}.register`, true],
+  ['of something else', 'jetstream', '_INBOX.x', false],
+  ['of the inbox, through request and reply', 'request', '_INBOX.x', true],
+])('a denied subscription %s', async (_, api, subject, isFatal) => {
+  const asking = attempt('unavailable', {}, undefined, { api });
+  await asking.until('ASKED');
+  asking.push({ type: 'denied', operation: 'subscription', subject });
+  asking.push({ type: 'stored', last: 'unavailable' });
+  if (isFatal) {
+    expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'NATS_DENIED' } });
+    // The question was published: an answer may come.
+    expect(asking.state().request).not.toBeNull();
+  } else {
+    asking.reply({ text: success });
+    await asking.until('ANSWERED');
+  }
+});
+
+test('a denied publish takes back the question of this attempt, and no earlier one', async () => {
+  const first = attempt();
+  await first.until('ASKED');
+  first.deny();
+  await first.until('FAILED');
+  expect(first.state().request).toBeNull();
+  const request = openRequest(now);
+  const repeated = attempt('none', { request });
+  await repeated.until('ASKED');
+  repeated.deny();
+  await repeated.until('FAILED');
+  expect(repeated.state().request).toEqual(request);
 });
 
 test('a question that the connection does not take does not count as asked', async () => {

@@ -1,0 +1,73 @@
+import type { Session, SessionEvent } from '../../services/onboarding/session.ts';
+import { longestMessage } from './frames.ts';
+
+/**
+ * Between a connection's reader, which must never wait or fail, and the one who reads its events. Holds at most 8 MiB of
+ * each type of event; what does not fit is lost, as NATS itself loses messages for a slow reader.
+ */
+export interface EventQueue {
+  readonly events: Session['events'];
+  /** Never throws. After `closed` or `end` it does nothing. */
+  push(event: SessionEvent): void;
+  /** Drops what waits; the reader's loop ends. */
+  end(): void;
+}
+
+/** A reader that keeps up never gets near: a chunk of the socket holds at most one message of the greatest length. */
+const mostWaiting = 2 * longestMessage;
+/** What an event costs besides its text. */
+const overhead = 1_000;
+
+export function createEventQueue(): EventQueue {
+  const waiting: SessionEvent[] = [];
+  const sizes = new Map<SessionEvent['type'], number>();
+  let isClosed = false;
+  let wake = () => {};
+
+  const add = (type: SessionEvent['type'], size: number) => {
+    const total = (sizes.get(type) ?? 0) + size;
+    if (total > mostWaiting) return false;
+    sizes.set(type, total);
+    return true;
+  };
+  const end = () => {
+    isClosed = true;
+    waiting.length = 0;
+    wake();
+  };
+  async function* read(): AsyncGenerator<SessionEvent, void, undefined> {
+    try {
+      for (;;) {
+        const event = waiting.shift();
+        if (event !== undefined) {
+          add(event.type, -sizeOf(event));
+          yield event;
+        } else if (isClosed) return;
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+      }
+    } finally {
+      end();
+    }
+  }
+  return {
+    events: read(),
+    push(event) {
+      if (isClosed || !add(event.type, sizeOf(event))) return;
+      isClosed = event.type === 'closed';
+      waiting.push(event);
+      wake();
+    },
+    end,
+  };
+}
+
+function sizeOf(event: SessionEvent): number {
+  if (event.type === 'denied') return overhead + event.subject.length;
+  const message = event.type === 'closed' ? null : event.type === 'stored' ? event.last : event.message;
+  if (message === null || typeof message === 'string') return overhead;
+  const { text, id, timestamp } = message;
+  return overhead + (text?.length ?? 0) + (id?.length ?? 0) + (timestamp?.length ?? 0);
+}

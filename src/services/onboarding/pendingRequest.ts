@@ -1,0 +1,125 @@
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import {
+  type DeviceState,
+  isoTime,
+  type OpenRequest,
+  type StateDirectory,
+  updateState,
+} from '../state/deviceState.ts';
+import { fingerprint } from './judgeResult.ts';
+import { isAlreadyRegistered, type Message, type Result } from './registrationResult.ts';
+import type { Session } from './session.ts';
+
+export interface RequestPorts {
+  readonly directory: StateDirectory;
+  readonly now: () => number;
+  /** A random UUID */
+  readonly randomUUID: () => string;
+}
+
+export interface Answer {
+  readonly message: Message;
+  readonly result: Result;
+}
+
+/**
+ * Durable before the publish: after a crash the device knows that it may have asked. A request that is open keeps its
+ * message id.
+ *
+ * @param last what the stream held for the results before the first publish
+ * @throws {OnboardingError} STATE_*
+ */
+export function recordRequest(
+  { directory, now, randomUUID }: RequestPorts,
+  session: Session,
+  last: Message | 'none' | 'unavailable',
+): OpenRequest {
+  const { request } = updateState(directory, (state) => ({
+    ...opened(session, state),
+    request: state.request
+      ? { ...state.request, publishes: state.request.publishes + 1 }
+      : { messageId: randomUUID(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) },
+  }));
+  if (request === null)
+    throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
+  return request;
+}
+
+/**
+ * The certificate has opened NATS, and its CA is pinned: written at once where more has to be read before the request,
+ * which may take long and be cut off. No-op if it is recorded already.
+ *
+ * @param before the state that the attempt began with
+ * @throws {OnboardingError} STATE_*
+ */
+export function recordOpened(
+  { directory }: Pick<RequestPorts, 'directory'>,
+  session: Session,
+  before: DeviceState,
+): void {
+  if (session.isEncrypted && before.provisioned?.opened === false)
+    updateState(directory, (state) => opened(session, state));
+}
+
+/**
+ * Nobody heard the request: it must not count as asked, or another device's id would pass for ours.
+ *
+ * @param before the state before the request was recorded
+ * @throws {OnboardingError} STATE_*
+ */
+export function withdrawRequest({ directory }: Pick<RequestPorts, 'directory'>, before: DeviceState): void {
+  updateState(directory, () => ({ request: before.request }));
+}
+
+/** The request is closed, and from now on a stream may hold a result for the id. */
+const answered = { request: null, idIsNew: false } as const;
+
+/**
+ * Keeps the answer, durably. A success is kept as it arrived. `already registered` means registered to a device whose
+ * earlier request may have been accepted; to one that asked for the first time, another device has its id.
+ *
+ * @param before the state before the request was recorded
+ * @throws {OnboardingError} REGISTRATION_REJECTED, STATE_*
+ */
+export function persistResult(
+  { directory, now }: Pick<RequestPorts, 'directory' | 'now'>,
+  session: Session,
+  { message, result }: Answer,
+  before: DeviceState,
+): void {
+  const askedBefore = before.request !== null || before.mayBeRegistered;
+  if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
+    const alias = result.kind === 'success' ? result.alias : null;
+    const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
+    updateState(directory, (state) => ({
+      ...opened(session, state),
+      ...answered,
+      registration,
+      lastRejection: null,
+      mayBeRegistered: false,
+    }));
+    return;
+  }
+  updateState(directory, (state) => ({
+    ...opened(session, state),
+    ...answered,
+    lastRejection: fingerprint(message),
+    mayBeRegistered: state.mayBeRegistered || (state.request !== null && state.request.publishes > 1),
+  }));
+  throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
+}
+
+/** What an answer must come after, given the last message that the stream holds. */
+function stalenessAfter(
+  last: Message | 'none' | 'unavailable',
+): Pick<OpenRequest, 'afterSequence' | 'afterStoredAt'> {
+  if (last === 'none') return { afterSequence: 0, afterStoredAt: null };
+  if (last === 'unavailable' || last.storedAt === null) return { afterSequence: null, afterStoredAt: null };
+  return { afterSequence: last.sequence, afterStoredAt: isoTime(last.storedAt) };
+}
+
+/** Over TLS the certificate has opened NATS: from then on its CA is pinned. Part of the next write of the state. */
+function opened({ isEncrypted }: Session, { provisioned }: DeviceState): Partial<DeviceState> {
+  if (!isEncrypted || provisioned === null) return {};
+  return { provisioned: { ...provisioned, opened: true }, pinnedCa: provisioned.caCertificate };
+}

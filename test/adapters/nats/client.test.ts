@@ -1,0 +1,133 @@
+import { afterEach, expect, test } from 'vitest';
+import { natsClient } from '../../../src/adapters/nats/client.ts';
+import type { Identity } from '../../../src/services/onboarding/register.ts';
+import type { Session, SessionEvent } from '../../../src/services/onboarding/session.ts';
+import { createAuthority } from '../../fleet/ca.ts';
+import { type NatsServer, startNats } from '../../fleet/nats.ts';
+import { removeDevices, temporaryFolder } from '../../program.ts';
+
+let server: NatsServer | undefined;
+afterEach(async () => {
+  await server?.stop();
+  server = undefined;
+  removeDevices();
+});
+
+const results = 'device_results.d1.register';
+const request = 'device_actions.d1.register';
+
+/** A server that lets the device do what the rights say (by default what devices may), and the device's identity. */
+async function serverWith(rights?: Parameters<typeof startNats>[0]['rights']) {
+  const authority = await createAuthority();
+  const commonName = 'd1';
+  server = await startNats({ authority, dir: temporaryFolder(), ...(rights ? { rights } : {}) });
+  await server.authorise('d1', commonName);
+  const { chain, key } = await authority.issueClient({ commonName });
+  const identity: Identity = {
+    ...{ deviceId: 'd1', key, certificate: chain, caCertificate: authority.pem, natsUrl: server.url },
+  };
+  const connections = async () => {
+    const answer = await fetch(`${server?.monitoringUrl}/connz`);
+    return ((await answer.json()) as { num_connections: number }).num_connections;
+  };
+  return { identity, connections, server };
+}
+
+function open(identity: Identity): Promise<Session> {
+  const connect = natsClient({ tls: 'required', resultStream: null, random: () => 0, needsInbox: false });
+  return connect(identity, new AbortController().signal);
+}
+
+/** Reads until there is an event of the type. */
+async function readUntil(session: Session, type: SessionEvent['type']): Promise<SessionEvent[]> {
+  const all: SessionEvent[] = [];
+  for await (const event of session.events) {
+    all.push(event);
+    if (event.type === type) break;
+  }
+  return all;
+}
+
+test('a request that reaches nobody brings the server’s word for it, and a look-up without a stream says so', async () => {
+  const { identity } = await serverWith();
+  const session = await open(identity);
+  session.publishRequest(request, '{}', { ID: 'd1' });
+  session.requestLastStored(results);
+  const [reply, stored] = await readUntil(session, 'stored');
+  expect(reply).toMatchObject({ type: 'reply', message: { status: 503, storedAt: null } });
+  expect(stored).toEqual({ type: 'stored', last: 'unavailable' });
+  await session.close();
+});
+
+test('what arrives before the request is handed to the connection is told from what arrives after it', async () => {
+  // A device that may hear itself.
+  const { identity } = await serverWith(() => 'all');
+  const session = await open(identity);
+  const other = await open(identity);
+  session.subscribe('device_actions.d1.>');
+  // Comes back behind the subscription: the server knows it then.
+  session.requestLastStored(results);
+  const iterator = session.events[Symbol.asyncIterator]();
+  expect((await iterator.next()).value).toEqual({ type: 'stored', last: 'unavailable' });
+  other.publishRequest(request, 'before', {});
+  expect((await iterator.next()).value).toMatchObject({
+    ...{ type: 'live', message: { text: 'before' }, afterPublish: false },
+  });
+  session.publishRequest(request, 'after', { ID: 'd1', timestamp: 't' });
+  expect((await iterator.next()).value).toMatchObject({
+    ...{ type: 'live', message: { text: 'after', id: 'd1', timestamp: 't' }, afterPublish: true },
+  });
+  await Promise.all([session.close(), other.close()]);
+});
+
+test('a denied subscription and a denied publish are told by their subjects', async () => {
+  const { identity } = await serverWith(() => ({
+    publish: { allow: ['nothing'] },
+    subscribe: { allow: ['_INBOX.>'] },
+  }));
+  const session = await open(identity);
+  session.subscribe(results);
+  session.publishRequest(request, '{}', {});
+  const events: SessionEvent[] = [];
+  for await (const event of session.events) if (events.push(event) === 2) break;
+  expect(events).toEqual([
+    { type: 'denied', operation: 'subscription', subject: results },
+    { type: 'denied', operation: 'publish', subject: request },
+  ]);
+  await session.close();
+});
+
+test('a reader that throws ends neither the process nor the connection, which is closed by its owner', async () => {
+  const { identity, connections } = await serverWith(() => 'all');
+  const session = await open(identity);
+  const reading = (async () => {
+    for await (const event of session.events) throw new Error(`cannot bear ${event.type}`);
+  })();
+  session.subscribe(request);
+  session.publishRequest(request, 'one', {});
+  await expect(reading).rejects.toThrow('cannot bear live');
+  session.publishRequest(request, 'two', {});
+  expect(await connections()).toBe(1);
+  await session.close();
+  await expect.poll(connections).toBe(0);
+});
+
+test('a session that is closed ends its events, and leaves no connection', async () => {
+  const { identity, connections } = await serverWith();
+  const session = await open(identity);
+  const reading = readUntil(session, 'closed');
+  session.subscribe(results);
+  await session.close();
+  expect(await reading).toEqual([]);
+  expect(() => session.requestLastStored(results)).not.toThrow();
+  expect(() => session.subscribe(results)).toThrow(expect.objectContaining({ code: 'NATS_UNREACHABLE' }));
+  await expect.poll(connections).toBe(0);
+});
+
+test('a connection that the server ends is told, and nothing behind it', async () => {
+  const { identity, server } = await serverWith();
+  const session = await open(identity);
+  const reading = readUntil(session, 'live');
+  await server.kill();
+  expect(await reading).toMatchObject([{ type: 'closed', error: { code: 'NATS_UNREACHABLE' } }]);
+});
