@@ -13,7 +13,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
   errors: {},
   config: { text: 'all' },
   machines: { errors: 'all' },
-  'services/state': { errors: 'all', machines: 'type', 'events.ts': 'all' },
+  'services/state': { errors: 'all', machines: 'type', 'events.ts': 'all', text: 'all' },
   'services/onboarding': {
     'services/state': 'all',
     machines: 'all',
