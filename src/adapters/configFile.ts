@@ -104,12 +104,15 @@ export function readAgentEnvironment(path: string): AgentEnvironment {
   };
 }
 
-/** `NAME=value` lines as systemd and shells write them: comments, `export`, quotes and surrounding space. */
+/**
+ * `NAME=value` lines as systemd and shells write them: comments, `export`, quotes and surrounding space. As for systemd, a
+ * `#` or a backslash in a value belongs to it, and a value ends with its line; `parseEnv` of Node reads them otherwise.
+ */
 function parseEnvironment(text: string): Map<string, string> {
   const variables = new Map<string, string>();
-  for (const line of text.split('\n')) {
-    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$/.exec(line) ?? [];
-    const value = raw.trim().replace(/^(["'])(.*)\1$/, '$2');
+  for (const line of text.split(/[\r\n]/)) {
+    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$/s.exec(line) ?? [];
+    const value = raw.trim().replace(/^(["'])(.*)\1$/s, '$2');
     if (name !== undefined && value !== '') variables.set(name, value);
   }
   return variables;
