@@ -19,7 +19,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { jsonSchema } from '../src/config/schema.ts';
+import { jsonSchema } from '../src/config/jsonSchema.ts';
 import { commandsOfProgram } from './commands.ts';
 import { bashCompletion, zshCompletion } from './completion.ts';
 import { manual } from './manual.ts';

@@ -11,9 +11,9 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
   text: {},
   'events.ts': { errors: 'type' },
   errors: {},
-  config: {},
+  config: { text: 'all' },
   machines: { errors: 'all' },
-  'services/state': { errors: 'all', machines: 'type', 'events.ts': 'all' },
+  'services/state': { errors: 'all', machines: 'type', 'events.ts': 'all', text: 'all' },
   'services/onboarding': {
     'services/state': 'all',
     machines: 'all',

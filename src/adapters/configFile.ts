@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { SettingKey } from '../config/schema.ts';
+import { isRecord } from '../text/json.ts';
 import { jsonFlaw } from '../text/jsonFlaw.ts';
 
 /**
@@ -42,9 +43,8 @@ function parsed(text: string): Record<string, unknown> {
   const flaw = jsonFlaw(text);
   if (flaw !== null) throw new Error(`it is no JSON at line ${flaw.line}, column ${flaw.column}`);
   const json: unknown = JSON.parse(text);
-  if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new Error('it holds no JSON object');
-  return json as Record<string, unknown>;
+  if (!isRecord(json)) throw new Error('it holds no JSON object');
+  return json;
 }
 
 /** What an environment file of the fleet's Go agent says (protocol.md, part 4). */
@@ -104,12 +104,16 @@ export function readAgentEnvironment(path: string): AgentEnvironment {
   };
 }
 
-/** `NAME=value` lines as systemd and shells write them: comments, `export`, quotes and surrounding space. */
+/**
+ * `NAME=value` lines as systemd and shells write them: comments, `export`, quotes and surrounding space. A `#` within a
+ * value belongs to it, as for systemd; a backslash stays, and a value ends with its line. `parseEnv` of Node differs in
+ * all three.
+ */
 function parseEnvironment(text: string): Map<string, string> {
   const variables = new Map<string, string>();
-  for (const line of text.split('\n')) {
-    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$/.exec(line) ?? [];
-    const value = raw.trim().replace(/^(["'])(.*)\1$/, '$2');
+  for (const line of text.split(/[\r\n]/)) {
+    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$/s.exec(line) ?? [];
+    const value = raw.trim().replace(/^(["'])(.*)\1$/s, '$2');
     if (name !== undefined && value !== '') variables.set(name, value);
   }
   return variables;

@@ -1,3 +1,5 @@
+import * as v from 'valibot';
+import { isRecord } from '../text/json.ts';
 import {
   type Config,
   environmentName,
@@ -42,11 +44,12 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
     const setting: Setting = settings[key];
     if (given.has(key)) {
       const value = given.get(key);
-      if (!setting.check(value)) problems.push(`${key} is ${show(value)}; allowed: ${setting.allowed}`);
-    } else if (setting.required) {
+      if (!v.is(setting.schema, value))
+        problems.push(`${key} is ${show(value)}; allowed: ${setting.allowed}`);
+    } else if (setting.defaultOf === null) {
       problems.push(`${key} is missing; it is required: ${setting.allowed}`);
     } else {
-      given.set(key, setting.value(host));
+      given.set(key, setting.defaultOf(host));
     }
   }
   return problems.length > 0 ? { problems: problems.map(withoutCredentials) } : { config: unflatten(given) };
@@ -134,8 +137,7 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
 
 /** Environment and overlay carry text: numbers are read where the key takes numbers, and left for the check to refuse. */
 export function coerce(key: SettingKey, value: string): unknown {
-  const type = (settings[key] as Setting).schema.type;
-  if (type !== 'integer' && type !== 'number') return value;
+  if (settings[key].schema.type !== 'number') return value;
   return /^[+-]?\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : value;
 }
 
@@ -177,10 +179,6 @@ function withoutCredentials(text: string): string {
 
 function isSettingKey(key: string): key is SettingKey {
   return Object.hasOwn(settings, key);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function parseJson(value: string): unknown {

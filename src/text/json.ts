@@ -34,3 +34,8 @@ function isDeeper(text: string, most: number): boolean {
   }
   return false;
 }
+
+/** An object of JSON: no array, and not null. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,5 +1,6 @@
+import * as v from 'valibot';
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
-import { parseJson } from '../../text/json.ts';
+import { isRecord, parseJson } from '../../text/json.ts';
 
 /** A message of the fleet, as a session hands it on. */
 export interface Message {
@@ -23,6 +24,14 @@ export type Result =
 
 /** Fields that either API may carry, at the top or under `payload` (protocol.md, part 3). */
 const textFields = ['alias', 'token', 'configuration', 'utmClientSecret', 'rabbitMqSecret'] as const;
+const verdictSchema = v.object({
+  status: v.optional(v.picklist(['success', 'failure'])),
+  error: v.fallback(v.nullable(v.string()), null),
+});
+const acknowledgementSchema = v.union([
+  v.object({ stream: v.string(), seq: v.unknown() }),
+  v.object({ error: v.custom<Record<string, unknown>>(isRecord) }),
+]);
 const longestResult = 4 * 1024 * 1024;
 const deepestResult = 64;
 const longestAlias = 256;
@@ -62,11 +71,12 @@ function parse(text: string, maxDepth: number): unknown {
 
 function judge(json: unknown, text: string): Result {
   if (!isRecord(json)) throw invalid('is no JSON object');
-  const { status, error } = json;
-  if (status === 'failure' || (status === undefined && typeof error === 'string')) {
-    return { kind: 'failure', error: typeof error === 'string' ? excerpt(error) : 'no reason given' };
+  const verdict = v.safeParse(verdictSchema, json);
+  if (!verdict.success) throw invalid('has an unknown status');
+  const { status, error } = verdict.output;
+  if (status === 'failure' || (status === undefined && error !== null)) {
+    return { kind: 'failure', error: error === null ? 'no reason given' : excerpt(error) };
   }
-  if (status !== undefined && status !== 'success') throw invalid('has an unknown status');
   const found = textFields.filter((name) => resultField(json, name) !== undefined);
   // Without a status the fields alone say that this is a result; with one, whatever arrives is kept.
   if (status === undefined) {
@@ -100,8 +110,7 @@ export function resultField(result: unknown, name: string): unknown {
 /** A stream's acknowledgement of a publish: it says that the question is stored, and nothing of the answer. */
 export function isAcknowledgement(text: string | null): boolean {
   try {
-    const json = parseJson(text ?? '', { maxDepth: deepestResult });
-    return isRecord(json) && ((typeof json.stream === 'string' && 'seq' in json) || isRecord(json.error));
+    return v.is(acknowledgementSchema, parseJson(text ?? '', { maxDepth: deepestResult }));
   } catch {
     return false;
   }
@@ -109,8 +118,4 @@ export function isAcknowledgement(text: string | null): boolean {
 
 function invalid(what: string, cause?: unknown): OnboardingError {
   return new OnboardingError('REGISTRATION_ANSWER_INVALID', `the fleet manager’s answer ${what}`, { cause });
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,9 +1,10 @@
+import * as v from 'valibot';
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { type Reason, reasonOfStatus } from '../../errors/reasons.ts';
 import type { Issued, Renewed } from '../../machines/onboarding.ts';
 import { renewAt } from '../../machines/renewal.ts';
-import { parseJson } from '../../text/json.ts';
+import { isRecord, parseJson } from '../../text/json.ts';
 import {
   currentState,
   type DeviceState,
@@ -272,6 +273,13 @@ export function checkClock(now: number, builtAt: number, accepted?: { notBefore:
 /** Answers that say «not now»: they are worth another try without anybody's doing. */
 const passing = new Set([408, 425, 429]);
 
+const filled = v.pipe(v.string(), v.regex(/\S/));
+const answerSchema = v.object({
+  certificate: filled,
+  caCertificate: filled,
+  fleetManagementNatsUrl: v.pipe(filled, v.trim()),
+});
+
 /** Reads protocol.md's answer; liberal in what else it holds. @throws {OnboardingError} PROVISIONING_* */
 function readAnswer(
   { status, contentType, body, retryAfterMs }: HttpAnswer,
@@ -288,11 +296,9 @@ function readAnswer(
   if (status < 200 || status >= 300)
     throw invalid(`HTTP ${status}; redirects are refused`, undefined, reasonOfStatus(status));
   const json = parseObject(body, contentType);
-  const [certificate, caCertificate] = [text(json, 'certificate'), text(json, 'caCertificate')];
-  const natsUrl =
-    configuredNatsUrl !== null && typeof json.fleetManagementNatsUrl !== 'string'
-      ? configuredNatsUrl
-      : text(json, 'fleetManagementNatsUrl').trim();
+  const parsed = v.safeParse(answerSchema, withNatsUrl(json, configuredNatsUrl), { abortEarly: true });
+  if (!parsed.success) throw invalid(flawOf(parsed.issues[0]));
+  const { certificate, caCertificate, fleetManagementNatsUrl: natsUrl } = parsed.output;
   try {
     parseNatsAddresses(natsUrl);
   } catch (cause) {
@@ -304,6 +310,17 @@ function readAnswer(
   return { certificate, caCertificate, natsUrl };
 }
 
+/** Where an address is configured, an answer may leave its own out. */
+function withNatsUrl(json: Record<string, unknown>, configured: string | null): Record<string, unknown> {
+  return configured === null || typeof json.fleetManagementNatsUrl === 'string'
+    ? json
+    : { ...json, fleetManagementNatsUrl: configured };
+}
+
+function flawOf(issue: v.InferIssue<typeof answerSchema>): string {
+  return `${issue.input === undefined ? 'no' : 'a malformed'} ${v.getDotPath(issue)}`;
+}
+
 function parseObject(body: string, contentType: string | null): Record<string, unknown> {
   const what = `${contentType?.slice(0, 60) ?? 'no content type'}, ${body.length} characters`;
   let json: unknown;
@@ -312,15 +329,8 @@ function parseObject(body: string, contentType: string | null): Record<string, u
   } catch (cause) {
     throw invalid(`no JSON (${what})`, cause, isWebPage(contentType) ? 'captive-portal' : null);
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw invalid(`no JSON object (${what})`);
-  return json as Record<string, unknown>;
-}
-
-function text(json: Record<string, unknown>, field: string): string {
-  const value = Object.hasOwn(json, field) ? json[field] : undefined;
-  if (typeof value === 'string' && value.trim() !== '') return value;
-  throw invalid(`${value === undefined ? 'no' : 'a malformed'} ${field}`);
+  if (!isRecord(json)) throw invalid(`no JSON object (${what})`);
+  return json;
 }
 
 /** A portal, or another web server, answers in place of the provisioning server. */

@@ -1,10 +1,14 @@
-/** The machine that a state belongs to: hashes; null where there is none to be read. */
-export interface HardwareId {
+import * as v from 'valibot';
+
+export const hardwareIdSchema = v.object({
   /** Serial number of the hardware */
-  readonly hardware: string | null;
+  hardware: v.nullable(v.string()),
   /** machine-id(5) */
-  readonly installation: string | null;
-}
+  installation: v.nullable(v.string()),
+});
+
+/** The machine that a state belongs to: hashes; null where there is none to be read. */
+export type HardwareId = Readonly<v.InferOutput<typeof hardwareIdSchema>>;
 
 /**
  * Whether the state was made by another machine. The hardware decides where both know it: a system that is installed
@@ -23,10 +27,4 @@ export function boundTo(bound: HardwareId | null, here: HardwareId): HardwareId 
     hardware: here.hardware ?? bound?.hardware ?? null,
     installation: here.installation ?? bound?.installation ?? null,
   };
-}
-
-export function isHardwareId(value: unknown): value is HardwareId {
-  if (typeof value !== 'object' || value === null) return false;
-  const { hardware, installation } = value as Record<string, unknown>;
-  return [hardware, installation].every((hash) => hash === null || typeof hash === 'string');
 }

@@ -45,3 +45,37 @@ test('a refusal is one line of at most 300 characters, read in a moment', () => 
   expect(result).toMatchObject({ kind: 'failure', error: expect.stringMatching(/^a \/\/.{1,296}$/) });
   expect(performance.now() - begun).toBeLessThan(500);
 });
+
+test.each([
+  ['{"stream":"a","seq":1}', true],
+  ['{"stream":"a","seq":null,"more":1}', true],
+  ['{"error":{"code":503}}', true],
+  ['{"stream":"a"}', false],
+  ['{"stream":1,"seq":1}', false],
+  ['{"error":"no"}', false],
+  ['{"error":[]}', false],
+  ['{"status":"success"}', false],
+  ['[]', false],
+  ['null', false],
+  ['', false],
+])('%s is the acknowledgement of a stream: %s', (text, expected) => {
+  expect(isAcknowledgement(text)).toBe(expected);
+});
+
+test.each([
+  ['{"status":"failure","error":5}', 'no reason given'],
+  ['{"status":"failure"}', 'no reason given'],
+  ['{"error":"no"}', 'no'],
+  ['{"error":"no","alias":"a"}', 'no'],
+])('%s is a refusal: %s', (text, error) => {
+  expect(readResult(text)).toEqual({ kind: 'failure', error });
+});
+
+test.each([
+  ['{"status":null,"alias":"a"}', 'has an unknown status'],
+  ['{"error":5}', 'has neither a status nor a field of a result'],
+  ['{"token":5}', 'has a field of a wrong type'],
+  ['[]', 'is no JSON object'],
+])('%s says what is wrong with it: %s', (text, what) => {
+  expect(() => readResult(text)).toThrow(`the fleet manager’s answer ${what}`);
+});

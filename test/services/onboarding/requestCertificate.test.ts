@@ -6,7 +6,7 @@ import * as pki from '../../sim/pki.ts';
 const now = Date.UTC(2026, 10, 23);
 
 /** What a device makes of an answer. */
-async function askedOf(answer: Partial<HttpAnswer>) {
+async function askedOf(answer: Partial<HttpAnswer>, natsUrl: string | null = null) {
   const contents: Record<string, string> = {
     [files.state]: JSON.stringify(newState('d1', now)),
     [files.key]: pki.keyPem('k1'),
@@ -24,7 +24,7 @@ async function askedOf(answer: Partial<HttpAnswer>) {
     {
       swarmId: null,
       commonName: '{id}',
-      natsUrl: null,
+      natsUrl,
       renewalAt: 0.8,
       authenticated: false,
       fleetCa: null,
@@ -66,4 +66,39 @@ test('a web page in place of an answer is a portal, and other text is not', asyn
     reason: 'captive-portal',
   });
   await expect(of('text/plain')).rejects.toMatchObject({ code: 'PROVISIONING_ANSWER_INVALID', reason: null });
+});
+
+const ask = (body: string, natsUrl: string | null = null) => askedOf({ body }, natsUrl);
+const fields = { certificate: 'C', caCertificate: 'CA', fleetManagementNatsUrl: 'tls://a:4222' };
+
+test.each([
+  ['no JSON object (no content type, 2 characters)', []],
+  ['no JSON object (no content type, 4 characters)', null],
+  ['no certificate', {}],
+  ['no certificate', { ...fields, certificate: undefined, caCertificate: 1 }],
+  ['a malformed certificate', { ...fields, certificate: ' \n' }],
+  ['a malformed certificate', { ...fields, certificate: null }],
+  ['no caCertificate', { ...fields, caCertificate: undefined }],
+  ['a malformed caCertificate', { ...fields, caCertificate: ['CA'] }],
+  ['no fleetManagementNatsUrl', { ...fields, fleetManagementNatsUrl: undefined }],
+  ['a malformed fleetManagementNatsUrl', { ...fields, fleetManagementNatsUrl: 4222 }],
+  ['a malformed fleetManagementNatsUrl', { ...fields, fleetManagementNatsUrl: '\t' }],
+])('an answer is refused that has %s', async (what, body) => {
+  await expect(ask(JSON.stringify(body))).rejects.toMatchObject({
+    code: 'PROVISIONING_ANSWER_INVALID',
+    message: `the provisioning server answered ${what}`,
+  });
+});
+
+test.each([undefined, null, 4222])('a configured NATS address takes the place of %j', async (answered) => {
+  const body = JSON.stringify({ ...fields, fleetManagementNatsUrl: answered });
+  // The address passes, and the certificates are looked at.
+  await expect(ask(body, 'tls://b:4222')).rejects.toThrow(
+    "the answer's certificate holds no readable certificate",
+  );
+});
+
+test('a configured NATS address does not excuse one that is empty', async () => {
+  const body = JSON.stringify({ ...fields, fleetManagementNatsUrl: '' });
+  await expect(ask(body, 'tls://b:4222')).rejects.toThrow('a malformed fleetManagementNatsUrl');
 });
