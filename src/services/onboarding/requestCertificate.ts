@@ -1,6 +1,6 @@
 import { parseNatsAddresses } from '../../config/natsAddress.ts';
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import type { Issued, Renewed } from '../../machines/onboarding.ts';
+import type { Issued, Renewed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { parseJson } from '../../text/json.ts';
 import {
