@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest';
-import { afterRequest, notBefore, type RequestPace, requestWaitMs, unpaced } from '../../src/machines/requestPace.ts';
+import {
+  afterRequest,
+  notBefore,
+  type RequestPace,
+  requestWaitMs,
+  unpaced,
+} from '../../src/machines/requestPace.ts';
 
 const retry = { initialMs: 1000, maxMs: 300_000, factor: 2 };
 const hour = 3_600_000;
