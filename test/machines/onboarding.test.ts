@@ -6,6 +6,7 @@ import { stateNames } from '../../src/events.ts';
 import type { Resumed } from '../../src/machines/contracts.ts';
 import { onboarding } from '../../src/machines/onboarding.ts';
 import type { Stage } from '../../src/machines/stage.ts';
+import { untried } from '../../src/machines/unopened.ts';
 import { type Callback, drive, type Move, policy, start, type Work } from './driver.ts';
 
 /** A move, and the state that it leads to. */
@@ -623,8 +624,11 @@ test.each([
   expect(isUnderWay(work)).toBe(false);
 });
 
-test('a candidate is forgotten after its trial', async () => {
-  const { move, context } = await play(toTrial);
+test.each([
+  ['first', toTrial],
+  ['renewed', toRenewalTrial],
+])('a %s certificate is forgotten after its trial', async (_, before) => {
+  const { move, context } = await play(before);
   expect(context().candidate).toEqual(candidate);
   await move(done('tryCertificate', renewed));
   expect(context().candidate).toBeNull();
@@ -683,4 +687,48 @@ test('the device id is that of the facts on disk', async () => {
   expect(context().deviceId).toBeNull();
   await move(resumes('registered', { deviceId: 'device-2' }));
   expect(context().deviceId).toBe('device-2');
+});
+
+test.each<[string, Line[], number]>([
+  ['is kept at once', [...toReplacement, [done('requestCertificate', kept), '']], 1],
+  ['is kept after its trial', [...toReplacementTrial, [done('tryCertificate', renewed), '']], 1],
+  ['is the first', [...toCsr, [done('requestCertificate', kept), '']], 0],
+])('a certificate that %s gets its tries anew', async (_, lines, rounds) => {
+  expect((await play(lines)).context().unopened).toEqual({ ...untried, rounds });
+});
+
+test('a clock that was set ends the distance between requests', async () => {
+  const { context } = await play([
+    ...toCsr,
+    [done('requestCertificate', kept), ''],
+    [done('prepareIdentity', { registered: false }), ''],
+    [session('EXPIRED'), ''],
+    [resumes('csr'), 'csr.pacing'],
+    [clockStepped, 'csr.requesting'],
+  ]);
+  expect(context().pace.requests).toBe(1);
+});
+
+test('a request that failed for good and may be cured by the clock is repeated as soon as that is set', async () => {
+  const wrong = new OnboardingError('CLOCK_WRONG', 'the certificate is of tomorrow', { class: 'permanent' });
+  const lines: Line[] = [
+    ...toCsr,
+    [fails('requestCertificate', wrong), 'failed'],
+    [clockStepped, 'idle.resuming'],
+    [resumes('csr'), 'csr.requesting'],
+  ];
+  expect((await play(lines)).visited).toEqual(lines.map(([, state]) => state));
+});
+
+test('a certificate that was of no use before a rest in failed is reported and replaced', async () => {
+  const { emitted, context } = await play([
+    ...toRegistering,
+    [sessionFails(unopened), ''],
+    [waits(500), ''],
+    [sessionFails(lasting), 'failed'],
+    [waits(900_000), ''],
+    [resumes('provisioned'), ''],
+  ]);
+  expect(emitted.at(-1)).toEqual({ type: 'certificate.useless', code: 'STATE_CORRUPT', failures: 1 });
+  expect(context().unopened.isReplaced).toBe(true);
 });
