@@ -297,6 +297,17 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
     ],
   ],
   [
+    'a device that turns out to be registered keeps its certificate, whatever failed before',
+    [
+      ...toRegistering,
+      [sessionFails(unopened), 'registering.backingOff'],
+      [waits(500), connecting],
+      [sessionFails(lasting), 'failed'],
+      [waits(900_000), 'idle.resuming'],
+      [resumes('registered'), 'registered.delivering'],
+    ],
+  ],
+  [
     'a certificate that opened NATS before this start is not of no use',
     [
       [resumes('provisioned', { opened: true }), 'provisioned.preparing'],
@@ -646,6 +657,18 @@ test('without retry.failedAfterMs a device in failed waits for ever, and says so
   expect(visited).toEqual(['failed', 'failed']);
   expect(emitted).toMatchObject([{ retryInMs: null }]);
   expect(context().nextRetryAt).toBeNull();
+});
+
+test('after a rest in failed nothing waits any more, and the failure still shows', async () => {
+  const { context } = await play([
+    ...toKeygen,
+    [fails('generateKey', passing), ''],
+    [waits(500), ''],
+    [fails('generateKey', lasting), ''],
+    [waits(900_000), 'idle.resuming'],
+  ]);
+  expect(context()).toMatchObject({ step: 'idle', attempt: 1, delayMs: 0, nextRetryAt: null });
+  expect(context().failure).toMatchObject({ code: 'STATE_CORRUPT' });
 });
 
 test('a wait for the next request is shown', async () => {
