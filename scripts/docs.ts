@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { environmentName, settingKeys, settings } from '../src/config/schema.ts';
 import { catalogue } from '../src/errors/catalogue.ts';
+import { type ReasonEntry, reasons } from '../src/errors/reasons.ts';
 import {
   commonFields,
   type EventEntry,
@@ -61,6 +62,15 @@ function errorTable(): string {
   return ['| code | class | cause | remedy |', '| --- | --- | --- | --- |', ...rows].join('\n');
 }
 
+function reasonTable(): string {
+  const rows = Object.entries<ReasonEntry>(reasons).map(([name, { codes, cause, remedy }]) => {
+    const shown = codes.flatMap((code) => (code === null ? [] : [`\`${code}\``])).join(', ');
+    const advice = typeof remedy === 'string' ? remedy : remedy.join(' NATS: ');
+    return `| \`${name}\` | ${shown} | ${cause} | ${advice} |`;
+  });
+  return ['| reason | codes | what was observed | remedy |', '| --- | --- | --- | --- |', ...rows].join('\n');
+}
+
 /** docs/events.md */
 export function eventsPage(): string {
   const entries: [string, EventEntry][] = Object.entries(events);
@@ -82,6 +92,8 @@ export function eventsPage(): string {
     ...sections,
     '## Error codes\n\nValues of `code`. `transient`: onboardd tries again by itself. `permanent`: it rests in `failed` for\n`retry.failedAfterMs` first, and somebody has to change something.',
     errorTable(),
+    '## Reasons\n\nValues of `reason`: why a code came about, the same in the log, `status` and `check`. A device whose connection fails\nadvises what the reason says, and what the code says where there is no reason.',
+    reasonTable(),
   ].join('\n\n')}\n`;
 }
 
@@ -100,7 +112,7 @@ function typeOf({ type, enum: values, format }: Readonly<Record<string, unknown>
 
 /** docs/events.schema.json */
 export function eventsSchema(): string {
-  return `${JSON.stringify(eventSchema(Object.keys(catalogue)), null, 2)}\n`;
+  return `${JSON.stringify(eventSchema(Object.keys(catalogue), Object.keys(reasons)), null, 2)}\n`;
 }
 
 if (process.argv[1]?.endsWith('docs.ts')) {

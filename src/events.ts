@@ -1,4 +1,5 @@
 import type { ErrorClass, ErrorCode } from './errors/catalogue.ts';
+import type { Reason } from './errors/reasons.ts';
 
 /** The top level of the machine: the only values of `state` in logs and in `status`. */
 export const stateNames = [
@@ -51,6 +52,11 @@ const state = (meaning: string): Field<StateName> => ({
 const errorClass = (meaning: string) => oneOf<ErrorClass>({ transient: 0, permanent: 0 }, meaning);
 const code = (meaning: string): Field<ErrorCode> => ({
   schema: { type: 'string', pattern: '^[A-Z][A-Z_]+$' },
+  meaning,
+});
+
+const reason = (meaning: string): Field<Reason | null> => ({
+  schema: { type: ['string', 'null'], pattern: '^[a-z][a-z0-9-]+$' },
   meaning,
 });
 
@@ -112,6 +118,7 @@ export const events = {
         'the state whose step failed; `renewing`: the renewal of a registered device; `reload`: a configuration that was read again',
       ),
       code: code('the error code'),
+      reason: reason('why, finer than the code, where that is known; null: the code says it all'),
       class: errorClass('whether trying again may help by itself'),
       attempt: count('of this step, from 1'),
       retryInMs: orNull(count('milliseconds until the next try'), 'never by itself'),
@@ -138,6 +145,13 @@ export const events = {
     messageId: 'f6617d73e7b1455c9edf95904581ccce',
     meaning: 'A new certificate took the place of one that still lived.',
     fields: { notAfter: time('when it expires'), renewAt: time('when it will be renewed') },
+  },
+  'address.refused': {
+    level: 'warn',
+    messageId: '90500bb88432433ba06e48755d54b894',
+    meaning:
+      'An answer over plain HTTP named another NATS address, which the new certificate did not open: the certificate is kept, with the address that is known.',
+    fields: { code: code('why it did not open'), cause: string('what was seen') },
   },
   'certificate.useless': {
     level: 'warn',
@@ -169,11 +183,15 @@ export type FieldsOf<E extends EventName> = {
 };
 
 /** JSON Schema (draft 2020-12) of one line of the log. It is closed: a field that is not in the catalogue is an error. */
-export function eventSchema(codes: readonly string[]): Record<string, unknown> {
+export function eventSchema(codes: readonly string[], reasons: readonly string[]): Record<string, unknown> {
+  const closed: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+    code: { type: 'string', enum: codes },
+    reason: { type: ['string', 'null'], enum: [...reasons, null] },
+  };
   const lines = Object.entries(events).map(([name, { level, fields }]) => {
     const own = Object.entries<Field<unknown>>(fields).map(([field, { schema, meaning }]) => [
       field,
-      { ...(field === 'code' ? { type: 'string', enum: codes } : schema), description: meaning },
+      { ...(closed[field] ?? schema), description: meaning },
     ]);
     const shared = Object.entries(commonFields).map(([field, { schema, meaning }]) => [
       field,

@@ -1,7 +1,9 @@
 // First, so that a signal is heard while the others load.
 import './adapters/signals.ts';
+import { format } from 'node:util';
 import { exit } from './cli/options.ts';
 import { runProgram } from './cli/program.ts';
+import { excerpt } from './errors/onboardingError.ts';
 import { plainText } from './text/plainText.ts';
 
 declare const BUILD_VERSION: string | undefined;
@@ -9,8 +11,8 @@ declare const BUILD_TIME: number | undefined;
 const version = typeof BUILD_VERSION === 'undefined' ? '0.0.0' : BUILD_VERSION;
 const builtAt = typeof BUILD_TIME === 'undefined' ? 0 : BUILD_TIME;
 
-// nats.js prints now and then; standard output belongs to the log.
-console.log = console.info = console.error;
+// nats.js prints now and then, also what a server sent; standard output belongs to the log.
+console.log = console.info = (...parts: unknown[]) => console.error(plainText(excerpt(format(...parts))));
 
 runProgram(process.argv, { version, builtAt }).then(
   (code) => {

@@ -33,7 +33,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
   'services/fleetReport': { 'events.ts': 'all', errors: 'all' },
   adapters: { errors: 'all', text: 'all', config: 'all', 'events.ts': 'type', services: 'type' },
   'adapters/disk': { errors: 'all', 'services/state': 'all', services: 'type' },
-  'adapters/nats': { errors: 'all', config: 'all', services: 'type' },
+  'adapters/nats': { errors: 'all', config: 'all', text: 'all', services: 'type' },
   daemon: {
     adapters: 'all',
     services: 'all',
@@ -58,7 +58,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
     config: 'all',
     text: 'all',
   },
-  'main.ts': { cli: 'all', adapters: 'all', text: 'all' },
+  'main.ts': { cli: 'all', adapters: 'all', errors: 'all', text: 'all' },
 };
 
 /** The room of a file, the narrowest that there is. */

@@ -289,10 +289,20 @@ function readExtensions({ extensions = [] }: ParsedCertificate, version: number)
     },
     isForClients: purposes === undefined || purposes.includes(clientAuthOid),
     ...readNames(names?.extnValue.valueBlock.valueHexView),
+    extensionsSha256: digestOf(extensions),
     unknownCriticalExtensions: extensions
       .filter(({ critical, extnID }) => critical && !enforcedExtensions.has(extnID))
       .map(({ extnID }) => extnID),
   };
+}
+
+/** Of what the extensions say, in whatever order: two certificates with the same digest differ in dates and serial. */
+function digestOf(extensions: NonNullable<ParsedCertificate['extensions']>): string {
+  const texts = extensions.map(
+    ({ extnID, critical, extnValue }) =>
+      `${extnID} ${critical} ${Buffer.from(extnValue.valueBlock.valueHexView).toString('hex')}`,
+  );
+  return sha256(Buffer.from(texts.sort().join('\n')));
 }
 
 /** By hand, since pkijs takes 140 ms for a thousand names. @param der GeneralNames (RFC 5280, 4.2.1.6) */

@@ -3,17 +3,26 @@ import http from 'node:http';
 import https from 'node:https';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { classifyNetworkError, type NetworkProblem } from '../errors/networkProblem.ts';
+import { type NatsAddress, showNatsAddress } from '../config/natsAddress.ts';
+import { networkFailure, observedFailure } from '../errors/networkProblem.ts';
+import type { Server } from '../errors/reasons.ts';
+import { provisioningFailure } from './provisioningApi.ts';
 
 /** Looks that change nothing on the other side: names, a GET, a greeting, a certificate. All are bounded in time. */
 
-/** The addresses of a name. */
-export async function lookUp(host: string, timeoutMs: number): Promise<string[] | NetworkProblem> {
+/**
+ * The addresses of a name.
+ *
+ * @param server whose name it is, for the code
+ * @throws {OnboardingError} with a reason: `dns`, `dns-timeout`
+ */
+export async function lookUp(host: string, server: Server, timeoutMs: number): Promise<string[]> {
   try {
-    const found = await within(timeoutMs, lookup(host, { all: true }), 'EAI_AGAIN');
+    const silence = Object.assign(new Error(`no answer within ${timeoutMs / 1000} s`), { code: 'EAI_AGAIN' });
+    const found = await within(timeoutMs, lookup(host, { all: true }), silence);
     return [...new Set(found.map(({ address }) => address))];
   } catch (error) {
-    return classifyNetworkError(error, host);
+    throw networkFailure(error, server, host);
   }
 }
 
@@ -31,13 +40,14 @@ export interface HttpProbe {
  * Sends a GET, follows nothing, reads no body.
  *
  * @param ca PEM that alone is trusted; null: the system's roots
+ * @throws {OnboardingError} as `postProvision`
  */
 export async function probeHttp(
   url: URL,
   ca: string | null,
   headers: Readonly<Record<string, string>>,
   timeoutMs: number,
-): Promise<HttpProbe | NetworkProblem> {
+): Promise<HttpProbe> {
   const secure = url.protocol === 'https:';
   const signal = AbortSignal.timeout(timeoutMs);
   const trust = secure
@@ -65,7 +75,7 @@ export async function probeHttp(
       request.end();
     });
   } catch (error) {
-    return classifyNetworkError(error, url.host);
+    throw provisioningFailure(error, url);
   }
 }
 
@@ -79,19 +89,14 @@ export interface ServerInfo {
 
 const longestGreeting = 64 * 1024;
 
-/** Connects, reads the INFO line, and hangs up. */
-export async function probeNats(
-  host: string,
-  port: number,
-  timeoutMs: number,
-): Promise<ServerInfo | NetworkProblem> {
-  const where = `${host}:${port}`;
-  const socket = connectTcp({ host, port });
+/** Connects, reads the INFO line, and hangs up. @throws {OnboardingError} NATS_UNREACHABLE with a reason */
+export async function probeNats(address: NatsAddress, timeoutMs: number): Promise<ServerInfo> {
+  const where = `the NATS server ${showNatsAddress(address)}`;
+  const socket = connectTcp({ host: address.host, port: address.port });
   try {
-    const line = await within(timeoutMs, firstLine(socket), 'ETIMEDOUT');
-    const [, json] = /^INFO (\{.*)$/.exec(line) ?? [];
-    if (json === undefined) return { problem: 'not-nats', detail: `${where}: no NATS server answers there` };
-    const info = JSON.parse(json) as Record<string, unknown>;
+    const line = await within(timeoutMs, firstLine(socket));
+    const info = readInfo(line);
+    if (info === null) throw observedFailure('not-nats', 'nats', where);
     return {
       version: typeof info.version === 'string' ? info.version.slice(0, 40) : null,
       tlsRequired: info.tls_required === true,
@@ -99,11 +104,19 @@ export async function probeNats(
       jetstream: info.jetstream === true,
     };
   } catch (error) {
-    if (error instanceof SyntaxError)
-      return { problem: 'not-nats', detail: `${where}: its greeting is no JSON` };
-    return classifyNetworkError(error, where);
+    throw networkFailure(error, 'nats', where);
   } finally {
     socket.destroy();
+  }
+}
+
+/** @returns null for a line that is no INFO of a NATS server */
+function readInfo(line: string): Record<string, unknown> | null {
+  const [, json] = /^INFO (\{.*)$/.exec(line) ?? [];
+  try {
+    return JSON.parse(json ?? '') as Record<string, unknown>;
+  } catch {
+    return null;
   }
 }
 
@@ -118,7 +131,7 @@ export async function peerCertificate(
   let secured: TLSSocket | null = null;
   try {
     const ready: Promise<unknown> = protocol === 'nats' ? firstLine(socket) : connected(socket);
-    await within(timeoutMs, ready, 'ETIMEDOUT');
+    await within(timeoutMs, ready);
     // Nothing is sent over it but the handshake, so the certificate need not be trusted to be read.
     const tls = connectTls({
       socket,
@@ -126,7 +139,7 @@ export async function peerCertificate(
       ...(isIP(host) === 0 ? { servername: host } : {}),
     });
     secured = tls;
-    await within(timeoutMs, connected(tls, 'secureConnect'), 'ETIMEDOUT');
+    await within(timeoutMs, connected(tls, 'secureConnect'));
     const certificate = tls.getPeerX509Certificate();
     if (certificate === undefined) return null;
     const one = (text: string) => text.replaceAll('\n', ', ');
@@ -164,14 +177,20 @@ function firstLine(socket: Socket): Promise<string> {
     };
     socket.on('data', onData);
     socket.once('error', reject);
-    socket.once('close', () => reject(Object.assign(new Error('closed'), { code: 'ECONNRESET' })));
+    socket.once('close', () =>
+      reject(Object.assign(new Error('it ended the connection'), { code: 'ECONNRESET' })),
+    );
   });
 }
 
-function within<T>(ms: number, promise: Promise<T>, code: string): Promise<T> {
+function within<T>(
+  ms: number,
+  promise: Promise<T>,
+  late: Error = new DOMException('too late', 'TimeoutError'),
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(Object.assign(new Error('too late'), { code })), ms);
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late), ms);
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  return Promise.race([promise, deadline]).finally(() => clearTimeout(timer));
 }

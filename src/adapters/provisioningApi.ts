@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { networkFailure } from '../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { HttpAnswer } from '../services/onboarding/requestCertificate.ts';
 
@@ -20,7 +21,8 @@ const longestBody = 512 * 1024;
 /**
  * Posts JSON to `<base URL>/api/devices/provision`, once: redirects are not followed, nothing is tried again.
  *
- * @throws {OnboardingError} PROVISIONING_UNREACHABLE, PROVISIONING_TLS, PROVISIONING_ANSWER_INVALID for a huge body
+ * @throws {OnboardingError} PROVISIONING_UNREACHABLE, PROVISIONING_TIMEOUT and PROVISIONING_TLS with a reason;
+ *   PROVISIONING_ANSWER_INVALID for what is no HTTP, and for a huge body
  */
 export function postProvision(
   server: ProvisioningServer,
@@ -30,7 +32,7 @@ export function postProvision(
   const url = provisioningUrl(server.url);
   const secure = url.protocol === 'https:';
   return new Promise((resolve, reject) => {
-    const fail = (error: unknown) => reject(networkError(error, secure));
+    const fail = (error: unknown) => reject(provisioningFailure(error, url));
     const request = (secure ? https : http).request(
       url,
       {
@@ -108,21 +110,12 @@ export function authorization(tokenFile: string | null): { authorization?: strin
     throw new OnboardingError('PROVISIONING_REJECTED', `cannot read ${tokenFile}: ${describe(cause)}`, {
       cause,
       class: 'transient',
+      reason: 'token-unusable',
     });
   }
 }
 
-const tlsCode =
-  /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_OSSL|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/;
-
-function networkError(error: unknown, secure: boolean): unknown {
-  if (error instanceof OnboardingError) return error;
-  const { code = '' } = error as NodeJS.ErrnoException;
-  const answersNonsense = code.startsWith('HPE_');
-  const isTls = tlsCode.test(code) || (secure && code === 'EPROTO');
-  return new OnboardingError(
-    answersNonsense ? 'PROVISIONING_ANSWER_INVALID' : isTls ? 'PROVISIONING_TLS' : 'PROVISIONING_UNREACHABLE',
-    `the provisioning server: ${describe(error)}`,
-    { cause: error },
-  );
+/** The failure of a connection to the provisioning server, for the daemon and for `check`. */
+export function provisioningFailure(error: unknown, { host }: URL): OnboardingError {
+  return networkFailure(error, 'provisioning', `the provisioning server ${host}`);
 }

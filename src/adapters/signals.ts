@@ -1,3 +1,5 @@
+import { close, url } from 'node:inspector';
+
 /**
  * Signals, heard from the moment that this module is loaded: first of all, since loading the others takes a tenth of a
  * second, in which a signal would end the process without a word.
@@ -5,6 +7,10 @@
  * SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again. SIGUSR1 and SIGUSR2 do nothing, to
  * any command: without a listener the one opens Node's debugger to whoever is on the machine, the other ends the process.
  */
+for (const name of ['SIGUSR1', 'SIGUSR2'] as const) process.on(name, () => undefined);
+// One that came while Node itself was starting has opened it already.
+if (!process.execArgv.some((option) => option.startsWith('--inspect')) && url() !== undefined) close();
+
 const names = ['SIGTERM', 'SIGINT'] as const;
 let heard: NodeJS.Signals | null = null;
 let hear: (signal: NodeJS.Signals) => void = () => {};
@@ -20,7 +26,6 @@ const hangUp = () => {
   isHungUp = true;
   tellHangup();
 };
-for (const name of ['SIGUSR1', 'SIGUSR2'] as const) process.on(name, () => undefined);
 for (const name of names) process.on(name, hear);
 process.on('SIGHUP', hangUp);
 

@@ -15,7 +15,7 @@ import { authorization, provisioningUrl } from '../adapters/provisioningApi.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../config/natsAddress.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
-import { classifyNetworkError, type NetworkProblem } from '../errors/networkProblem.ts';
+import { observedFailure } from '../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import {
   type Check,
@@ -24,9 +24,9 @@ import {
   checkLines,
   type Finding,
   failed,
+  failedBy,
   passed,
   skipped,
-  troubled,
 } from '../services/diagnostics/check.ts';
 import { checkCertificate, checkDirectory, checkTime } from '../services/diagnostics/checkLocal.ts';
 import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
@@ -55,11 +55,7 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   const checks = new Map<CheckId, Check>();
   const run = async (id: CheckId, look: () => Promise<Finding> | Finding) => {
     const started = performance.now();
-    const finding = await Promise.resolve()
-      .then(look)
-      .catch((error: unknown) =>
-        failed(error instanceof OnboardingError ? error.code : 'STATE_UNWRITABLE', describe(error)),
-      );
+    const finding = await Promise.resolve().then(look).catch(unforeseen);
     checks.set(id, { id, ...finding, durationMs: Math.round(performance.now() - started) });
   };
 
@@ -168,18 +164,16 @@ async function checkServers(
         }
       : null;
   await Promise.all([
-    run('name-resolution', () => checkNames(names, (name) => lookUp(name, lookUpMs))),
+    run('name-resolution', () => checkNames(names, (name, server) => lookUp(name, server, lookUpMs))),
     run('provisioning-server', async () => {
-      const seen = await glanceAt(config, url, host, version);
-      if ('problem' in seen) return troubled('provisioning', seen);
-      glance = seen;
-      return judgeAnswer(url.host, seen);
+      glance = await glanceAt(config, url, host, version);
+      return judgeAnswer(url.host, glance);
     }),
     run('nats-server', () =>
       addresses === null && unknown !== null
         ? skipped(unknown)
         : checkNats(addresses, config.nats.tls, {
-            greeting: (address) => probeNats(address.host, address.port, greetingMs),
+            greeting: (address) => probeNats(address, greetingMs),
             subscribe: identity && ((address) => subscribe(address, identity, config.nats.tls)),
           }),
     ),
@@ -187,12 +181,7 @@ async function checkServers(
   return glance;
 }
 
-async function glanceAt(
-  config: Config,
-  url: URL,
-  host: string,
-  version: string,
-): Promise<HttpProbe | NetworkProblem> {
+async function glanceAt(config: Config, url: URL, host: string, version: string): Promise<HttpProbe> {
   const { caFile, tokenFile, timeoutMs } = config.provisioning;
   const ca = caFile === null ? null : readFileSync(caFile, 'utf8');
   const headers = {
@@ -200,42 +189,43 @@ async function glanceAt(
     'user-agent': `onboardd/${version}`,
     ...authorization(tokenFile),
   };
-  const seen = await probeHttp(url, ca, headers, Math.min(timeoutMs, longestHttpMs));
-  if (!('problem' in seen) || !seen.problem.startsWith('tls-')) return seen;
-  return withCertificate(seen, await peerCertificate(host, Number(url.port || 443), 'https', greetingMs));
+  const shown = () => peerCertificate(host, Number(url.port || 443), 'https', greetingMs);
+  return await withCertificate(() => probeHttp(url, ca, headers, Math.min(timeoutMs, longestHttpMs)), shown);
 }
 
+/** @throws {OnboardingError} NATS_*: the server does not let the device in, or not hear its result */
 async function subscribe(
   address: NatsAddress,
   identity: Identity,
   tls: 'required' | 'optional',
-): Promise<NetworkProblem | null> {
-  const where = showNatsAddress(address);
+): Promise<void> {
   const subject = `device_results.${identity.deviceId}.register`;
+  const shown = () => peerCertificate(address.host, address.port, 'nats', greetingMs);
+  const right = await withCertificate(
+    () => trySubscription(address, identity, tls, subject, AbortSignal.timeout(natsMs)),
+    shown,
+  );
+  if (right === 'allowed') return;
+  const where = `the NATS server ${showNatsAddress(address)}`;
+  throw observedFailure('permission-denied', 'nats', where, `it denies the subscription to ${subject}`);
+}
+
+/** Adds the server's certificate to a failure that is about it. @param shown the certificate in words */
+async function withCertificate<T>(look: () => Promise<T>, shown: () => Promise<string | null>): Promise<T> {
   try {
-    const right = await trySubscription(address, identity, tls, subject, AbortSignal.timeout(natsMs));
-    return right === 'allowed'
-      ? null
-      : { problem: 'permission', detail: `${where}: it denies the subscription to ${subject}` };
+    return await look();
   } catch (error) {
-    const trouble = natsTrouble(error, where);
-    if (!trouble.problem.startsWith('tls-') || trouble.problem === 'tls-refused-us') return trouble;
-    return withCertificate(trouble, await peerCertificate(address.host, address.port, 'nats', greetingMs));
+    if (!(error instanceof OnboardingError) || !error.reason?.startsWith('tls-')) throw error;
+    const certificate = await shown();
+    if (certificate === null) throw error;
+    const { code, message, reason } = error;
+    throw new OnboardingError(code, `${message}; ${certificate}`, { cause: error, reason });
   }
 }
 
-function natsTrouble(error: unknown, where: string): NetworkProblem {
-  if (!(error instanceof OnboardingError)) return classifyNetworkError(error, where);
-  const { chainedError } = (error.cause ?? {}) as { chainedError?: Error };
-  const detail = error.message.replace(/^the NATS server /, '');
-  if (error.code === 'NATS_DENIED') return { problem: 'not-let-in', detail };
-  if (error.code === 'NATS_NOT_SECURE') return { problem: 'not-secure', detail };
-  const trouble = classifyNetworkError(chainedError ?? error.cause, where);
-  if (error.code !== 'NATS_TLS') return trouble;
-  if (/refuses the device’s/.test(error.message)) return { problem: 'tls-refused-us', detail };
-  return trouble.problem.startsWith('tls-') ? trouble : { problem: 'tls-failed', detail };
-}
-
-function withCertificate({ problem, detail }: NetworkProblem, certificate: string | null): NetworkProblem {
-  return { problem, detail: certificate === null ? detail : `${detail}; ${certificate}` };
+/** What a check threw: a failure that the daemon would log, a disk that cannot be read, or a bug. */
+function unforeseen(error: unknown): Finding {
+  if (error instanceof OnboardingError) return failedBy(error);
+  const isOfDisk = error instanceof Error && 'syscall' in error;
+  return failed(isOfDisk ? 'STATE_UNWRITABLE' : 'INTERNAL', describe(error));
 }

@@ -12,7 +12,7 @@ export function explainCommand(names: readonly string[]): number {
     const lines = explain(name);
     if (lines === null) {
       process.stderr.write(
-        `onboardd: there is no error code or event "${name}"; \`onboardd explain\` lists them\n`,
+        `onboardd: there is no error code, reason or event "${name}"; \`onboardd explain\` lists them\n`,
       );
       code = exit.usage;
     } else {

@@ -15,7 +15,7 @@ import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { isOwnFile } from '../services/state/ownFiles.ts';
 
-/** Exit statuses: the contract's, and those of sysexits.h. */
+/** Exit statuses (docs/contract.md); those from 64 on are sysexits.h's. */
 export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
 export const defaultConfigFile = '/etc/onboardd/config.json';
 
@@ -47,10 +47,10 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   if (caFile !== null && isReadable(caFile) && !holdsCertificates(caFile)) {
     all.push(`provisioning.caFile is "${caFile}"; allowed: a file with PEM certificates`);
   }
-  for (const key of ['caFile', 'tokenFile'] as const) {
+  for (const key of ['caFile', 'fleetCaFile', 'tokenFile'] as const) {
     const path = config.provisioning[key];
     if (path !== null && !isReadable(path))
-      all.push(`provisioning.${key} is "${path}"; allowed: a file that can be read`);
+      all.push(`provisioning.${key} is "${path}"; allowed: a regular file that can be read`);
   }
   const fleetCa = pinsOf(config, all);
   const refusal = refusalOfStateDirectory(config.stateDir);
@@ -69,20 +69,16 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   return { config, hostname: hostName(hostnameFile), fleetCa, warnings: warningsOf(config, read) };
 }
 
-/** The CAs that an answer may bring; what is wrong with the file that names them is put to the problems. */
+/** The CAs that an answer may bring; what is wrong with the content of the file that names them is put to the problems. */
 function pinsOf(config: Config, problems: string[]): readonly string[] | null {
+  const { fleetCaFile } = config.provisioning;
+  if (fleetCaFile !== null && !isReadable(fleetCaFile)) return null;
   try {
     return fleetCaPins(config);
-  } catch (error) {
-    const path = config.provisioning.fleetCaFile;
-    const allowed = isSystemError(error) ? 'a file that can be read' : 'a file with PEM certificates';
-    problems.push(`provisioning.fleetCaFile is "${path}"; allowed: ${allowed}`);
+  } catch {
+    problems.push(`provisioning.fleetCaFile is "${fleetCaFile}"; allowed: a file with PEM certificates`);
     return null;
   }
-}
-
-function isSystemError(error: unknown): boolean {
-  return typeof (error as NodeJS.ErrnoException).syscall === 'string';
 }
 
 /** @param read option → file of the configuration */
@@ -120,7 +116,7 @@ export async function readSources(flags: CommonFlags): Promise<{
   sources: Sources;
   problems: string[];
   hostnameFile: string | null;
-  /** Option → file that was read */
+  /** Option, of the command line or the unit → file that was read, where it is there */
   files: Readonly<Record<string, string>>;
 }> {
   const problems: string[] = [];
@@ -150,14 +146,19 @@ export async function readSources(flags: CommonFlags): Promise<{
     overlay: agent.overlay,
     file,
   };
-  const read = { '--config': configFile, ...(envFile !== undefined && { '--env-file': envFile }) };
+  const read = {
+    '--config': configFile,
+    ...(envFile !== undefined && { '--env-file': envFile }),
+    EnvironmentFile: serviceFile,
+  };
   return { sources, problems, hostnameFile: agent.hostnameFile, files: read };
 }
 
+/** A pipe, which could block whoever reads it, is none. */
 function isReadable(path: string): boolean {
   try {
     accessSync(path, constants.R_OK);
-    return true;
+    return statSync(path).isFile();
   } catch {
     return false;
   }

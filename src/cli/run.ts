@@ -111,7 +111,7 @@ async function reloaded(flags: CommonFlags, { config }: RunOptions, log: Log): P
     const cause = redact(problems.join('; '));
     const message = `reload: CONFIG_INVALID: ${cause}; the configuration from before stays`;
     const failure = { step: 'reload', code: 'CONFIG_INVALID', class: 'permanent', attempt: 1 } as const;
-    log('warn', 'step.failed', message, { ...failure, retryInMs: null, cause });
+    log('warn', 'step.failed', message, { ...failure, reason: null, retryInMs: null, cause });
     return null;
   }
   const changed = changedKeys(config, next.config).join(', ');

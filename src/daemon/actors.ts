@@ -91,10 +91,11 @@ function absolute(exports: Config['exports']): Config['exports'] {
 }
 
 function logDamage(log: Log): Parameters<typeof resume>[0]['onQuarantined'] {
-  return ({ code, class: errorClass, message }) =>
+  return ({ code, reason, class: errorClass, message }) =>
     log('warn', 'step.failed', message, {
       step: 'idle',
       code,
+      reason,
       class: errorClass,
       attempt: 1,
       retryInMs: 0,

@@ -1,6 +1,6 @@
 import { createActor } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
-import { catalogue } from '../errors/catalogue.ts';
+import { remedyOf } from '../errors/reasons.ts';
 import type { StateName } from '../events.ts';
 import type { Failed } from '../machines/contracts.ts';
 import {
@@ -78,7 +78,12 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
           since: isoTime(since),
           attempt,
           nextRetryAt: nextRetryAt === null ? null : isoTime(nextRetryAt),
-          lastError: failure && { code: failure.code, message: failure.message, at: isoTime(failure.at) },
+          lastError: failure && {
+            code: failure.code,
+            reason: failure.reason,
+            message: failure.message,
+            at: isoTime(failure.at),
+          },
           history: history ?? historyOf(directory),
         };
         if (known.deviceId !== null && summary !== saved) {
@@ -91,8 +96,8 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
           log('info', 'state.changed', `${from} → ${to}`, { from, to, durationMs });
           if (to === 'registered') logRegistered(log, directory, now - started);
           if (to === 'failed' && failure) {
-            const { code, message } = failure;
-            log('error', 'device.failed', `${code}: ${message}`, { code, remedy: catalogue[code].remedy });
+            const { code, reason, message } = failure;
+            log('error', 'device.failed', `${code}: ${message}`, { code, remedy: remedyOf(code, reason) });
           }
         }
         if (to === 'failed') resolve('failed');
@@ -103,6 +108,9 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
   actor.on('step.failed', (told) => logFailure(log, told));
   actor.on('certificate.renewed', ({ type, ...renewed }) =>
     log('info', type, `the certificate was renewed and is valid until ${renewed.notAfter}`, { ...renewed }),
+  );
+  actor.on('address.refused', ({ type, ...refused }) =>
+    log('warn', type, `the new NATS address is not taken: ${refused.code}: ${refused.cause}`, { ...refused }),
   );
   actor.on('certificate.useless', ({ type, ...useless }) =>
     log(

@@ -1,168 +1,233 @@
 import type { ErrorCode } from './catalogue.ts';
-import { describe } from './onboardingError.ts';
+import { describe, OnboardingError } from './onboardingError.ts';
+import { codeOf, type Reason, reasons, type Server } from './reasons.ts';
 
-/** What `onboardd check` tells apart, finer than the error codes. */
+/** What an error of a socket, the resolver, TLS, the HTTP parser or the NATS client means. */
 export interface NetworkProblem {
-  readonly problem: Problem;
-  /** One line: what was seen, and where */
+  /** `INTERNAL` for an error that none of them makes */
+  readonly code: ErrorCode;
+  /** Null with `INTERNAL` */
+  readonly reason: Reason | null;
+  /** What was observed, in words, and what the error itself says; for behind the server's name */
   readonly detail: string;
 }
 
-interface Entry {
-  /** The code that the daemon logs for it: of the provisioning server, and of the NATS server */
-  readonly codes: readonly [ErrorCode, ErrorCode];
-  readonly remedy: string;
-  /** Where another one is due with the NATS server */
-  readonly natsRemedy?: string;
+/** What is known of the connection besides the error. */
+export interface ConnectionFacts {
+  /** The TLS handshake went so far that the server's certificate was verified */
+  readonly serverVerified?: boolean;
 }
 
-const unreachable = ['PROVISIONING_UNREACHABLE', 'NATS_UNREACHABLE'] as const;
-const tls = ['PROVISIONING_TLS', 'NATS_TLS'] as const;
-const rejected = ['PROVISIONING_REJECTED', 'NATS_DENIED'] as const;
-const invalid = ['PROVISIONING_ANSWER_INVALID', 'NATS_UNREACHABLE'] as const;
-
-const entries = {
-  'name-unknown': {
-    codes: unreachable,
-    remedy: 'Correct the host name in the configuration, or add it to the DNS of this network.',
-  },
-  'resolver-silent': {
-    codes: unreachable,
-    remedy: 'Check the network cable or Wi-Fi, and the DNS server in /etc/resolv.conf.',
-  },
-  'no-route': {
-    codes: unreachable,
-    remedy: 'Check the device’s address, its default route (`ip route`) and the cable or Wi-Fi.',
-  },
-  refused: {
-    codes: unreachable,
-    remedy: 'Start the server, or correct the port: the host is up and nothing listens there.',
-  },
-  silent: {
-    codes: ['PROVISIONING_TIMEOUT', 'NATS_UNREACHABLE'],
-    remedy: 'Look for a firewall that drops packets, a wrong address, or a server that hangs.',
-  },
-  cut: {
-    codes: unreachable,
-    remedy: 'Look at the server’s log, and for a firewall or proxy that cuts connections.',
-  },
-  'not-http': {
-    codes: invalid,
-    remedy: 'Correct `provisioning.url`: something else than HTTP answers there.',
-  },
-  'not-nats': { codes: invalid, remedy: 'Correct the NATS address: something else than NATS answers there.' },
-  'tls-untrusted': {
-    codes: tls,
-    remedy:
-      'Trust the named issuer (`provisioning.caFile`), or give the server a certificate of the trusted CA.',
-    natsRemedy:
-      'Give the NATS server a certificate of the fleet’s CA, the one that provisioning answers (identity_ca.crt).',
-  },
-  'tls-expired': {
-    codes: tls,
-    remedy: 'Renew the server’s certificate; where the dates are fine, set this clock.',
-  },
-  'tls-early': {
-    codes: tls,
-    remedy: 'Set this device’s clock; where it is right, mend the clock of the server’s CA.',
-  },
-  'tls-host': {
-    codes: tls,
-    remedy: 'Use a host name that the server’s certificate names, or add this one to the certificate.',
-  },
-  'tls-refused-us': {
-    codes: tls,
-    remedy: 'Let the server trust the CA of this device’s certificate; `onboardd check` shows its dates.',
-  },
-  'tls-failed': {
-    codes: tls,
-    remedy: 'Check that the address and port speak TLS, with a version of 1.2 or newer.',
-  },
-  'http-denied': {
-    codes: rejected,
-    remedy: 'Give the device a valid `provisioning.tokenFile`, or let it in at the server.',
-  },
-  'http-busy': {
-    codes: rejected,
-    remedy: 'Look at the provisioning server’s log; the device tries again by itself.',
-  },
-  'http-redirect': {
-    codes: invalid,
-    remedy: 'Set `provisioning.url` to the address that the server itself has.',
-  },
-  portal: {
-    codes: invalid,
-    remedy: 'Log in to the network’s portal, or correct `provisioning.url`: a web page answers there.',
-  },
-  'not-secure': {
-    codes: ['PROVISIONING_TLS', 'NATS_NOT_SECURE'],
-    remedy: 'Enable TLS on the NATS server. Only in a closed test network: set `nats.tls` to `optional`.',
-  },
-  'not-let-in': {
-    codes: rejected,
-    remedy: 'Add the device’s certificate subject to the users of the NATS server.',
-  },
-  permission: {
-    codes: rejected,
-    remedy: 'Grant the device’s certificate subject the named subject on the NATS server.',
-  },
-} as const satisfies Record<string, Entry>;
-
-export type Problem = keyof typeof entries;
-
-export const problems: Readonly<Record<Problem, Entry>> = entries;
-
-const byCode: Readonly<Record<string, Problem>> = {
-  ENOTFOUND: 'name-unknown',
-  EAI_NONAME: 'name-unknown',
-  EAI_NODATA: 'name-unknown',
-  EAI_AGAIN: 'resolver-silent',
-  EAI_FAIL: 'resolver-silent',
-  ENETUNREACH: 'no-route',
-  EHOSTUNREACH: 'no-route',
-  ENETDOWN: 'no-route',
-  EADDRNOTAVAIL: 'no-route',
-  ECONNREFUSED: 'refused',
-  ETIMEDOUT: 'silent',
-  ABORT_ERR: 'silent',
-  ECONNRESET: 'cut',
-  EPIPE: 'cut',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'tls-untrusted',
+const tlsCause = {
   UNABLE_TO_GET_ISSUER_CERT: 'tls-untrusted',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'tls-untrusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'tls-untrusted',
+  UNABLE_TO_DECRYPT_CERT_SIGNATURE: 'tls-untrusted',
+  UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY: 'tls-untrusted',
   SELF_SIGNED_CERT_IN_CHAIN: 'tls-untrusted',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'tls-untrusted',
   CERT_SIGNATURE_FAILURE: 'tls-untrusted',
+  CERT_CHAIN_TOO_LONG: 'tls-untrusted',
   CERT_UNTRUSTED: 'tls-untrusted',
+  CERT_REJECTED: 'tls-untrusted',
+  CERT_REVOKED: 'tls-untrusted',
+  PATH_LENGTH_EXCEEDED: 'tls-untrusted',
+  INVALID_CA: 'tls-untrusted',
+  ERR_SSL_CERTIFICATE_VERIFY_FAILED: 'tls-untrusted',
   CERT_HAS_EXPIRED: 'tls-expired',
-  CERT_NOT_YET_VALID: 'tls-early',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'tls-host',
+  CERT_NOT_YET_VALID: 'tls-not-yet-valid',
+  HOSTNAME_MISMATCH: 'tls-wrong-host',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'tls-wrong-host',
+  ERR_TLS_CERT_ALTNAME_FORMAT: 'tls-wrong-host',
+  INVALID_PURPOSE: 'tls-wrong-purpose',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'not-tls',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'not-tls',
+  ERR_SSL_HTTP_REQUEST: 'not-tls',
+  ERR_SSL_HTTPS_PROXY_REQUEST: 'not-tls',
+  ERR_TLS_HANDSHAKE_TIMEOUT: 'timeout',
+  // What OpenSSL's verification says where Node has no name for it, such as a key that is too short.
+  UNSPECIFIED: 'tls-failed',
+} as const satisfies Record<string, Reason>;
+
+/** Codes of libuv, the resolver, Node's TLS and its HTTP client. */
+const byCode: Readonly<Record<string, Reason>> = {
+  ENOTFOUND: 'dns',
+  EAI_NONAME: 'dns',
+  EAI_NODATA: 'dns',
+  EAI_AGAIN: 'dns-timeout',
+  EAI_FAIL: 'dns-timeout',
+  ENETUNREACH: 'no-route',
+  EHOSTUNREACH: 'no-route',
+  EHOSTDOWN: 'no-route',
+  ENETDOWN: 'no-route',
+  ENONET: 'no-route',
+  EADDRNOTAVAIL: 'no-route',
+  EAFNOSUPPORT: 'no-route',
+  EACCES: 'blocked',
+  EPERM: 'blocked',
+  EMFILE: 'out-of-resources',
+  ENFILE: 'out-of-resources',
+  ENOBUFS: 'out-of-resources',
+  ENOMEM: 'out-of-resources',
+  ECONNREFUSED: 'refused',
+  ETIMEDOUT: 'timeout',
+  ERR_SOCKET_CONNECTION_TIMEOUT: 'timeout',
+  ABORT_ERR: 'timeout',
+  ECONNRESET: 'reset',
+  ECONNABORTED: 'reset',
+  EPIPE: 'reset',
+  ENOTCONN: 'reset',
+  ERR_STREAM_PREMATURE_CLOSE: 'reset',
+  ...tlsCause,
 };
 
-const words: Readonly<Partial<Record<Problem, string>>> = {
-  'name-unknown': 'the name does not exist',
-  'resolver-silent': 'no DNS server answered',
-  'no-route': 'no route to it',
-  refused: 'it refused the connection',
-  silent: 'it did not answer in time',
-  cut: 'it cut the connection',
-  'tls-untrusted': 'its certificate is not of a trusted CA',
-  'tls-expired': 'its certificate has expired',
-  'tls-early': 'its certificate is not valid yet',
-  'tls-host': 'its certificate is for another host',
+/** Codes of the NATS client (nats-base-client/core, `ErrorCode`). Many wrap another error, which then says more. */
+const byNatsCode: Readonly<Record<string, Reason>> = {
+  AUTHORIZATION_VIOLATION: 'not-authorized',
+  AUTHENTICATION_EXPIRED: 'not-authorized',
+  AUTHENTICATION_TIMEOUT: 'not-authorized',
+  ACCOUNT_EXPIRED: 'not-authorized',
+  BAD_AUTHENTICATION: 'not-authorized',
+  PERMISSIONS_VIOLATION: 'permission-denied',
+  TIMEOUT: 'timeout',
+  CONNECTION_TIMEOUT: 'timeout',
+  CONNECTION_REFUSED: 'reset',
+  CONNECTION_CLOSED: 'reset',
+  CONNECTION_DRAINING: 'reset',
+  DISCONNECT: 'reset',
+  BAD_JSON: 'not-nats',
+  BAD_PAYLOAD: 'not-nats',
+  NATS_PROTOCOL_ERR: 'nats-error',
+  MAX_PAYLOAD_EXCEEDED: 'nats-error',
+  UNKNOWN_ERROR: 'nats-error',
+  TLS: 'tls-failed',
 };
 
-/** Reads an error of a socket, a resolver or TLS. @param where the host and port that were asked */
-export function classifyNetworkError(error: unknown, where: string): NetworkProblem {
-  const { code = '', name = '' } = (error ?? {}) as NodeJS.ErrnoException;
-  const problem: Problem =
-    byCode[code] ??
-    (name === 'AbortError' || name === 'TimeoutError'
-      ? 'silent'
-      : code.startsWith('HPE_')
-        ? 'not-http'
-        : /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO|INVALID_)/.test(code)
-          ? 'tls-failed'
-          : 'cut');
-  return { problem, detail: `${where}: ${words[problem] ?? describe(error)}` };
+const tlsCode =
+  /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CRL_|ERROR_IN_CERT_|EPROTO$)/;
+/** OpenSSL's words, in its codes or its messages, for what the other side says about a client certificate. */
+const certificateAlert = /alert[ _](?:[a-z0-9]+[ _])*?(?:certificate|unknown[ _]ca)/i;
+
+/**
+ * The only reader of error codes of sockets, the resolver, TLS, the HTTP parser and the NATS client.
+ *
+ * @param server whose failure it is: it decides the code
+ */
+export function classifyNetworkError(
+  error: unknown,
+  server: Server,
+  facts: ConnectionFacts = {},
+): NetworkProblem {
+  const seen = reasonOf(error, server);
+  // The refusal of a client certificate often arrives as a mere reset, after the server's own was verified.
+  const reason =
+    seen === 'reset' && facts.serverVerified && codeOf('client-certificate-refused', server) !== null
+      ? 'client-certificate-refused'
+      : seen;
+  const code = reason === null ? null : codeOf(reason, server);
+  if (reason === null || code === null)
+    return { code: 'INTERNAL', reason: null, detail: describe(innermost(error)) };
+  const words =
+    reason === seen
+      ? reasons[reason].cause
+      : 'it cut the TLS handshake, as a server does that refuses the device’s certificate';
+  return { code, reason, detail: isDeadline(error) ? words : `${words}: ${describe(innermost(error))}` };
+}
+
+/**
+ * Wraps an error at the boundary, once: code, reason, the server's address, and the error itself as `cause`.
+ *
+ * @param where the server, as the message names it
+ */
+export function networkFailure(
+  error: unknown,
+  server: Server,
+  where: string,
+  facts: ConnectionFacts = {},
+): OnboardingError {
+  if (error instanceof OnboardingError) return error;
+  const { code, reason, detail } = classifyNetworkError(error, server, facts);
+  return new OnboardingError(code, `${where}: ${detail}`, { cause: error, reason });
+}
+
+/** The failure for what was observed without an error: an answer that is none, a server without TLS. */
+export function observedFailure(
+  reason: Reason,
+  server: Server,
+  where: string,
+  detail: string = reasons[reason].cause,
+): OnboardingError {
+  return new OnboardingError(codeOf(reason, server) ?? 'INTERNAL', `${where}: ${detail}`, { reason });
+}
+
+function reasonOf(error: unknown, server: Server): Reason | null {
+  if (!(error instanceof Error)) return null;
+  if (error instanceof AggregateError) return reasonOfAll(error, server);
+  const { message, name } = error;
+  const code = textCode(error);
+  if (name === 'NatsError') return reasonOfNatsError(error, code, server);
+  if (isDeadline(error)) return 'timeout';
+  if (code === null) return server === 'nats' && isPlain(error) ? 'not-nats' : null;
+  if (certificateAlert.test(code) || (code === 'EPROTO' && certificateAlert.test(message)))
+    return 'client-certificate-refused';
+  if (Object.hasOwn(byCode, code)) return byCode[code] ?? null;
+  if (isMisuse(error)) return null;
+  if (code.startsWith('HPE_')) return 'not-http';
+  if (code.startsWith('ERR_OSSL_')) return 'credentials-unusable';
+  if (code === 'EPROTO' && /wrong version number|packet length too long/.test(message)) return 'not-tls';
+  if (tlsCode.test(code)) return 'tls-failed';
+  return 'syscall' in error ? 'connection-failed' : null;
+}
+
+/** Several addresses of one name: the one where the connection came furthest says most. */
+function reasonOfAll({ errors }: AggregateError, server: Server): Reason | null {
+  const found = errors.map((error) => reasonOf(error, server));
+  const dull: readonly (Reason | null)[] = [null, 'no-route', 'connection-failed', 'timeout'];
+  const rank = (reason: Reason | null) => {
+    const place = dull.indexOf(reason);
+    return place < 0 ? dull.length : place;
+  };
+  return found.reduce((best, reason) => (rank(reason) > rank(best) ? reason : best), null);
+}
+
+/** Of the client's own errors some are its word for whatever happened below; then that decides. */
+function reasonOfNatsError(error: Error, code: string | null, server: Server): Reason | null {
+  const { chainedError } = error as { chainedError?: unknown };
+  const chained = chainedError === undefined ? null : reasonOf(chainedError, server);
+  // One code for whatever the server's INFO lacks; the text is the name of the option.
+  if (code === 'SERVER_OPT_NA') return error.message === 'tls' ? 'no-tls' : 'no-headers';
+  const own = code !== null && Object.hasOwn(byNatsCode, code) ? (byNatsCode[code] ?? null) : null;
+  if (own === 'tls-failed') return chained !== null && isTls(chained) ? chained : own;
+  return own === 'reset' ? (chained ?? own) : own;
+}
+
+function isTls(reason: Reason): boolean {
+  return codeOf(reason, 'nats') === 'NATS_TLS';
+}
+
+/** A chained error's words are more to the point than those around it. */
+function innermost(error: unknown): unknown {
+  const { chainedError } = (error ?? {}) as { chainedError?: unknown };
+  return chainedError === undefined ? error : innermost(chainedError);
+}
+
+function textCode(error: Error): string | null {
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' ? code : null;
+}
+
+/** Our own deadline, whose words say nothing. A DOMException's code is a number. */
+function isDeadline(error: unknown): boolean {
+  const { name } = (error ?? {}) as { name?: unknown };
+  return name === 'AbortError' || name === 'TimeoutError';
+}
+
+/** What the NATS client's parser throws at bytes that are not of the protocol has no code. */
+function isPlain(error: Error): boolean {
+  return Object.getPrototypeOf(error) === Error.prototype;
+}
+
+/** Node's checks of arguments are bugs of the caller. */
+function isMisuse(error: Error): boolean {
+  return error instanceof TypeError || error instanceof RangeError;
 }

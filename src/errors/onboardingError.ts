@@ -1,29 +1,46 @@
 import { catalogue, type ErrorClass, type ErrorCode } from './catalogue.ts';
+import type { Reason } from './reasons.ts';
 
 /** A failure with a code of the catalogue. `message` is one line for a person, bounded and free of secrets. */
 export class OnboardingError extends Error {
   readonly code: ErrorCode;
   readonly class: ErrorClass;
+  /** Finer than the code; null where there is nothing finer to say */
+  readonly reason: Reason | null;
   /** How long the other side asked us to wait, in milliseconds. */
   readonly retryAfterMs: number | null;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; class?: ErrorClass; retryAfterMs?: number | null } = {},
+    options: {
+      cause?: unknown;
+      class?: ErrorClass;
+      reason?: Reason | null;
+      retryAfterMs?: number | null;
+    } = {},
   ) {
     super(excerpt(message, longestMessage), { cause: options.cause });
     this.name = 'OnboardingError';
     this.code = code;
     this.class = options.class ?? catalogue[code].class;
+    this.reason = options.reason ?? onlyReason[code] ?? null;
     this.retryAfterMs = options.retryAfterMs ?? null;
   }
 }
+
+/** Codes that have one reason only, whoever throws them. */
+const onlyReason: Partial<Readonly<Record<ErrorCode, Reason>>> = {
+  PROVISIONING_TIMEOUT: 'timeout',
+  NATS_NOT_SECURE: 'no-tls',
+};
 
 /** Of an error's whole message, and of what somebody else said in it; characters. */
 const longestMessage = 1_000;
 const longestForeign = 300;
 const longestCode = 40;
+/** Of the addresses of one name that a message names */
+const mostAddresses = 8;
 
 /** Replaces the user information of every URL in a text, and anything that looks like a private key. Linear. */
 export function redact(text: string): string {
@@ -62,12 +79,25 @@ function withoutOpenAddress(line: string): string {
   return start < 2 ? line : `${line.slice(0, start)}***`;
 }
 
-/** One line for a person from whatever was thrown: message, and the code of a system error if it is not in there. */
+/**
+ * One line for a person from whatever was thrown: message, and the code of a system error if it is not in there. Node
+ * reports several addresses of one name as an AggregateError without a message: each is named with its own error.
+ */
 export function describe(error: unknown): string {
   if (error instanceof OnboardingError) return error.message;
   if (!(error instanceof Error)) return excerpt(String(error));
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    const each = error.errors.slice(0, mostAddresses).map(describeAddress).join('; ');
+    return excerpt(error.message === '' ? each : `${error.message}: ${each}`);
+  }
   const said = excerpt(error.message);
   const code = (error as NodeJS.ErrnoException).code;
   const isMissing = typeof code === 'string' && !error.message.includes(code);
   return (isMissing ? `${said} (${excerpt(code, longestCode)})` : said).trim() || error.name;
+}
+
+function describeAddress(error: unknown): string {
+  const said = error instanceof AggregateError ? excerpt(error.message) : describe(error);
+  const { address } = (error ?? {}) as { address?: unknown };
+  return typeof address !== 'string' || said.includes(address) ? said : `${excerpt(address)}: ${said}`;
 }

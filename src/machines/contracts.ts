@@ -1,4 +1,5 @@
 import type { ErrorClass, ErrorCode } from '../errors/catalogue.ts';
+import type { Reason } from '../errors/reasons.ts';
 import type { RetryPolicy } from './backoff.ts';
 import type { Failure } from './failure.ts';
 import type { RequestPace } from './requestPace.ts';
@@ -19,6 +20,10 @@ export interface Resumed {
 export interface Renewed {
   readonly notAfter: string;
   readonly renewAt: string;
+  /** The certificate has opened a connection to NATS. */
+  readonly opened: boolean;
+  /** Why the NATS address that came with it is not taken; absent: it is, or there was none */
+  readonly addressRefused?: { readonly code: ErrorCode; readonly cause: string };
 }
 
 /** What a request for a certificate brought. */
@@ -80,13 +85,15 @@ export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' }
 /** Emitted to whoever listens: the log. */
 export type EmittedEvent =
   | Failed
-  | ({ readonly type: 'certificate.renewed' } & Renewed)
+  | { readonly type: 'certificate.renewed'; readonly notAfter: string; readonly renewAt: string }
+  | { readonly type: 'address.refused'; readonly code: ErrorCode; readonly cause: string }
   | { readonly type: 'certificate.useless'; readonly code: ErrorCode; readonly failures: number };
 
 export interface Failed {
   readonly type: 'step.failed';
   readonly step: Step;
   readonly code: ErrorCode;
+  readonly reason: Reason | null;
   readonly class: ErrorClass;
   readonly attempt: number;
   /** Null: never by itself */

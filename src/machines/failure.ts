@@ -1,14 +1,15 @@
 import { catalogue, type ErrorClass, type ErrorCode } from '../errors/catalogue.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
+import type { Reason } from '../errors/reasons.ts';
 import { backoffMs } from './backoff.ts';
 import type { Clock, Context, Policy, Step } from './contracts.ts';
-import { notBefore } from './requestPace.ts';
-import { afterNatsFailure } from './unopened.ts';
+import { afterFailedOpening } from './unopened.ts';
 
 /** The last failure, as `status` shows it. */
 export interface Failure {
   readonly step: Step;
   readonly code: ErrorCode;
+  readonly reason: Reason | null;
   readonly class: ErrorClass;
   readonly message: string;
   /** Milliseconds since 1970 */
@@ -92,17 +93,18 @@ export function afterFailure(
   policy: Policy,
   clock: Clock,
 ): Pick<Context, 'failure' | 'delayMs' | 'nextRetryAt' | 'pace' | 'unopened'> {
-  const { code, class: errorClass, message } = error;
+  const { code, reason, class: errorClass, message } = error;
   const now = clock.now();
-  const delayMs = waitMs(error, step, attempt, policy, clock);
   const isOfRequest = step === 'csr' || step === 'renewing';
-  const isOfNats = step === 'registering' && code.startsWith('NATS_');
+  // Requests in a row count through every state, attempts in this one only.
+  const exponent = isOfRequest ? Math.max(attempt, pace.requests) : attempt;
+  const delayMs = waitMs(error, step, exponent, policy, clock);
   return {
-    failure: { step, code, class: errorClass, message, at: now },
+    failure: { step, code, reason, class: errorClass, message, at: now },
     delayMs,
     nextRetryAt: errorClass === 'permanent' && delayMs === 0 ? null : now + delayMs,
-    pace: isOfRequest ? notBefore(pace, now + delayMs) : pace,
-    unopened: isOfNats ? afterNatsFailure(unopened, now) : unopened,
+    pace: isOfRequest ? { ...pace, nextRequestAt: now + delayMs } : pace,
+    unopened: step === 'registering' ? afterFailedOpening(unopened, code, now) : unopened,
   };
 }
 

@@ -20,12 +20,14 @@ export function onboarding(policy: Policy, clock: Clock) {
   const noteDevice = { type: 'noteDevice', params: resumed } as const;
   const noteRenewal = { type: 'noteRenewal', params: resumed } as const;
   const reportRenewal = { type: 'reportRenewal', params: renewed } as const;
+  const endReplacement = { type: 'endReplacement', params: renewed } as const;
   const noteCandidate = { type: 'noteCandidate', params: issued } as const;
   const watchClock = {
     src: 'watchClock',
     input: ({ context }: { context: Context }) => ({ since: context.failure?.at ?? clock.now() }),
     onError: { actions: 'reportUnwatchedClock' },
   } as const;
+  const watchClockFromNow = { ...watchClock, input: () => ({ since: clock.now() }) } as const;
   const backingOff = parts.createStateConfig({
     description:
       'The step failed and is tried again: after a random wait, or when a set clock may have cured it.',
@@ -37,7 +39,11 @@ export function onboarding(policy: Policy, clock: Clock) {
   const keepCertificate = {
     guard: 'isReplaced',
     target: '#onboarding.provisioned',
-    actions: [{ type: 'recordFailure', params: { step: 'csr' } }, 'reportFailure', 'endReplacement'],
+    actions: [
+      { type: 'recordFailure', params: { step: 'csr' } },
+      'reportFailure',
+      { type: 'endReplacement', params: { opened: false } },
+    ],
   } as const;
   /** A certificate that has never opened NATS is not tried for ever. */
   const replaceCertificate = {
@@ -142,7 +148,7 @@ export function onboarding(policy: Policy, clock: Clock) {
           pacing: {
             description: 'Keeps requests for certificates apart, whatever led here again.',
             entry: 'notePace',
-            invoke: watchClock,
+            invoke: watchClockFromNow,
             always: { guard: 'mayRequest', target: 'requesting' },
             after: { pace: 'requesting' },
             on: { CLOCK_STEPPED: { target: 'requesting', actions: 'forgetPace' } },
@@ -155,7 +161,7 @@ export function onboarding(policy: Policy, clock: Clock) {
               input: ({ context }) => ({ again: context.unopened.isReplaced }),
               onDone: [
                 { guard: { type: 'isCandidate', params: issued }, target: 'trying', actions: noteCandidate },
-                { target: '#onboarding.provisioned', actions: 'endReplacement' },
+                { target: '#onboarding.provisioned', actions: endReplacement },
               ],
               onError: [
                 keepCertificate,
@@ -171,7 +177,7 @@ export function onboarding(policy: Policy, clock: Clock) {
             invoke: {
               src: 'tryCertificate',
               input: ({ context }) => context.candidate ?? missing('the candidate'),
-              onDone: { target: '#onboarding.provisioned', actions: 'endReplacement' },
+              onDone: { target: '#onboarding.provisioned', actions: endReplacement },
               onError: [
                 keepCertificate,
                 { guard: 'isPermanent', target: '#onboarding.failed' },
@@ -325,7 +331,14 @@ export function onboarding(policy: Policy, clock: Clock) {
             invoke: {
               src: 'tryCertificate',
               input: ({ context }) => context.candidate ?? missing('the candidate'),
-              onDone: { target: 'delivering', actions: reportRenewal },
+              onDone: [
+                {
+                  guard: { type: 'isAddressRefused', params: renewed },
+                  target: 'delivering',
+                  actions: [reportRenewal, { type: 'reportAddress', params: renewed }],
+                },
+                { target: 'delivering', actions: reportRenewal },
+              ],
               onError: 'renewalBackingOff',
             },
             after: { connectTimeout: 'renewalBackingOff' },

@@ -72,6 +72,7 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       isDue: (_, { stage }: Resumed) => stage === 'renewal',
       hasResult: (_, { registered }: { registered: boolean }) => registered,
       isCandidate: (_, { candidate }: Issued) => candidate !== null,
+      isAddressRefused: (_, { addressRefused }: Renewed) => addressRefused !== undefined,
       /** The certificate at hand is kept, whatever the request for another one meets. */
       isReplaced: ({ context }) => context.unopened.isReplaced,
       isUseless: ({ context, event }) =>
@@ -98,7 +99,9 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       forgetCandidate: assign({ candidate: null }),
       noteRenewal: assign((_, { renewAt }: Resumed) => ({ renewAt })),
       startReplacement: assign({ unopened: ({ context }) => ({ ...context.unopened, isReplaced: true }) }),
-      endReplacement: assign({ unopened: ({ context }) => afterReplacement(context.unopened) }),
+      endReplacement: assign(({ context }, { opened }: { opened: boolean }) => ({
+        unopened: afterReplacement(context.unopened, opened),
+      })),
       noteRequest: assign({
         pace: ({ context }) => afterRequest(context.pace, clock, retry),
         nextRetryAt: null,
@@ -106,15 +109,33 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       notePace: assign({ nextRetryAt: ({ context }) => clock.now() + requestWait(context) }),
       forgetPace: assign({ pace: unpaced }),
       reportFailure: emit(({ context: { failure, attempt, nextRetryAt, delayMs } }): EmittedEvent => {
-        const { step, code, class: errorClass, message } = failure ?? missing('failure');
+        const { step, code, reason, class: errorClass, message } = failure ?? missing('failure');
         const retryInMs = nextRetryAt === null ? null : delayMs;
-        return { type: 'step.failed', step, code, class: errorClass, attempt, retryInMs, cause: message };
+        return {
+          type: 'step.failed',
+          step,
+          code,
+          reason,
+          class: errorClass,
+          attempt,
+          retryInMs,
+          cause: message,
+        };
       }),
       /** The wait goes on without it. */
       reportUnwatchedClock: emit(({ context: { step, attempt, nextRetryAt }, event }): EmittedEvent => {
-        const { code, class: errorClass, message } = errorOf(event, timeouts);
+        const { code, reason, class: errorClass, message } = errorOf(event, timeouts);
         const retryInMs = nextRetryAt === null ? null : Math.max(0, nextRetryAt - clock.now());
-        return { type: 'step.failed', step, code, class: errorClass, attempt, retryInMs, cause: message };
+        return {
+          type: 'step.failed',
+          step,
+          code,
+          reason,
+          class: errorClass,
+          attempt,
+          retryInMs,
+          cause: message,
+        };
       }),
       reportUseless: emit(({ context: { failure, unopened } }): EmittedEvent => {
         const { code } = failure ?? missing('failure');
@@ -125,6 +146,12 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
           type: 'certificate.renewed',
           notAfter,
           renewAt,
+        }),
+      ),
+      reportAddress: emit(
+        (_, { addressRefused }: Renewed): EmittedEvent => ({
+          type: 'address.refused',
+          ...(addressRefused ?? missing('the refusal')),
         }),
       ),
     },

@@ -28,8 +28,3 @@ export function afterRequest(pace: RequestPace, clock: Clock, retry: RetryPolicy
   const requests = isInRow ? pace.requests + 1 : 1;
   return { requests, lastRequestAt: now, nextRequestAt: now + backoffMs(retry, requests, clock.random()) };
 }
-
-/** The pace after a request that failed. @param at when it may be repeated, milliseconds since 1970 */
-export function notBefore(pace: RequestPace, at: number): RequestPace {
-  return { ...pace, nextRequestAt: Math.max(pace.nextRequestAt ?? 0, at) };
-}

@@ -20,27 +20,36 @@ export const untried: Unopened = { isUntried: true, failures: 0, since: null, is
  * A certificate that has never opened NATS came from a wrong server, or the fleet has moved: after so many failures in
  * a row, or so long, another one is requested; twice as many, and twice as long, each time that did not help.
  */
-export const uselessAfter = { failures: 10, ms: 10 * 60_000, mostDoublings: 6 } as const;
+export const uselessAfter = { failures: 10, ms: 10 * 60_000, fewest: 3, mostDoublings: 6 } as const;
 
-const uselessCodes: readonly ErrorCode[] = ['NATS_TLS', 'NATS_UNREACHABLE'];
+/** Whatever can go wrong before a server is opened; what comes after counts no more, since then it was opened. */
+const uselessCodes: readonly ErrorCode[] = [
+  'NATS_TLS',
+  'NATS_UNREACHABLE',
+  'NATS_DENIED',
+  'NATS_NOT_SECURE',
+  'REGISTRATION_ANSWER_INVALID',
+];
 
 /** Whether the failures so far say that the certificate is of no use. @param now milliseconds since 1970 */
 export function isUseless({ isUntried, failures, since, rounds }: Unopened, now: number): boolean {
   const doublings = 2 ** Math.min(rounds, uselessAfter.mostDoublings);
   return (
     isUntried &&
-    failures > 0 &&
+    // The time alone says little: the device may have slept, or its clock was set.
+    failures >= uselessAfter.fewest &&
     (failures >= uselessAfter.failures * doublings || now - (since ?? now) >= uselessAfter.ms * doublings)
   );
 }
 
 /** Whether a failure that is not counted yet settles it. */
 export function becomesUseless(unopened: Unopened, code: ErrorCode, now: number): boolean {
-  return uselessCodes.includes(code) && isUseless(afterNatsFailure(unopened, now), now);
+  return uselessCodes.includes(code) && isUseless(afterFailedOpening(unopened, code, now), now);
 }
 
-/** NATS failed, whatever the reason. @param now milliseconds since 1970 */
-export function afterNatsFailure(unopened: Unopened, now: number): Unopened {
+/** A registration failed, perhaps before NATS was opened. @param now milliseconds since 1970 */
+export function afterFailedOpening(unopened: Unopened, code: ErrorCode, now: number): Unopened {
+  if (!uselessCodes.includes(code)) return unopened;
   return { ...unopened, failures: unopened.failures + 1, since: unopened.since ?? now };
 }
 
@@ -55,6 +64,6 @@ export function afterOpening(unopened: Unopened): Unopened {
 }
 
 /** Another certificate is there, or is not to be had: the one at hand gets its tries anew. */
-export function afterReplacement({ isReplaced, rounds }: Unopened): Unopened {
-  return { ...untried, rounds: rounds + (isReplaced ? 1 : 0) };
+export function afterReplacement({ isReplaced, rounds }: Unopened, opened: boolean): Unopened {
+  return { ...untried, isUntried: !opened, rounds: rounds + (isReplaced ? 1 : 0) };
 }

@@ -1,19 +1,16 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { type Authority, createAuthority } from '../fleet/ca.ts';
 import { type Fleet, startFleet } from '../fleet/fleet.ts';
-import { type NatsServer, startNats } from '../fleet/nats.ts';
+import { startNats } from '../fleet/nats.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
 import { startRelay } from '../fleet/relay.ts';
 import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../onboarding/bench.ts';
 import { type Device, type Line, temporaryFolder } from '../program.ts';
-
-const ends: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const end of ends.splice(0)) await end();
-});
+import { atEnd } from './atEnd.ts';
+import { startHostileNats } from './hostileNats.ts';
 
 /** The first certificate lives so long; what the later requests meet, the test says. */
 async function fleetThen(
@@ -82,24 +79,85 @@ test('the present certificate, sent again with another NATS address, renews noth
   expect(state(device).provisioned.natsUrl).toBe(fleet.natsUrl);
 });
 
-test("a renewal over plain HTTP with an address that is not the fleet's changes neither address nor certificate", async () => {
+test.each<[string, (evil: string, own: string) => string]>([
+  ["that is not the fleet's", (evil) => evil],
+  ["that names the fleet's beside another", (evil, own) => `${evil},${own}`],
+  ["that names another behind the fleet's", (evil, own) => `${own},${evil}`],
+])('a renewal over plain HTTP with an address %s renews the certificate and keeps the address', async (_, address) => {
   const stranger = await createAuthority({ commonName: 'Stranger' });
-  const server: NatsServer = await startNats({ authority: stranger, dir: temporaryFolder() });
-  ends.push(() => server.kill());
-  const fleet = await fleetThen(60_000, () => ({ answer: { fleetManagementNatsUrl: server.url } }));
+  const server = atEnd(await startNats({ authority: stranger, dir: temporaryFolder() }));
+  const fleet = await fleetThen(60_000, (all) => ({
+    answer: { fleetManagementNatsUrl: address(server.url, all.natsUrl) },
+  }));
   const device = at(fleet, { renewal: { at: 0.02 } });
   const program = launch(device);
-  const failed = await program.until(failedIn('renewing'));
-  expect(failed).toMatchObject({ code: 'NATS_TLS', state: 'registered' });
+  const refused = await program.until((line) => line.event === 'address.refused');
+  expect(refused).toMatchObject({ code: 'NATS_TLS', state: 'registered' });
+  await program.until(renewed);
   expect(state(device).provisioned.natsUrl).toBe(fleet.natsUrl);
   expect(file(device, 'service_nats_url.txt')).toBe(fleet.natsUrl);
+  expect(file(device, 'identity.crt')).not.toBe('');
+});
+
+test('a renewal whose new address cannot be reached yet costs no certificate after the other', async () => {
+  const fleet = await fleetThen(60_000, () => ({
+    certificate: { notAfter: new Date(Date.now() + 3_600_000) },
+    answer: { fleetManagementNatsUrl: 'tls://127.0.0.1:1' },
+  }));
+  const device = at(fleet, { renewal: { at: 0.02 } });
+  const program = launch(device);
+  await program.until((line) => line.event === 'address.refused');
+  await program.until(renewed);
+  expect(fleet.provisioning.requests).toHaveLength(2);
+  expect(state(device).provisioned.natsUrl).toBe(fleet.natsUrl);
+});
+
+test.each<[string, string]>([
+  ['denies everybody', "-ERR 'Authorization Violation'\r\n"],
+  ['speaks something else', 'HELLO\r\n'],
+])('one bad first answer with a NATS server behind it that %s locks no device out', async (_, says) => {
+  const stranger = await createAuthority({ commonName: 'Stranger' });
+  const server = atEnd(
+    await startHostileNats(stranger, (line, send) => {
+      if (line.startsWith('CONNECT')) send(says);
+    }),
+  );
+  const fleet = await fleetWith();
+  fleet.provisioning.behave = (_request, n) =>
+    n === 1
+      ? {
+          certificate: { otherAuthority: stranger },
+          answer: { caCertificate: stranger.pem, fleetManagementNatsUrl: `tls://127.0.0.1:${server.port}` },
+        }
+      : undefined;
+  const program = launch(at(fleet));
+  await program.until((line) => line.event === 'certificate.useless');
+  await program.until((line) => line.event === 'device.registered');
+  expect(fleet.provisioning.requests).toHaveLength(2);
+});
+
+test('a device of a closed test network without TLS takes the next CA once its certificate has expired', async () => {
+  const next = await createAuthority({ commonName: 'Next' });
+  const fleet = await fleetWith({ nats: { tls: false } });
+  fleet.provisioning.behave = (_, n) =>
+    n === 1
+      ? { certificate: { notBefore: new Date(Date.now() - 1000), notAfter: new Date(Date.now() + 2500) } }
+      : n < 8
+        ? { status: 503 }
+        : { certificate: { otherAuthority: next }, answer: { caCertificate: next.pem } };
+  const device = at(fleet, { nats: { tls: 'optional' } });
+  const program = launch(device);
+  await program.until((line) => line.event === 'state.changed' && line.from === 'registered');
+  await program.until(
+    (line) => line.event === 'state.changed' && line.from === 'provisioned' && line.to === 'registered',
+  );
+  expect(state(device).pinnedCa).toBeNull();
 });
 
 test('a renewal over plain HTTP with an address of the fleet changes the address', async () => {
   let moved = '';
   const fleet = await fleetThen(60_000, () => ({ answer: { fleetManagementNatsUrl: moved } }));
-  const relay = await startRelay({ to: fleet.nats });
-  ends.push(() => relay.stop());
+  const relay = atEnd(await startRelay({ to: fleet.nats }));
   moved = `tls://127.0.0.1:${relay.port}`;
   const device = at(fleet, { renewal: { at: 0.02 } });
   const program = launch(device);
@@ -165,9 +223,20 @@ test("a pin of the fleet's CA refuses the first answer of anybody else, and take
   expect(state(device).provisioned.caCertificate).toBe(fleet.ca.pem);
 });
 
+test('a pin of a file lets nobody else have the device, who runs a NATS server and a fleet manager, too', async () => {
+  const stranger = await fleetWith();
+  const fleetCaFile = join(stranger.dir, 'fleet-ca.pem');
+  writeFileSync(fleetCaFile, (await createAuthority({})).pem);
+  const device = at(stranger, { provisioning: { url: stranger.provisioningUrl, fleetCaFile } });
+  const program = launch(device, ['--once']);
+  expect(await program.ended).toBe(1);
+  expect(program.lines.find(failure('CERTIFICATE_UNTRUSTED'))).toMatchObject({ step: 'csr' });
+  expect(state(device)).toMatchObject({ provisioned: null, pinnedCa: null });
+  expect(stranger.manager.requests).toEqual([]);
+});
+
 test('a device that a stranger took at its first boot is won back by a pin, with its own id and key', async () => {
-  const stranger = await startFleet();
-  ends.push(() => stranger.stop());
+  const stranger = atEnd(await startFleet());
   const fleet = await fleetWith();
   const device = at(stranger);
   await onboard(device);

@@ -1,18 +1,12 @@
-import { readFileSync } from 'node:fs';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { at, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
-import { type HostileNats, startHostileNats } from './hostileNats.ts';
-
-let server: HostileNats | undefined;
-afterEach(async () => {
-  await server?.stop();
-  server = undefined;
-});
+import { heartbeat, peakMemory } from './heartbeat.ts';
+import { startHostileNats } from './hostileNats.ts';
 
 test('a message announced with 4,000,000,000 bytes is refused by its first line, and takes no memory', async () => {
   const fleet = await fleetWith({ manager: false });
   const megabyte = Buffer.alloc(1024 * 1024, 'x');
-  server = await startHostileNats(fleet.ca, (line, send) => {
+  const server = await startHostileNats(fleet.ca, (line, send) => {
     const [, sid] = /^SUB device_results\.\S+ (\d+)$/.exec(line) ?? [];
     if (sid === undefined) return;
     send(`MSG device_results.x.register ${sid} 4000000000\r\n`);
@@ -22,17 +16,62 @@ test('a message announced with 4,000,000,000 bytes is refused by its first line,
   const program = launch(device);
   const failed = await program.until(failure('REGISTRATION_ANSWER_INVALID'));
   expect(String(failed.cause)).toMatch(/longer than 4194304 bytes/);
-  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${program.child.pid}/status`, 'utf8'))?.[1];
-  expect(Number(peak)).toBeLessThan(250_000);
+  expect(peakMemory(program)).toBeLessThan(250_000);
   expect(state(device).registration).toBeNull();
 });
 
 test('a server that says something else than NATS behind TLS is named as such, at once', async () => {
   const fleet = await fleetWith({ manager: false });
-  server = await startHostileNats(fleet.ca, (line, send) => {
+  const server = await startHostileNats(fleet.ca, (line, send) => {
     if (line.startsWith('SUB ')) send('HELLO\r\n');
   });
   const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }));
   const failed = await program.until(failure('REGISTRATION_ANSWER_INVALID'));
   expect(String(failed.cause)).toMatch(/not the NATS protocol/);
+});
+
+test.each([
+  ['slashes', '/'],
+  ['quotation marks', '"'],
+])('an -ERR of 60 kB of %s keeps the daemon busy for no moment, and is cut', async (_, repeated) => {
+  const fleet = await fleetWith({ manager: false });
+  const refusal = `-ERR 'Authorization Violation ${repeated.repeat(60_000)}'\r\n`;
+  const server = await startHostileNats(fleet.ca, (line, send) => {
+    if (line.startsWith('CONNECT ')) send(refusal);
+  });
+  const { env, stopped } = heartbeat(fleet.dir);
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }), [], env);
+  const failed = await program.until((line) => line.event === 'step.failed');
+  expect(failed).toMatchObject({ code: 'NATS_DENIED', step: 'registering' });
+  expect(String(failed.cause).length).toBeLessThan(400);
+  await stopped(program);
+});
+
+test('a server that pings without end and reads nothing takes no memory', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const pings = Buffer.from('PING\r\n'.repeat(10_000));
+  const server = await startHostileNats(fleet.ca, (line, send, socket) => {
+    if (!line.startsWith('SUB device_results')) return;
+    socket.pause();
+    const flood = () => {
+      while (!socket.destroyed && socket.writableLength < 1_000_000) send(pings);
+      if (!socket.destroyed) setImmediate(flood);
+    };
+    flood();
+  });
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }));
+  const failed = await program.until(failure('NATS_UNREACHABLE'));
+  expect(String(failed.cause)).toMatch(/reads nothing/);
+  expect(peakMemory(program)).toBeLessThan(250_000);
+});
+
+test('an INFO behind TLS that is no JSON is printed nowhere', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const server = await startHostileNats(fleet.ca, (line, send) => {
+    if (line.startsWith('SUB ')) send('INFO \u009b31m{\r\n');
+  });
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${server.port}` } }));
+  const failed = await program.until(failure('REGISTRATION_ANSWER_INVALID'));
+  expect(String(failed.cause)).toMatch(/INFO that is no JSON/);
+  expect(program.stderr()).toBe('');
 });

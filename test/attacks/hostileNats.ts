@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Authority } from '../fleet/ca.ts';
+import { atEnd } from './atEnd.ts';
 
 export interface HostileNats {
   readonly port: number;
@@ -64,7 +65,7 @@ export async function startHostileNats(
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
+  return atEnd({
     port: (server.address() as AddressInfo).port,
     lines,
     get connections() {
@@ -75,5 +76,5 @@ export async function startHostileNats(
       for (const socket of sockets) socket.destroy();
       await closed;
     },
-  };
+  });
 }

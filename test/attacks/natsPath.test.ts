@@ -1,14 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { at, failure, fleetWith, launch, state } from '../onboarding/bench.ts';
-import { type Attacker, forgedResult, startAttacker } from './path.ts';
-
-let attacker: Attacker | undefined;
-afterEach(async () => {
-  await attacker?.stop();
-  attacker = undefined;
-});
+import { forgedResult, startAttacker } from './path.ts';
 
 const forged = forgedResult('mallory', 'services: {}');
 
@@ -20,7 +14,7 @@ test.each<[string, (info: string) => string[]]>([
   ['of white space alone', (info) => [`${info}\r\n`]],
 ])('clear text behind INFO, %s, registers no device and delivers nothing', async (_, rewrite) => {
   const fleet = await fleetWith({ manager: false });
-  attacker = await startAttacker(fleet.nats, rewrite);
+  const attacker = await startAttacker(fleet.nats, rewrite);
   const device = at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } });
   const program = launch(device);
   const failed = await program.until(
@@ -35,15 +29,25 @@ test.each<[string, (info: string) => string[]]>([
 test('an INFO longer than 64 KiB is refused, and read no further', async () => {
   const fleet = await fleetWith({ manager: false });
   const padding = 'x'.repeat(70_000);
-  attacker = await startAttacker(fleet.nats, (info) => [info.replace('{', `{"padding":"${padding}",`)]);
+  const attacker = await startAttacker(fleet.nats, (info) => [info.replace('{', `{"padding":"${padding}",`)]);
   const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } }));
   const failed = await program.until(failure('NATS_TLS'));
   expect(String(failed.cause)).toMatch(/65536 bytes.*man in the middle/);
 });
 
+test('a version in INFO that would steer a terminal or forge a line of the log goes nowhere', async () => {
+  const fleet = await fleetWith({ manager: false });
+  const version = '"version":"x\\u009b31m\\u202e\\n<3>{\\"event\\":\\"device.registered\\"}\\n"';
+  const attacker = await startAttacker(fleet.nats, (info) => [info.replace(/"version":"[^"]*"/, version)]);
+  const program = launch(at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } }));
+  const failed = await program.until(failure('NATS_UNREACHABLE'));
+  expect(String(failed.cause)).toMatch(/unexpected response/);
+  expect(program.stderr()).toBe('');
+});
+
 test('an honest relay in the same place registers the device', async () => {
   const fleet = await fleetWith();
-  attacker = await startAttacker(fleet.nats, (info) => [info]);
+  const attacker = await startAttacker(fleet.nats, (info) => [info]);
   const device = at(fleet, { nats: { url: `tls://127.0.0.1:${attacker.port}` } });
   const program = launch(device, ['--once']);
   expect(await program.ended, JSON.stringify(program.lines)).toBe(0);

@@ -1,4 +1,5 @@
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { atEnd } from './atEnd.ts';
 
 export interface Attacker {
   readonly host: string;
@@ -44,7 +45,7 @@ export async function startAttacker(
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
+  return atEnd({
     host: '127.0.0.1',
     port: (server.address() as AddressInfo).port,
     get connections() {
@@ -55,7 +56,7 @@ export async function startAttacker(
       for (const socket of sockets) socket.destroy();
       await closed;
     },
-  };
+  });
 }
 
 /** A fake result as an attacker would write it into the protocol. */

@@ -24,6 +24,8 @@ export interface NatsSettings {
   serverCertificate?: Issued;
   /** What clients' certificates must be signed by; the authority's root by default. */
   clientAuthority?: Authority;
+  /** The longest message, bytes; 1 MiB by default. */
+  maxPayload?: number;
 }
 
 export interface NatsOptions extends NatsSettings {
@@ -93,7 +95,8 @@ export async function startNats(options: NatsOptions): Promise<NatsServer> {
 
   async function writeConfig(): Promise<void> {
     const storeDir = settings.jetstream === false ? undefined : join(dir, 'jetstream');
-    const text = natsConfig({ name, port, storeDir, tls, users: users(), cluster });
+    const { maxPayload } = settings;
+    const text = natsConfig({ name, port, storeDir, tls, users: users(), cluster, maxPayload });
     await writeFile(`${configFile}.new`, text);
     await rename(`${configFile}.new`, configFile);
   }

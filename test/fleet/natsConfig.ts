@@ -34,10 +34,20 @@ export interface ConfigInput {
   /** common names and what they may do */
   users: Iterable<readonly [commonName: string, rights: Rights | 'all']>;
   cluster?: { port: number; routes: string[] };
+  /** bytes; 1 MiB by default, as with nats-server itself */
+  maxPayload?: number;
 }
 
 /** A nats-server configuration file. JSON is one of the forms that nats-server reads. */
-export function natsConfig({ name, port, storeDir, tls, users, cluster }: ConfigInput): string {
+export function natsConfig({
+  name,
+  port,
+  storeDir,
+  tls,
+  users,
+  cluster,
+  maxPayload = 1_048_576,
+}: ConfigInput): string {
   const host = '127.0.0.1';
   return JSON.stringify(
     {
@@ -45,7 +55,7 @@ export function natsConfig({ name, port, storeDir, tls, users, cluster }: Config
       listen: `${host}:${port}`,
       // A reload refuses another monitoring port than the one first written.
       http: `${host}:-1`,
-      max_payload: 1_048_576,
+      max_payload: maxPayload,
       ...(storeDir === undefined
         ? {}
         : { jetstream: { store_dir: storeDir, max_memory_store: 64 * 2 ** 20, max_file_store: 2 ** 30 } }),

@@ -122,12 +122,12 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
     const publicKey = otherKey ? keyLike(request.publicKey) : request.publicKey;
     const { chain } = await issuer.issueClient({ request, publicKey, ...details });
     await authorise?.(id, certificate.commonName ?? request.commonName);
-    return {
+    const right = {
       caCertificate: authority.pem,
       certificate: chain,
       fleetManagementNatsUrl: server.natsUrl,
-      ...overrides,
     };
+    return { ...right, ...(typeof overrides === 'function' ? overrides(right) : overrides) };
   }
 
   return server;

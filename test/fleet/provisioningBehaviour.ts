@@ -4,6 +4,9 @@ import type { Authority, ClientRequest } from './ca.ts';
 const dripMs = 100;
 
 export type Answer = Record<string, unknown>;
+type Field = 'caCertificate' | 'certificate' | 'fleetManagementNatsUrl';
+type AnswerFields = { [field in Field]?: unknown } & Answer;
+export type RightAnswer = { [field in Field]: string };
 
 /**
  * What a provisioning server may do to a device instead of what it should. In words:
@@ -32,8 +35,8 @@ export type ProvisioningBehaviour =
       redirect?: string;
       /** the `Date` header; null leaves it out */
       date?: Date | null;
-      /** fields of the JSON to replace; undefined leaves a field out */
-      answer?: { [field in 'caCertificate' | 'certificate' | 'fleetManagementNatsUrl']?: unknown } & Answer;
+      /** fields of the JSON to replace, or how to make them of the right ones; undefined leaves a field out */
+      answer?: AnswerFields | ((right: RightAnswer) => AnswerFields);
       certificate?: Pick<ClientRequest, 'notBefore' | 'notAfter' | 'commonName' | 'eku'> & {
         /** certifies a key that the device does not have */
         otherKey?: boolean;

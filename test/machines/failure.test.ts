@@ -81,6 +81,7 @@ test('a failure is recorded with its step, code, class and time', () => {
   expect(fail('idle', error).failure).toEqual({
     step: 'idle',
     code: 'STATE_CORRUPT',
+    reason: null,
     class: 'permanent',
     message: 'state.json is damaged',
     at: now,
@@ -141,6 +142,18 @@ test.each<[Step, number | null]>([
   ['registered', null],
 ])('a failure of %s holds requests for certificates back until %s', (step, nextRequestAt) => {
   expect(fail(step, errorOfClass('transient')).pace).toEqual({ ...unpaced, nextRequestAt });
+});
+
+test.each<[Step, number, number]>([
+  ['csr', 5, 8000],
+  ['renewing', 5, 8000],
+  ['csr', 2, 2000],
+  ['registered', 5, 2000],
+])('in %s after %i requests in a row the wait is %i ms', (step, requests, delayMs) => {
+  const pace = { requests, lastRequestAt: now, nextRequestAt: now + 1e9 };
+  const after = fail(step, errorOfClass('transient'), policy, { pace });
+  expect(after.delayMs).toBe(delayMs);
+  expect(after.pace.nextRequestAt).toBe(step === 'registered' ? now + 1e9 : now + delayMs);
 });
 
 test.each<[Step, ErrorCode, number]>([

@@ -20,10 +20,13 @@ const unopened = new OnboardingError('NATS_TLS', 'the certificate is not trusted
 const candidate = {
   notAfter: '2027-01-01T00:00:00Z',
   renewAt: '2026-12-20T00:00:00Z',
+  opened: false,
   candidate: { new: true },
 };
 const kept = { ...candidate, candidate: null };
 const renewed = { notAfter: kept.notAfter, renewAt: kept.renewAt };
+const opening = { ...renewed, opened: true };
+const addressRefused = { code: 'NATS_UNREACHABLE', cause: 'refused' } as const;
 
 const done = (work: Work, output?: unknown): Move => ({ done: work, output });
 const fails = (work: Work, error: Error): Move => ({ fails: work, error });
@@ -64,6 +67,12 @@ const toNineFailures: Line[] = [
     [sessionFails(unopened), 'registering.backingOff'],
     [waits(500 * 2 ** index), connecting],
   ]).flat(),
+];
+/** Three failures before a rest in `failed`: long enough ago for the certificate to be of no use. */
+const toUselessRest: Line[] = [
+  ...toNineFailures.slice(0, toRegistering.length + 6),
+  [sessionFails(lasting), 'failed'],
+  [waits(900_000), 'idle.resuming'],
 ];
 const toReplacement: Line[] = [...toNineFailures, [sessionFails(unopened), 'csr.requesting']];
 const toReplacementTrial: Line[] = [...toReplacement, [done('requestCertificate', candidate), 'csr.trying']];
@@ -164,7 +173,7 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
   ],
   [
     'a certificate that has to prove itself is kept',
-    [...toTrial, [done('tryCertificate', renewed), 'provisioned.preparing']],
+    [...toTrial, [done('tryCertificate', opening), 'provisioned.preparing']],
   ],
   [
     'a certificate that has to prove itself does not',
@@ -287,25 +296,11 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
   ],
   [
     'ten minutes of failures are noticed after a rest in failed',
-    [
-      ...toRegistering,
-      [sessionFails(unopened), 'registering.backingOff'],
-      [waits(500), connecting],
-      [sessionFails(lasting), 'failed'],
-      [waits(900_000), 'idle.resuming'],
-      [resumes('provisioned'), 'csr.requesting'],
-    ],
+    [...toUselessRest, [resumes('provisioned'), 'csr.requesting']],
   ],
   [
     'a device that turns out to be registered keeps its certificate, whatever failed before',
-    [
-      ...toRegistering,
-      [sessionFails(unopened), 'registering.backingOff'],
-      [waits(500), connecting],
-      [sessionFails(lasting), 'failed'],
-      [waits(900_000), 'idle.resuming'],
-      [resumes('registered'), 'registered.delivering'],
-    ],
+    [...toUselessRest, [resumes('registered'), 'registered.delivering']],
   ],
   [
     'a certificate that opened NATS before this start is not of no use',
@@ -346,7 +341,11 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
   ['the certificate is renewed', [...toRenewing, [done('renewCertificate', kept), 'registered.delivering']]],
   [
     'the certificate is renewed once it has proved itself',
-    [...toRenewalTrial, [done('tryCertificate', renewed), 'registered.delivering']],
+    [...toRenewalTrial, [done('tryCertificate', opening), 'registered.delivering']],
+  ],
+  [
+    'the certificate is renewed, and the address that came with it is not taken',
+    [...toRenewalTrial, [done('tryCertificate', { ...opening, addressRefused }), 'registered.delivering']],
   ],
   [
     'a certificate that is due again waits for its turn',
@@ -507,7 +506,13 @@ test('a device is delivered once its result is exported, and not before', async 
 
 test('a failure is reported with its step, its attempt and the wait', async () => {
   const { emitted, context } = await play([...toKeygen, [fails('generateKey', passing), '']]);
-  const failed = { type: 'step.failed', step: 'keygen', code: 'STATE_UNWRITABLE', class: 'transient' };
+  const failed = {
+    type: 'step.failed',
+    step: 'keygen',
+    code: 'STATE_UNWRITABLE',
+    reason: null,
+    class: 'transient',
+  };
   expect(emitted).toEqual([{ ...failed, attempt: 1, retryInMs: 500, cause: 'the disk is full' }]);
   expect(context()).toMatchObject({ attempt: 1, nextRetryAt: start + 500 });
 });
@@ -595,9 +600,20 @@ test('a replacement that failed is a round: the next takes twice as many failure
 
 test.each([
   ['kept', [...toRenewing, [done('renewCertificate', kept), '']]],
-  ['tried', [...toRenewalTrial, [done('tryCertificate', renewed), '']]],
+  ['tried', [...toRenewalTrial, [done('tryCertificate', opening), '']]],
 ] satisfies [string, Line[]][])('a renewal that was %s is reported', async (_, lines) => {
   expect((await play(lines)).emitted).toEqual([{ type: 'certificate.renewed', ...renewed }]);
+});
+
+test('an address that is not taken is reported after the renewal', async () => {
+  const { emitted } = await play([
+    ...toRenewalTrial,
+    [done('tryCertificate', { ...opening, addressRefused }), ''],
+  ]);
+  expect(emitted).toEqual([
+    { type: 'certificate.renewed', ...renewed },
+    { type: 'address.refused', ...addressRefused },
+  ]);
 });
 
 test('actors get what they need', async () => {
@@ -641,7 +657,7 @@ test.each([
 ])('a %s certificate is forgotten after its trial', async (_, before) => {
   const { move, context } = await play(before);
   expect(context().candidate).toEqual(candidate);
-  await move(done('tryCertificate', renewed));
+  await move(done('tryCertificate', opening));
   expect(context().candidate).toBeNull();
 });
 
@@ -691,6 +707,7 @@ test('a watch over the clock that breaks is reported as a bug, and nothing is fo
     type: 'step.failed',
     step: 'idle',
     code: 'INTERNAL',
+    reason: null,
     class: 'transient',
     attempt: 1,
     retryInMs: 500,
@@ -712,12 +729,12 @@ test('the device id is that of the facts on disk', async () => {
   expect(context().deviceId).toBe('device-2');
 });
 
-test.each<[string, Line[], number]>([
+test.each<[string, Line[], number, boolean?]>([
   ['is kept at once', [...toReplacement, [done('requestCertificate', kept), '']], 1],
-  ['is kept after its trial', [...toReplacementTrial, [done('tryCertificate', renewed), '']], 1],
+  ['is kept after its trial', [...toReplacementTrial, [done('tryCertificate', opening), '']], 1, false],
   ['is the first', [...toCsr, [done('requestCertificate', kept), '']], 0],
-])('a certificate that %s gets its tries anew', async (_, lines, rounds) => {
-  expect((await play(lines)).context().unopened).toEqual({ ...untried, rounds });
+])('a certificate that %s gets its tries anew', async (_, lines, rounds, isUntried = true) => {
+  expect((await play(lines)).context().unopened).toEqual({ ...untried, isUntried, rounds });
 });
 
 test('a clock that was set ends the distance between requests', async () => {
@@ -744,14 +761,7 @@ test('a request that failed for good and may be cured by the clock is repeated a
 });
 
 test('a certificate that was of no use before a rest in failed is reported and replaced', async () => {
-  const { emitted, context } = await play([
-    ...toRegistering,
-    [sessionFails(unopened), ''],
-    [waits(500), ''],
-    [sessionFails(lasting), 'failed'],
-    [waits(900_000), ''],
-    [resumes('provisioned'), ''],
-  ]);
-  expect(emitted.at(-1)).toEqual({ type: 'certificate.useless', code: 'STATE_CORRUPT', failures: 1 });
+  const { emitted, context } = await play([...toUselessRest, [resumes('provisioned'), '']]);
+  expect(emitted.at(-1)).toEqual({ type: 'certificate.useless', code: 'STATE_CORRUPT', failures: 3 });
   expect(context().unopened.isReplaced).toBe(true);
 });

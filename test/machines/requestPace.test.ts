@@ -1,11 +1,5 @@
 import { expect, test } from 'vitest';
-import {
-  afterRequest,
-  notBefore,
-  type RequestPace,
-  requestWaitMs,
-  unpaced,
-} from '../../src/machines/requestPace.ts';
+import { afterRequest, type RequestPace, requestWaitMs, unpaced } from '../../src/machines/requestPace.ts';
 
 const retry = { initialMs: 1000, maxMs: 300_000, factor: 2 };
 const hour = 3_600_000;
@@ -39,13 +33,4 @@ test.each<[string, RequestPace, RequestPace]>([
   ],
 ])('%s', (_, pace, expected) => {
   expect(afterRequest(pace, clock(400_000), retry)).toEqual(expected);
-});
-
-test.each<[string, number | null, number]>([
-  ['a failure holds the next request back', null, 5000],
-  ['a failure holds it back further', 4000, 5000],
-  ['a failure does not bring it forward', 6000, 6000],
-])('%s', (_, nextRequestAt, expected) => {
-  const pace = { requests: 2, lastRequestAt: 1, nextRequestAt };
-  expect(notBefore(pace, 5000)).toEqual({ ...pace, nextRequestAt: expected });
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { ErrorCode } from '../../src/errors/catalogue.ts';
 import {
-  afterNatsFailure,
+  afterFailedOpening,
   afterOpening,
   afterReplacement,
   afterResume,
@@ -25,12 +25,13 @@ test.each<[string, Unopened, boolean]>([
   ['without a failure, however long ago', failing(0, 60 * minute), false],
   ['after nine failures in less than ten minutes', failing(9, 10 * minute - 1), false],
   ['after ten failures', failing(10, 0), true],
-  ['after ten minutes', failing(1, 10 * minute), true],
+  ['after ten minutes and three failures', failing(3, 10 * minute), true],
+  ['after ten minutes with two failures: a device may have slept', failing(2, 99 * minute), false],
   ['once it has opened NATS, whatever failed', failing(99, 99 * minute, { isUntried: false }), false],
   ['after one replacement: not with ten failures', failing(19, 0, { rounds: 1 }), false],
-  ['after one replacement: not after ten minutes', failing(1, 20 * minute - 1, { rounds: 1 }), false],
+  ['after one replacement: not after ten minutes', failing(3, 20 * minute - 1, { rounds: 1 }), false],
   ['after one replacement: with twenty failures', failing(20, 0, { rounds: 1 }), true],
-  ['after one replacement: after twenty minutes', failing(1, 20 * minute, { rounds: 1 }), true],
+  ['after one replacement: after twenty minutes', failing(3, 20 * minute, { rounds: 1 }), true],
   ['after many replacements: not with 639 failures', failing(639, 0, { rounds: 50 }), false],
   ['after many replacements: with 640 failures', failing(640, 0, { rounds: 50 }), true],
 ])('a certificate is useless %s: %#', (_, unopened, expected) => {
@@ -41,8 +42,10 @@ test.each<[ErrorCode, number, boolean]>([
   ['NATS_TLS', 9, true],
   ['NATS_UNREACHABLE', 9, true],
   ['NATS_UNREACHABLE', 8, false],
-  ['NATS_DENIED', 9, false],
-  ['NATS_NOT_SECURE', 9, false],
+  ['NATS_DENIED', 9, true],
+  ['NATS_NOT_SECURE', 9, true],
+  ['REGISTRATION_ANSWER_INVALID', 9, true],
+  ['REGISTRATION_REJECTED', 9, false],
   ['REGISTRATION_TIMEOUT', 9, false],
 ])('%s after %i failures settles it: %s', (code, failures, expected) => {
   expect(becomesUseless(failing(failures, 0), code, now)).toBe(expected);
@@ -50,11 +53,11 @@ test.each<[ErrorCode, number, boolean]>([
 
 test('a failure that is the first counts from now', () => {
   expect(becomesUseless(untried, 'NATS_TLS', now)).toBe(false);
-  expect(afterNatsFailure(untried, now)).toEqual({ ...untried, failures: 1, since: now });
+  expect(afterFailedOpening(untried, 'NATS_TLS', now)).toEqual({ ...untried, failures: 1, since: now });
 });
 
 test('a further failure keeps the time of the first', () => {
-  expect(afterNatsFailure(failing(1, minute), now)).toEqual(failing(2, minute));
+  expect(afterFailedOpening(failing(1, minute), 'NATS_DENIED', now)).toEqual(failing(2, minute));
 });
 
 test.each([
@@ -72,12 +75,15 @@ test('a certificate that opened NATS has a clean record', () => {
   expect(afterOpening(before)).toEqual({ ...untried, isUntried: false, isReplaced: true });
 });
 
+test('a failure that says nothing of the certificate does not count', () => {
+  expect(afterFailedOpening(failing(1, minute), 'REGISTRATION_TIMEOUT', now)).toEqual(failing(1, minute));
+});
+
 test.each([
-  ['another certificate in its place counts as a round', true, 3],
-  ['a certificate that takes no other one’s place does not', false, 2],
-])('%s', (_, isReplaced, rounds) => {
-  expect(afterReplacement(failing(3, minute, { isUntried: false, rounds: 2, isReplaced }))).toEqual({
-    ...untried,
-    rounds,
-  });
+  ['another certificate in its place counts as a round', true, false, 3],
+  ['a certificate that takes no other one’s place does not', false, false, 2],
+  ['one that opened NATS in its trial is tried', true, true, 3],
+])('%s', (_, isReplaced, opened, rounds) => {
+  const before = failing(3, minute, { isUntried: false, rounds: 2, isReplaced });
+  expect(afterReplacement(before, opened)).toEqual({ ...untried, isUntried: !opened, rounds });
 });

@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { at, failure, fleetWith, launch, onboard, state } from './bench.ts';
@@ -82,7 +90,7 @@ test('a state directory that cannot be made is waited for, and the device then o
   const device = at(fleet);
   const obstacle = join(dirname(device.stateDir), 'not');
   const place = join(obstacle, 'yet');
-  writeFileSync(obstacle, 'a file where a folder should be');
+  symlinkSync('nowhere', obstacle);
   const program = launch(device, ['--state-dir', place]);
   const waiting = await program.until(failure('STATE_UNWRITABLE'));
   expect(waiting).toMatchObject({ state: 'idle', step: 'idle', class: 'transient' });
@@ -103,7 +111,7 @@ test('a daemon that waits for its disk ends with 75 where another daemon has it 
   const device = at(fleet);
   const obstacle = join(dirname(device.stateDir), 'not');
   const place = join(obstacle, 'yet');
-  writeFileSync(obstacle, 'a file where a folder should be');
+  symlinkSync('nowhere', obstacle);
   const slow = { ONBOARDD_RETRY_INITIAL_MS: '20000', ONBOARDD_RETRY_MAX_MS: '20000' };
   const waiting = launch(device, ['--state-dir', place], slow);
   await waiting.until(failure('STATE_UNWRITABLE'));

@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createAuthority } from '../fleet/ca.ts';
-import { newDevice, runToEnd } from '../program.ts';
+import { newDevice, programFile, runToEnd } from '../program.ts';
 import { tell } from '../seen/tell.ts';
 import { at, fleetWith, launch, onboard, state } from './bench.ts';
 
@@ -107,6 +108,65 @@ test('files that everybody may change, and a token in the clear, are warned of i
   expect((await tell(device, 'check')).stdout).not.toMatch(/^warn/m);
 });
 
+const mayMount = spawnSync('unshare', ['-m', 'true']).status === 0 && existsSync('/etc/default');
+
+test.runIf(mayMount)('so is the service’s own file, which the program reads itself', () => {
+  const device = newDevice({});
+  const checked = (mode: string) => {
+    const script = `mount -t tmpfs tmpfs /etc/default && echo ONBOARDD_PROVISIONING_URL=http://127.0.0.1:1 \
+      > /etc/default/onboardd && chmod ${mode} /etc/default/onboardd && exec "$@"`;
+    const check = [process.execPath, programFile, 'check', '--json', '--config', device.configFile];
+    return JSON.parse(
+      spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', ...check], { encoding: 'utf8' }).stdout,
+    );
+  };
+  const [open, closed] = ['0646', '0644'].map(checked);
+  expect(open.checks[0]).toMatchObject({ id: 'configuration', verdict: 'pass' });
+  expect(open.warnings).toEqual([
+    {
+      key: 'EnvironmentFile',
+      message: expect.stringMatching(
+        /^EnvironmentFile is "\/etc\/default\/onboardd", which everybody on this device may change/,
+      ),
+    },
+  ]);
+  expect(closed.warnings).toEqual([]);
+});
+
+const fileKeys = ['caFile', 'fleetCaFile', 'tokenFile'];
+
+test.each(fileKeys)('a pipe, a folder or a device as provisioning.%s is refused at once', async (key) => {
+  const fleet = await fleetWith();
+  const pipe = join(fleet.dir, 'pipe');
+  expect(spawnSync('mkfifo', [pipe]).status).toBe(0);
+  for (const path of [pipe, fleet.dir, '/dev/null']) {
+    const device = newDevice({ provisioning: { url: 'http://127.0.0.1:1', [key]: path } });
+    const { status, stderr } = runToEnd(['run', '--once', '--config', device.configFile], {}, 10_000);
+    expect(stderr).toContain(
+      `CONFIG_INVALID: provisioning.${key} is "${path}"; allowed: a regular file that can be read`,
+    );
+    expect(stderr.match(/provisioning\./g)).toHaveLength(1);
+    expect(status).toBe(78);
+  }
+});
+
+test('a pipe that takes the place of a file is refused at a reload, and the device goes on', async () => {
+  const fleet = await fleetWith({ token: 'letmein' });
+  const tokenFile = join(fleet.dir, 'token');
+  writeFileSync(tokenFile, 'letmein', { mode: 0o600 });
+  const device = newDevice({ provisioning: { url: fleet.provisioningUrl, tokenFile }, ...ec });
+  const program = launch(device);
+  await program.until(({ event }) => event === 'device.registered');
+  rmSync(tokenFile);
+  expect(spawnSync('mkfifo', [tokenFile]).status).toBe(0);
+  program.child.kill('SIGHUP');
+  const line = await program.until(({ code }) => code === 'CONFIG_INVALID');
+  expect(line).toMatchObject({ event: 'step.failed', step: 'reload' });
+  expect(line.cause).toContain('provisioning.tokenFile');
+  program.child.kill('SIGTERM');
+  expect(await program.ended).toBe(0);
+});
+
 test('a CA of the fleet that is no PEM file of certificates is refused, and one that is is taken', async () => {
   const fleet = await fleetWith();
   const place = (text: string) => {
@@ -121,7 +181,7 @@ test('a CA of the fleet that is no PEM file of certificates is refused, and one 
     /CONFIG_INVALID: provisioning\.fleetCaFile is .*; allowed: a file with PEM certificates/,
   );
   expect(await run({ fleetCaFile: join(fleet.dir, 'absent.pem') })).toMatch(
-    /CONFIG_INVALID: provisioning\.fleetCaFile is .*; allowed: a file that can be read/,
+    /CONFIG_INVALID: provisioning\.fleetCaFile is .*; allowed: a regular file that can be read/,
   );
   expect(await run({ fleetCaFingerprint: 'ab:cd' })).toMatch(
     /CONFIG_INVALID: provisioning\.fleetCaFingerprint is "ab:cd"; allowed: SHA-256/,

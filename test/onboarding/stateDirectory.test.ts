@@ -1,6 +1,7 @@
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -61,6 +62,14 @@ const foreign: Readonly<Record<string, () => Foreign>> = {
     chmodSync(path, 0o755);
     return { path, what: /holds other things/ };
   },
+  'a folder of a program that calls its own files state.json and registration.json': () => {
+    const path = place();
+    writeFileSync(join(path, 'server.py'), 'not ours');
+    writeFileSync(join(path, 'state.json'), '{"users":["bob"]}');
+    writeFileSync(join(path, 'registration.json'), '{"deviceId":"bob"}');
+    chmodSync(path, 0o755);
+    return { path, what: /holds other things/ };
+  },
   'a link to such a folder': () => {
     const path = place();
     mkdirSync(join(path, 'documents'), { mode: 0o755 });
@@ -72,12 +81,18 @@ const foreign: Readonly<Record<string, () => Foreign>> = {
     const path = join(place(), 'null');
     writeFileSync(path, 'not ours', { mode: 0o666 });
     chmodSync(path, 0o666);
-    return { path, what: /no directory/ };
+    return { path, what: /is no directory/ };
+  },
+  'a path below a file': () => {
+    const path = join(place(), 'file');
+    writeFileSync(path, 'not ours');
+    return { path: join(path, 'state'), what: /lies below what is no directory/ };
   },
 };
 
 /** Mode, owner and content of a path, as far as they could be harmed. */
 function look(path: string): unknown {
+  if (!existsSync(path)) return null;
   const { mode, uid, gid } = statSync(path);
   const entries = statSync(path).isDirectory() ? readdirSync(path).sort() : readFileSync(path, 'utf8');
   return { mode, uid, gid, entries };
@@ -165,7 +180,7 @@ test('a foreign directory that turns up while the daemon waits for its disk is r
   const folder = place();
   const [obstacle, other] = [join(folder, 'not'), join(folder, 'other')];
   const path = join(obstacle, 'yet');
-  writeFileSync(obstacle, 'a file where a folder should be');
+  symlinkSync('nowhere', obstacle);
   mkdirSync(join(other, 'yet'), { recursive: true });
   writeFileSync(join(other, 'yet/thesis.txt'), 'not ours');
   chmodSync(join(other, 'yet'), 0o755);
@@ -347,6 +362,56 @@ test.runIf(isRoot)(
     const { status, stdout } = runToEnd(['reset', '--yes', '--config', device.configFile]);
     expect(status).toBe(0);
     expect(stdout).toContain(`left ${shadow}`);
+    expect(readFileSync(shadow, 'utf8')).toBe('root’s');
+  },
+);
+
+test.runIf(isRoot)(
+  'root’s reset removes as the owner of the state directory what a state says was exported, and nothing he could not',
+  async () => {
+    const fleet = await fleetWith();
+    const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+    mkdirSync(device.stateDir, { mode: 0o700 });
+    chownSync(device.stateDir, 12345, 23456);
+    await onboard(device);
+    // A folder above the device's is closed to others.
+    chmodSync(join(device.stateDir, '..'), 0o711);
+    const folders = [place(), place(), place()];
+    const paths = folders.map((folder) => join(folder, 'token'));
+    const [his, roots, groups] = paths as [string, string, string];
+    for (const path of paths) {
+      writeFileSync(path, 'his');
+      chownSync(path, 12345, 23456);
+    }
+    for (const folder of folders) chmodSync(folder, 0o755);
+    chownSync(join(his, '..'), 12345, 23456);
+    // Root's groups are no longer at hand either.
+    chmodSync(join(groups, '..'), 0o775);
+    const path = join(device.stateDir, 'state.json');
+    writeFileSync(path, JSON.stringify({ ...state(device), exported: paths }));
+    const { status, stdout } = runToEnd(['reset', '--yes', '--config', device.configFile]);
+    expect(status, stdout).toBe(0);
+    expect(stdout).toContain(`removed ${his}\n`);
+    for (const left of [roots, groups])
+      expect(stdout).toContain(`left ${left}: the owner of the state directory may not remove it\n`);
+    expect(paths.map((one) => existsSync(one))).toEqual([false, true, true]);
+    // What comes after is root's again.
+    expect(readdirSync(device.stateDir)).toEqual([]);
+  },
+);
+
+test.runIf(isRoot)(
+  'a state that another user wrote is believed as little in a folder of root’s',
+  async () => {
+    const fleet = await fleetWith();
+    const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+    await onboard(device);
+    const shadow = join(place(), 'shadow');
+    writeFileSync(shadow, 'root’s');
+    const path = join(device.stateDir, 'state.json');
+    writeFileSync(path, JSON.stringify({ ...state(device), exported: [shadow] }));
+    chownSync(path, 12345, 23456);
+    expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
     expect(readFileSync(shadow, 'utf8')).toBe('root’s');
   },
 );

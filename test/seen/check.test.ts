@@ -1,13 +1,31 @@
 import { once } from 'node:events';
-import { readdirSync, statSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer as createHttp } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { createAuthority } from '../fleet/ca.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { newDevice } from '../program.ts';
 import { at, checks, closedPort, patience, registered } from './bench.ts';
 import { tell } from './tell.ts';
+
+const servers: Server[] = [];
+const folders: string[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close();
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
+
+async function listening(server: Server): Promise<number> {
+  servers.push(server);
+  server.on('connection', (socket) => socket.on('error', () => undefined));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
 
 test('check passes a device before, while and after it is onboarded, and changes nothing', async () => {
   const fleet = await fleetWith();
@@ -53,10 +71,10 @@ test('check tells apart what keeps a device from the provisioning server', async
     code: 'PROVISIONING_UNREACHABLE',
   });
   expect((await of({ url: `http://127.0.0.1:${await closedPort()}` }))['provisioning-server']).toMatchObject({
-    problem: 'refused',
+    reason: 'refused',
   });
   const untrusted = (await of({ url: fleet.httpsUrl }))['provisioning-server'];
-  expect(untrusted).toMatchObject({ problem: 'tls-untrusted', code: 'PROVISIONING_TLS' });
+  expect(untrusted).toMatchObject({ reason: 'tls-untrusted', code: 'PROVISIONING_TLS' });
   expect(untrusted?.detail).toMatch(
     /its certificate: CN=localhost, issued by CN=Stand-in web root, valid 20.* to 20.*, for DNS:localhost/,
   );
@@ -67,7 +85,7 @@ test('check tells apart what keeps a device from the provisioning server', async
   await once(silent, 'listening');
   const { port } = silent.address() as AddressInfo;
   expect((await of({ url: `http://127.0.0.1:${port}` }))['provisioning-server']).toMatchObject({
-    problem: 'silent',
+    reason: 'timeout',
     code: 'PROVISIONING_TIMEOUT',
   });
   silent.close();
@@ -80,20 +98,93 @@ test('check tells apart what keeps a device from NATS', async () => {
   const nats = async () => (await checks(device))['nats-server'];
   expect(await nats()).toMatchObject({ verdict: 'pass' });
   await fleet.nats.setRights(() => ({ subscribe: { allow: ['elsewhere'] } }));
-  expect(await nats()).toMatchObject({ problem: 'permission', code: 'NATS_DENIED' });
+  expect(await nats()).toMatchObject({ reason: 'permission-denied', code: 'NATS_DENIED' });
   await fleet.nats.setRights(() => 'none');
-  expect(await nats()).toMatchObject({ problem: 'not-let-in', code: 'NATS_DENIED' });
+  expect(await nats()).toMatchObject({ reason: 'not-authorized', code: 'NATS_DENIED' });
   const other = await createAuthority({ commonName: 'another CA' });
   await fleet.nats.restart({ serverCertificate: await other.issueServer({ hosts: ['127.0.0.1'] }) });
   const untrusted = await nats();
-  expect(untrusted).toMatchObject({ problem: 'tls-untrusted', code: 'NATS_TLS' });
+  expect(untrusted).toMatchObject({ reason: 'tls-untrusted', code: 'NATS_TLS' });
   expect(untrusted?.detail).toContain('issued by CN=another CA');
   await fleet.nats.restart({ serverCertificate: undefined, clientAuthority: other });
-  expect(await nats()).toMatchObject({ problem: 'tls-refused-us', code: 'NATS_TLS' });
+  expect(await nats()).toMatchObject({ reason: 'client-certificate-refused', code: 'NATS_TLS' });
   await fleet.nats.restart({ clientAuthority: undefined, tls: false });
-  expect(await nats()).toMatchObject({ problem: 'not-secure', code: 'NATS_NOT_SECURE' });
+  expect(await nats()).toMatchObject({ reason: 'no-tls', code: 'NATS_NOT_SECURE' });
   await fleet.nats.kill('SIGKILL');
-  expect(await nats()).toMatchObject({ problem: 'refused', code: 'NATS_UNREACHABLE' });
+  expect(await nats()).toMatchObject({ reason: 'refused', code: 'NATS_UNREACHABLE' });
+});
+
+const wrongHost = async () => {
+  const authority = await createAuthority({ commonName: 'web' });
+  const { chain, key } = await authority.issueServer({ hosts: ['example.org'] });
+  return { pem: authority.pem, port: await listening(createHttps({ cert: chain, key })) };
+};
+const answering = (status: number, headers: Record<string, string>) =>
+  listening(createHttp({ keepAliveTimeout: 1 }, (_, response) => response.writeHead(status, headers).end()));
+
+test.each<[string, () => Promise<{ url: string; pem?: string }>, string, string]>([
+  [
+    'a refused connection',
+    async () => ({ url: `http://127.0.0.1:${await closedPort()}` }),
+    'PROVISIONING_UNREACHABLE',
+    'refused',
+  ],
+  [
+    'silence',
+    async () => ({ url: `http://127.0.0.1:${await listening(createServer(() => undefined))}` }),
+    'PROVISIONING_TIMEOUT',
+    'timeout',
+  ],
+  [
+    'a certificate for another host',
+    async () => {
+      const { pem, port } = await wrongHost();
+      return { url: `https://127.0.0.1:${port}`, pem };
+    },
+    'PROVISIONING_TLS',
+    'tls-wrong-host',
+  ],
+  [
+    'HTTP in place of TLS',
+    async () => ({ url: `https://127.0.0.1:${await answering(200, {})}` }),
+    'PROVISIONING_TLS',
+    'not-tls',
+  ],
+  [
+    'something else than HTTP',
+    async () => ({
+      url: `http://127.0.0.1:${await listening(createServer((socket) => socket.end('SSH-2.0-x\r\n\r\n')))}`,
+    }),
+    'PROVISIONING_ANSWER_INVALID',
+    'not-http',
+  ],
+  [
+    'a redirect',
+    async () => ({ url: `http://127.0.0.1:${await answering(301, { location: '/' })}` }),
+    'PROVISIONING_ANSWER_INVALID',
+    'redirected',
+  ],
+  [
+    'a server that is overloaded',
+    async () => ({ url: `http://127.0.0.1:${await answering(503, {})}` }),
+    'PROVISIONING_REJECTED',
+    'http-503',
+  ],
+])('the log, status and check tell the same code and reason of %s', async (_, serve, code, reason) => {
+  const { url, pem } = await serve();
+  const retry = { initialMs: 300_000, maxMs: 300_000, factor: 1, failedAfterMs: 0 };
+  const identity = { keyType: 'ec-p256' };
+  const folder = mkdtempSync(join(tmpdir(), 'onboardd-check-'));
+  folders.push(folder);
+  const caFile = join(folder, 'ca.crt');
+  if (pem !== undefined) writeFileSync(caFile, pem);
+  const provisioning = { url, timeoutMs: 1000, ...(pem === undefined ? {} : { caFile }) };
+  const device = newDevice({ provisioning, retry, identity });
+  const line = await launch(device).until(({ event }) => event === 'step.failed');
+  expect(line).toMatchObject({ code, reason });
+  const lastError = async () => JSON.parse((await tell(device, 'status', '--json')).stdout).lastError;
+  await expect.poll(lastError, patience).toMatchObject({ code, reason });
+  expect((await checks(device))['provisioning-server']).toMatchObject({ verdict: 'fail', code, reason });
 });
 
 test('check with an invalid configuration ends with 78 and names the key', async () => {

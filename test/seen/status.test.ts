@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
-import { catalogue } from '../../src/errors/catalogue.ts';
+import { reasons } from '../../src/errors/reasons.ts';
 import { fleetWith, launch } from '../onboarding/bench.ts';
 import { programFile } from '../program.ts';
 import { at, patience, registered } from './bench.ts';
@@ -42,7 +42,9 @@ test('status says in one line what a failing device waits for, and the remedy', 
     .toMatch(/^waits for +the next try, in \S+ m?s, at .* UTC \(attempt \d+ failed\)$/m);
   const { stdout } = await tell(device, 'status');
   expect(stdout).toMatch(/^last error +PROVISIONING_REJECTED: .*503 \(\S+ m?s ago\)$/m);
-  expect(stdout).toContain(catalogue.PROVISIONING_REJECTED.remedy);
+  expect(stdout).toContain(reasons['http-503'].remedy);
+  const { lastError } = JSON.parse((await tell(device, 'status', '--json')).stdout);
+  expect(lastError).toMatchObject({ code: 'PROVISIONING_REJECTED', reason: 'http-503' });
 });
 
 test('status says what to do about a state that it cannot read', async () => {

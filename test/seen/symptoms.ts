@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp, type RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
@@ -90,7 +90,7 @@ export const symptoms: Readonly<Record<string, Symptom>> = {
   },
   'The state directory cannot be written': async () => {
     const device = knowing('http://127.0.0.1:1');
-    writeFileSync(device.stateDir, 'a file where a folder should be');
+    symlinkSync('/nowhere/mounted', device.stateDir);
     const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
     writeFileSync(device.configFile, JSON.stringify({ ...config, stateDir: join(device.stateDir, 'below') }));
     return device;

@@ -117,6 +117,10 @@ export function createDisk(
       if (faultNow() === 'EIO' && chance() < 0.3) throw fail('EIO', path);
       return file.data.toString('utf8');
     },
+    readSync(descriptor: number, bytes: Buffer, offset: number, length: number, position: number) {
+      const { file } = open.get(descriptor) as { file: File };
+      return file.data.copy(bytes, offset, position, position + length);
+    },
     mkdirSync(path: string) {
       step('mkdir', path);
       folders.add(path);
@@ -132,11 +136,13 @@ export function createDisk(
     fstatSync(descriptor: number) {
       const { file } = open.get(descriptor) as { file: File | null };
       const type = file === null ? constants.S_IFDIR : constants.S_IFREG;
-      return { mode: type | (file?.mode ?? 0o700), uid: 0, gid: 0, isFile: () => file !== null };
+      const place = { dev: 1, ino: file === null ? 1 : 2, nlink: 1 };
+      return { ...place, mode: type | (file?.mode ?? 0o700), uid: 0, gid: 0, isFile: () => file !== null };
     },
     statSync(path: string) {
       if (!folders.has(path)) find(path);
-      return { mode: 0o700, uid: 0, gid: 0, isDirectory: () => folders.has(path) };
+      const ino = folders.has(path) ? 1 : 2;
+      return { dev: 1, ino, mode: 0o700, uid: 0, gid: 0, isDirectory: () => folders.has(path) };
     },
     lstatSync: (path: string) => disk.statSync(path),
     readdirSync: (path: string) =>

@@ -77,7 +77,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'a result that the stream held before the question is taken for the answer',
     'src/services/onboarding/register.ts',
-    'if (isStale(message, question)) return false;',
+    'if (isStale(message, question, idIsNew)) return false;',
     '',
   ),
   one(
@@ -113,7 +113,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'a certificate that never opens NATS is tried for ever',
     'src/machines/unopened.ts',
-    'uselessCodes.includes(code) && isUseless(afterNatsFailure(unopened, now), now)',
+    'uselessCodes.includes(code) && isUseless(afterFailedOpening(unopened, code, now), now)',
     'false',
   ),
   one(

@@ -56,6 +56,7 @@ export function parseCertificates(pem: string): Certificate[] {
       basicConstraints: { isAuthority: fields.authority, pathLength: null },
       keyUsage: null,
       isForClients: true,
+      extensionsSha256: String(fields.authority),
       unknownCriticalExtensions: [],
     };
   });

@@ -6,7 +6,7 @@ import { type Chance, chanceOf } from './chance.ts';
 import { createFleet, type SimulatedFleet } from './fleet.ts';
 import { createLoop, type Loop, settled } from './loop.ts';
 import * as pki from './pki.ts';
-import type { Plan } from './plan.ts';
+import type { natsFaults, Plan, provisioningFaults } from './plan.ts';
 
 /** A fleet that is down when all its devices power on, and comes back. Times in milliseconds. */
 export interface Storm {
@@ -101,7 +101,9 @@ function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: 
     monotonic: loop.now,
     random: chance,
     setTimer: after,
-    watchForSteps: () => () => undefined,
+    // The clock is never set; a time that is long past looks as if it had been.
+    watchForSteps: (since: number, onStep: () => void) =>
+      loop.now() - since > 5_000 ? after(1000, onStep) : () => undefined,
     timers: {
       setTimeout: (call: () => void, ms: number) => after(ms, call),
       clearTimeout: (cancel: unknown) => (cancel as (() => void) | undefined)?.(),
@@ -115,14 +117,17 @@ function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: 
 /**
  * The hours of one device whose certificates live for so long.
  *
- * @param fault what the provisioning server does instead of signing
+ * @param faults what the provisioning server does instead of signing, and the NATS server instead of taking connections
  * @returns how many certificates it asked for, hour by hour
  */
 export async function requestsByHour(
   config: Config,
   certificateLifeMs: number,
   hours: number,
-  fault: ReturnType<Parameters<typeof createFleet>[0]['provisioningFault']> = null,
+  faults: {
+    provisioning?: (typeof provisioningFaults)[number];
+    nats?: (typeof natsFaults)[number];
+  } = {},
 ): Promise<number[]> {
   const loop = createLoop(Date.UTC(2026, 10, 23));
   const start = loop.now();
@@ -134,9 +139,9 @@ export async function requestsByHour(
     provisioningFault() {
       const hour = Math.floor((loop.now() - start) / 3_600_000);
       requests[hour] = (requests[hour] ?? 0) + 1;
-      return fault;
+      return faults.provisioning ?? null;
     },
-    natsFault: () => null,
+    natsFault: () => faults.nats ?? null,
     managerFault: () => null,
     adversary: () => null,
     tell: () => undefined,

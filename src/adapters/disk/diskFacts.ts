@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe } from '../../errors/onboardingError.ts';
 import type { DirectoryFacts } from '../../services/diagnostics/checkLocal.ts';
@@ -42,8 +42,17 @@ export function directoryFacts(folder: string): DirectoryFacts {
   };
 }
 
+/** @returns a link that leads nowhere too: nothing can be made below it */
 function nearest(path: string): string {
   let at = path;
-  while (!existsSync(at) && dirname(at) !== at) at = dirname(at);
+  while (!isThere(at) && dirname(at) !== at) at = dirname(at);
   return at;
+}
+
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false;
+  }
 }

@@ -22,7 +22,17 @@ export type Disk = Pick<
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = fs.constants;
 
-interface Owner {
+/** What a folder is known by, whatever its path leads to by now. */
+export interface Place {
+  readonly dev: number;
+  readonly ino: number;
+}
+
+export function isSamePlace(a: Place, b: Place): boolean {
+  return a.dev === b.dev && a.ino === b.ino;
+}
+
+export interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
@@ -92,15 +102,25 @@ export function readText(path: string, disk: Disk = fs): string | null {
 export function readOwn(path: string, disk: Disk = fs, mode: number | null = null): string | null {
   return attempt('read', path, () =>
     withFile(path, disk, (file) => {
-      if (mode !== null) setMode(file, mode, disk);
+      if (mode !== null) setMode(path, file, mode, disk);
       return disk.readFileSync(file, 'utf8');
+    }),
+  );
+}
+
+/** As `readOwn`, with whose the file is that was read. @throws {OnboardingError} STATE_UNWRITABLE */
+export function readOwned(path: string, disk: Disk = fs): { text: string; owner: Owner } | null {
+  return attempt('read', path, () =>
+    withFile(path, disk, (file) => {
+      const { uid, gid } = disk.fstatSync(file);
+      return { text: disk.readFileSync(file, 'utf8'), owner: { uid, gid } };
     }),
   );
 }
 
 /**
  * Writes durably where the content differs, making the folder if need be, and sets the mode back where that alone
- * differs. A link in the place of the file is replaced; what it points at stays as it is.
+ * differs. A link in the place of the file, or another name of a file, is replaced; what it leads to stays as it is.
  *
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
@@ -111,7 +131,8 @@ export function refreshFile(
   disk: Disk = fs,
   owner: Owner | null = null,
 ): void {
-  const isAsWanted = (file: number) => disk.readFileSync(file, 'utf8') === text && setMode(file, mode, disk);
+  const isAsWanted = (file: number) =>
+    disk.readFileSync(file, 'utf8') === text && setMode(path, file, mode, disk);
   if (attempt('read', path, () => unlessLink(() => withFile(path, disk, isAsWanted)))) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
   writeDurably(path, text, mode, disk, owner);
@@ -126,14 +147,16 @@ export function makeDirectory(folder: string, disk: Disk = fs): void {
  * The state directory, which is there.
  *
  * @param modeOf the mode that a file shall have whenever it is read; null: whatever it has
+ * @param place the folder that was judged: no other is opened in its place; null: whichever is there
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
 export function openStateDirectory(
   folder: string,
   disk: Disk = fs,
   modeOf: (name: string) => number | null = () => null,
+  place: Place | null = null,
 ): StateDirectory {
-  const owner = attempt('open', folder, () => takeFolder(folder, disk));
+  const owner = attempt('open', folder, () => takeFolder(folder, disk, place));
   const pathOf = (name: string) => join(folder, name);
   /** A process that was killed, or a sync that failed, may have left names that a power cut would take back. */
   let isDurable = false;
@@ -172,10 +195,12 @@ export function openStateDirectory(
  *
  * @returns whose files root shall leave in it, so that the service can read them; null: nothing is to be changed
  */
-function takeFolder(folder: string, disk: Disk): Owner | null {
+function takeFolder(folder: string, disk: Disk, place: Place | null): Owner | null {
   const descriptor = disk.openSync(folder, O_RDONLY | O_DIRECTORY);
   try {
-    const { mode, uid, gid } = disk.fstatSync(descriptor);
+    const at = disk.fstatSync(descriptor);
+    if (place !== null && !isSamePlace(at, place)) throw new Error('another folder is in its place');
+    const { mode, uid, gid } = at;
     try {
       if ((mode & 0o077) !== 0) disk.fchmodSync(descriptor, mode & 0o700);
     } catch {
@@ -198,20 +223,38 @@ export function removeDurably(path: string, disk: Disk = fs): void {
 /** Sets a file's mode back, where that is ours to do. */
 function restoreMode(path: string, mode: number, disk: Disk): void {
   try {
-    withFile(path, disk, (file) => setMode(file, mode, disk));
+    withFile(path, disk, (file) => setMode(path, file, mode, disk));
   } catch {
     // Reading and writing it tell whether that matters.
   }
 }
 
-/** @returns false where it is another owner's file, so that only a new one in its place gets the mode */
-function setMode(file: number, mode: number, disk: Disk): boolean {
+/** @returns false where it is not ours to set, so that only a new file in its place gets the mode */
+function setMode(path: string, file: number, mode: number, disk: Disk): boolean {
   try {
-    if ((disk.fstatSync(file).mode & 0o7777) !== mode) disk.fchmodSync(file, mode);
+    const at = disk.fstatSync(file);
+    if ((at.mode & 0o7777) === mode) return true;
+    if (!isOurs(path, at, disk)) return false;
+    disk.fchmodSync(file, mode);
     return true;
   } catch (error) {
     // A disk that is read-only keeps the modes that it has.
     return codeOf(error) !== 'EPERM';
+  }
+}
+
+/** Root could set any file's mode: another's, which has a second name in the state directory, is to keep it. */
+function isOurs(path: string, { nlink, uid }: fs.Stats, disk: Disk): boolean {
+  if (nlink > 1) return false;
+  return uid === 0 || uid === process.geteuid?.() || uid === ownerOfFolder(dirname(path), disk);
+}
+
+function ownerOfFolder(folder: string, disk: Disk): number {
+  const descriptor = disk.openSync(folder, O_RDONLY | O_DIRECTORY);
+  try {
+    return disk.fstatSync(descriptor).uid;
+  } finally {
+    disk.closeSync(descriptor);
   }
 }
 

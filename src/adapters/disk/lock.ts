@@ -1,17 +1,23 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
+import { isSamePlace, type Place } from './durableFile.ts';
 
 /**
  * Takes the state directory's lock: flock(2) on the directory itself, so that no file is left behind, the kernel
  * releases it however the process ends, and nobody without rights to the directory can hold it. Node has no flock;
  * flock(1) of util-linux or busybox locks the open file that it inherits, which stays locked with us.
  *
+ * @param place the folder that was judged: no other is locked in its place; null: whichever is there
  * @returns a function that releases it
  * @throws {OnboardingError} STATE_LOCKED where another process holds it, STATE_UNWRITABLE where it cannot be had
  */
-export function lockDirectory(folder: string): () => void {
+export function lockDirectory(folder: string, place: Place | null = null): () => void {
   const descriptor = open(folder);
+  if (place !== null && !isSamePlace(fstatSync(descriptor), place)) {
+    closeSync(descriptor);
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot lock ${folder}: another folder is in its place`);
+  }
   const { status, error, stderr } = spawnSync('flock', ['-n', '-x', '3'], {
     stdio: ['ignore', 'ignore', 'pipe', descriptor],
     encoding: 'utf8',
@@ -28,7 +34,7 @@ export function lockDirectory(folder: string): () => void {
 
 function open(folder: string): number {
   try {
-    return openSync(folder, 'r');
+    return openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
   } catch (cause) {
     throw new OnboardingError('STATE_UNWRITABLE', `cannot open ${folder}: ${describe(cause)}`, { cause });
   }

@@ -1,7 +1,8 @@
-import { OnboardingError } from '../../errors/onboardingError.ts';
+import fs from 'node:fs';
+import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { StateDirectory } from '../../services/state/deviceState.ts';
-import { isOwnFile, ownMode } from '../../services/state/ownFiles.ts';
-import { type Disk, makeDirectory, openStateDirectory } from './durableFile.ts';
+import { isOwnFile, ownMode, provesState } from '../../services/state/ownFiles.ts';
+import { type Disk, isSamePlace, makeDirectory, openStateDirectory, type Place } from './durableFile.ts';
 import { lockDirectory } from './lock.ts';
 import { type Look, refusalOf } from './stateFolder.ts';
 
@@ -22,7 +23,27 @@ export interface LockedStateDirectory {
 
 /** Why a folder is not to be taken as the state directory, to follow its path; null: it may be, or is not there. */
 export function refusalOfStateDirectory(folder: string, look?: Look): string | null {
-  return refusalOf(folder, isOwnFile, look, (process.env.STATE_DIRECTORY ?? '').split(':'));
+  const given = (process.env.STATE_DIRECTORY ?? '').split(':');
+  return refusalOf(folder, { isOwn: isOwnFile, provesState }, look, given);
+}
+
+/** @throws {OnboardingError} STATE_UNWRITABLE */
+function judge(folder: string, look?: Look): void {
+  const refusal = refusalOfStateDirectory(folder, look);
+  if (refusal !== null) throw unwritable(folder, refusal);
+}
+
+/** @throws {OnboardingError} STATE_UNWRITABLE where it is gone */
+function placeOf(folder: string, { statSync }: Look = fs): Place {
+  try {
+    return statSync(folder);
+  } catch (error) {
+    throw unwritable(folder, `is gone: ${describe(error)}`);
+  }
+}
+
+function unwritable(folder: string, why: string): OnboardingError {
+  return new OnboardingError('STATE_UNWRITABLE', `the state directory ${folder} ${why}`);
 }
 
 /** The state directory of one daemon at a time. It may have to wait for its disk: each use is a try. */
@@ -40,14 +61,16 @@ export function stateDirectory(
   taken.catch(() => undefined);
   const claim = () => {
     if (held !== null) return held.directory;
-    const refusal = refusalOfStateDirectory(folder, disk);
-    if (refusal !== null)
-      throw new OnboardingError('STATE_UNWRITABLE', `the state directory ${folder} ${refusal}`);
+    judge(folder, disk);
     try {
       makeDirectory(folder, disk);
-      const unlock = lock(folder);
+      const place = placeOf(folder, disk);
+      const unlock = lock(folder, place);
       try {
-        held = { directory: openStateDirectory(folder, disk, ownMode), unlock };
+        // Locking takes a while, in which the path may have come to lead elsewhere.
+        judge(folder, disk);
+        if (!isSamePlace(placeOf(folder, disk), place)) throw unwritable(folder, 'is another one by now');
+        held = { directory: openStateDirectory(folder, disk, ownMode, place), unlock };
       } finally {
         if (held === null) unlock();
       }

@@ -2,7 +2,29 @@ import fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
 /** The calls of node:fs that look at a folder and change nothing. */
-export type Look = Pick<typeof fs, 'statSync' | 'lstatSync' | 'readdirSync' | 'realpathSync'>;
+export type Look = Pick<
+  typeof fs,
+  | 'statSync'
+  | 'lstatSync'
+  | 'readdirSync'
+  | 'realpathSync'
+  | 'openSync'
+  | 'fstatSync'
+  | 'readSync'
+  | 'closeSync'
+>;
+
+/** How files of onboardd are told from those of others. */
+export interface OwnFiles {
+  /** Whether a name is that of a file of onboardd */
+  readonly isOwn: (name: string) => boolean;
+  /** Whether the text of such a file shows that onboardd wrote it; null: it is no file to read */
+  readonly provesState: (name: string, readText: () => string | null) => boolean;
+}
+
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+/** How much of a file is read to know it by, in bytes. */
+const enough = 65_536;
 
 /** What the kernel alone puts files into. */
 const kernels = ['/proc', '/sys', '/dev'];
@@ -32,16 +54,16 @@ const systems = new Set(
 
 /**
  * Whether a folder may be taken as the state directory: one that is not there yet, an empty one of its own, or one that
- * holds files of onboardd. Whatever else somebody names by mistake must keep its mode, its owner and its content.
+ * holds files of onboardd: nothing else, or among them one that shows by its content that onboardd wrote it. Whatever
+ * else somebody names by mistake must keep its mode, its owner and its content.
  *
- * @param isOwn whether a name is that of a file of onboardd
  * @param given folders that the service manager made for this service ($STATE_DIRECTORY)
  * @returns why not, to follow the path; null where it may, where it is not there, and where that cannot be seen: then
  *   using it fails
  */
 export function refusalOf(
   folder: string,
-  isOwn: (name: string) => boolean,
+  { isOwn, provesState }: OwnFiles,
   look: Look = fs,
   given: readonly string[] = [],
 ): string | null {
@@ -51,20 +73,23 @@ export function refusalOf(
     [path, real].some((one) => one === root || one.startsWith(`${root}/`)),
   );
   if (kernel !== undefined) return `lies below ${kernel}, which is the kernel’s`;
-  let names: string[];
   let at: fs.Stats;
+  let names: string[];
+  let isState: boolean;
   try {
     at = look.statSync(path);
     if (!at.isDirectory()) return 'is no directory';
     names = look.readdirSync(path).filter((name) => name !== 'lost+found');
-  } catch {
-    return null;
+    const own = names.filter((name) => isOwn(name) && isTrusted(join(path, name), at, look));
+    isState =
+      own.length > 0 &&
+      (names.every(isOwn) || own.some((name) => provesState(name, () => beginning(join(path, name), look))));
+  } catch (error) {
+    return codeOf(error) === 'ENOTDIR' ? 'lies below what is no directory' : null;
   }
   const open = `is open to everybody (mode ${(at.mode & 0o7777).toString(8)})`;
-  const isOpen = (at.mode & 0o002) !== 0;
-  const isShared = isOpen && (at.mode & 0o1000) !== 0;
-  const own = names.filter((name) => isOwn(name) && (!isOpen || isTrusted(join(path, name), at.uid, look)));
-  if (own.length > 0) return isShared ? open : null;
+  const isOpen = isOpenToAll(at);
+  if (isState) return isOpen && (at.mode & 0o1000) !== 0 ? open : null;
   if (names.length > 0) {
     // Nothing of it would be changed: systemd has made it ours alone.
     const isGiven = given.includes(path) && at.uid === process.geteuid?.() && (at.mode & 0o077) === 0;
@@ -83,12 +108,39 @@ export function isStateFile(path: string, folder: string, isOwn: (name: string) 
 }
 
 /** Anybody could have put a file into a folder that is open: it counts where the folder's owner, root or we did. */
-function isTrusted(path: string, owner: number, look: Look): boolean {
+function isTrusted(path: string, folder: fs.Stats, look: Look): boolean {
+  if (!isOpenToAll(folder)) return true;
   try {
     const { uid } = look.lstatSync(path);
-    return uid === owner || uid === 0 || uid === process.geteuid?.();
+    return uid === folder.uid || uid === 0 || uid === process.geteuid?.();
   } catch {
     return false;
+  }
+}
+
+function isOpenToAll({ mode }: fs.Stats): boolean {
+  return (mode & 0o002) !== 0;
+}
+
+/**
+ * The beginning of a regular file.
+ *
+ * @returns null where it is none, or not ours to read
+ * @throws {Error} EIO: the disk fails
+ */
+function beginning(path: string, look: Look): string | null {
+  try {
+    const file = look.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    try {
+      if (!look.fstatSync(file).isFile()) return null;
+      const bytes = Buffer.alloc(enough);
+      return bytes.toString('utf8', 0, look.readSync(file, bytes, 0, enough, 0));
+    } finally {
+      look.closeSync(file);
+    }
+  } catch (error) {
+    if (codeOf(error) === 'EIO') throw error;
+    return null;
   }
 }
 
@@ -100,6 +152,10 @@ function realPath(path: string, look: Look): string {
     const above = dirname(path);
     return above === path ? path : join(realPath(above, look), basename(path));
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
 }
 
 function someOf(names: readonly string[]): string {

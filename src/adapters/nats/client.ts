@@ -8,6 +8,7 @@ import {
   headers as newHeaders,
 } from 'nats';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
+import { networkFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { Identity, Session, SessionEvents } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
@@ -73,6 +74,7 @@ export function natsClient(options: JetStreamOptions) {
           throw new OnboardingError(
             'NATS_DENIED',
             `the NATS server denies the subscription ${inboxPrefix}.>`,
+            { reason: 'permission-denied' },
           );
         }
         return session;
@@ -109,6 +111,8 @@ export async function trySubscription(
     // The server answers in order: a refusal is there before the answer to the flush.
     await connection.flush();
     return denied ? 'denied' : 'allowed';
+  } catch (error) {
+    throw natsError(error, address, false);
   } finally {
     await connection.close();
   }
@@ -374,52 +378,7 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
     .map(({ item }) => item);
 }
 
-const deniedCodes = new Set([
-  'AUTHORIZATION_VIOLATION',
-  'AUTHENTICATION_EXPIRED',
-  'AUTHENTICATION_TIMEOUT',
-  'ACCOUNT_EXPIRED',
-  'PERMISSIONS_VIOLATION',
-  'BAD_AUTHENTICATION',
-]);
-const tlsCodes =
-  /^(TLS|ERR_TLS_|ERR_SSL_|ERR_OSSL|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_|EPROTO)/;
-/** OpenSSL's words for what the other side says before it hangs up. */
-const tlsAlert = /\balert ([a-z ]+?)(?=:| \(|$)/;
-const cutCodes = new Set(['ECONNRESET', 'EPIPE', 'CONNECTION_REFUSED', 'CONNECTION_CLOSED', 'DISCONNECT']);
-
-/** The one place that reads the NATS client's errors. */
+/** The one place that wraps the NATS client's errors. */
 function natsError(error: unknown, address: NatsAddress, serverVerified: boolean): OnboardingError {
-  if (error instanceof OnboardingError) return error;
-  const { code = '', chainedError } = (error ?? {}) as { code?: string; chainedError?: Error };
-  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG') {
-    const text = 'it sent something else in place of TLS: possibly a man in the middle';
-    return new OnboardingError('NATS_TLS', `the NATS server ${showNatsAddress(address)}: ${text}`, {
-      cause: error,
-    });
-  }
-  const said = describe(chainedError ?? error);
-  const at = `the NATS server ${showNatsAddress(address)}`;
-  const fail = (kind: OnboardingError['code'], text: string) =>
-    new OnboardingError(kind, `${at}: ${text}`, { cause: error });
-  if (deniedCodes.has(code)) return fail('NATS_DENIED', said);
-  // The client's one word for whatever the server's greeting lacks; its text says what.
-  if (code === 'SERVER_OPT_NA' && /^headers\b/.test(said))
-    return fail('NATS_UNREACHABLE', 'it supports no message headers, which registration needs');
-  if (code === 'SERVER_OPT_NA' && /^tls\b/.test(said)) return fail('NATS_NOT_SECURE', 'it offers no TLS');
-  const cutOff = /disconnected before secure TLS connection/.test(said);
-  if (code === 'TIMEOUT') return fail('NATS_UNREACHABLE', 'it did not answer in time');
-  const [, alert] = tlsAlert.exec(said) ?? [];
-  if (alert !== undefined && /certificate|unknown ca/.test(alert))
-    return fail('NATS_TLS', `it refuses the device’s certificate: “${alert}”`);
-  if (tlsCodes.test(code) || (/certificate|alert|TLS|SSL/.test(said) && !cutOff))
-    return fail('NATS_TLS', said);
-  // The server's refusal of a client certificate often arrives as a mere reset, after its own was verified.
-  if (serverVerified && cutCodes.has(code)) {
-    return fail(
-      'NATS_TLS',
-      `it cut the TLS handshake, as a server does that refuses the device’s certificate: ${said}`,
-    );
-  }
-  return fail('NATS_UNREACHABLE', said);
+  return networkFailure(error, 'nats', `the NATS server ${showNatsAddress(address)}`, { serverVerified });
 }

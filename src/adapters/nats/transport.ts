@@ -7,6 +7,7 @@ import {
   type Transport,
 } from 'nats/lib/nats-base-client/internal_mod.js';
 import { OnboardingError } from '../../errors/onboardingError.ts';
+import { parseJson } from '../../text/json.ts';
 import { frameGuard, longestLine } from './frames.ts';
 
 export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
@@ -17,6 +18,9 @@ export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   /** Ends the connection, also while it is being made. */
   readonly signal: AbortSignal;
 }
+
+/** A server that does not read makes the client's answers to its pings pile up; an honest publish is a few kilobytes. */
+const mostUnsent = 1024 * 1024;
 
 /** Each address of a name gets this long: twice the handshake of the slowest link, satellite with 600 ms. */
 const addressAttemptMs = 2_500;
@@ -88,7 +92,15 @@ class NatsTransport implements Transport {
   }
 
   send(frame: Uint8Array): void {
-    if (!this.#isClosed) this.#socket?.write(frame);
+    if (this.#isClosed) return;
+    this.#socket?.write(frame);
+    if ((this.#socket?.writableLength ?? 0) <= mostUnsent) return;
+    const broken = new OnboardingError(
+      'NATS_UNREACHABLE',
+      `the NATS server reads nothing: ${mostUnsent} bytes wait to be sent`,
+    );
+    this.#onBroken(broken);
+    this.#end(broken);
   }
 
   async close(error?: Error): Promise<void> {
@@ -159,27 +171,50 @@ async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> 
     );
   });
   if (end < 0 || end > longestLine) throw interference(`an INFO longer than ${longestLine} bytes`);
-  const offersTls = readsTls(bytes.subarray(0, end).toString('utf8'));
-  const greeting = bytes.subarray(0, end + 2);
+  const info = readInfo(bytes.subarray(0, end).toString('utf8'));
+  const offersTls = info.tls_required === true || info.tls_available === true;
+  const rest = bytes.subarray(end + 2);
+  const greeting = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
   if (!tlsIsDue) {
-    socket.unshift(bytes.subarray(end + 2));
+    socket.unshift(rest);
     return greeting;
   }
   if (!offersTls) throw new NatsError('tls', ErrorCode.ServerOptionNotAvailable);
-  if (bytes.length > greeting.length) throw interference('clear text behind its INFO');
+  if (rest.length > 0) throw interference('clear text behind its INFO');
   return greeting;
 }
 
-/** @throws {Error} where the line is no INFO */
-function readsTls(line: string): boolean {
+/**
+ * What the client needs of INFO. It came in clear text, so anybody may have written it: a version that is none makes the
+ * client print the whole text, and addresses of a cluster are not asked for.
+ *
+ * @throws {Error} where the line is no INFO of a NATS server
+ */
+function readInfo(line: string): Record<string, unknown> {
   const [, json] = /^INFO[ \t]+(\{[^\r\n]*)$/i.exec(line) ?? [];
   try {
-    const { tls_required, tls_available } = JSON.parse(json ?? '') as Record<string, unknown>;
-    return tls_required === true || tls_available === true;
+    const all = parseJson(json ?? '') as Record<string, unknown>;
+    if (typeof all.version !== 'string' || !/^\d{1,5}\.\d{1,5}\.\d{1,5}/.test(all.version))
+      throw new Error('no version');
+    const known = Object.entries(infoFields).filter(([name, type]) => typeof all[name] === type);
+    const info = Object.fromEntries(known.map(([name]) => [name, all[name]]));
+    return { ...info, version: /^[\d.]+/.exec(all.version)?.[0] };
   } catch {
     throw new Error('unexpected response from server');
   }
 }
+
+const infoFields = {
+  server_id: 'string',
+  proto: 'number',
+  headers: 'boolean',
+  max_payload: 'number',
+  tls_required: 'boolean',
+  tls_available: 'boolean',
+  jetstream: 'boolean',
+  auth_required: 'boolean',
+  nonce: 'string',
+} as const;
 
 function startTls(socket: Socket, host: string, options: TlsOptions): TLSSocket {
   try {
@@ -193,12 +228,7 @@ function startTls(socket: Socket, host: string, options: TlsOptions): TLSSocket 
 /** Settles with the handshake. */
 function secured(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onEnd = (error?: unknown) =>
-      reject(
-        error instanceof Error
-          ? error
-          : new Error('the server disconnected before secure TLS connection was established'),
-      );
+    const onEnd = (error?: unknown) => reject(error instanceof Error ? error : cutInHandshake());
     socket.once('error', onEnd);
     socket.once('close', onEnd);
     socket.once('secureConnect', () => {
@@ -209,9 +239,16 @@ function secured(socket: TLSSocket): Promise<void> {
   });
 }
 
+/** As Node words it where the other side resets the connection instead of ending it. */
+function cutInHandshake(): NodeJS.ErrnoException {
+  const text = 'the server disconnected before secure TLS connection was established';
+  return Object.assign(new Error(text), { code: 'ECONNRESET' });
+}
+
 function interference(what: string): OnboardingError {
   return new OnboardingError(
     'NATS_TLS',
     `the NATS server sent ${what}, before TLS: possibly a man in the middle; nothing of it is believed`,
+    { reason: 'not-tls' },
   );
 }

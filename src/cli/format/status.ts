@@ -25,7 +25,7 @@ export function statusLines(status: Status, now: number): string[] {
     ['state', since === null ? state : `${state} for ${age(since, now)}, since ${formatTime(since)}`],
     ['waits for', waitsFor(status, now)],
     ['last error', lastError && `${lastError.code}: ${lastError.message} (${age(lastError.at, now)} ago)`],
-    ['remedy', lastError && remedyOf(lastError.code)],
+    ['remedy', lastError && remedyOf(lastError.code, lastError.reason)],
     ['device id', status.deviceId],
     ['alias', status.alias],
     ['certificate', certificate && `${certificate.subject}, ${certificateDates(certificate, now)}`],

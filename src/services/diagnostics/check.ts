@@ -1,5 +1,6 @@
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
-import { type NetworkProblem, type Problem, problems } from '../../errors/networkProblem.ts';
+import type { OnboardingError } from '../../errors/onboardingError.ts';
+import { type Reason, remedyOf } from '../../errors/reasons.ts';
 import { plainText } from '../../text/plainText.ts';
 
 /** What one check found. */
@@ -7,8 +8,8 @@ export interface Finding {
   readonly verdict: 'pass' | 'fail' | 'skip';
   /** The code that the daemon would log */
   readonly code: ErrorCode | null;
-  /** Finer than the code, where the network is concerned */
-  readonly problem: Problem | null;
+  /** Finer than the code; null where there is nothing finer to say */
+  readonly reason: Reason | null;
   readonly detail: string;
   readonly remedy: string | null;
 }
@@ -30,24 +31,21 @@ export interface Check extends Finding {
 }
 
 export function passed(detail: string): Finding {
-  return { verdict: 'pass', code: null, problem: null, detail, remedy: null };
+  return { verdict: 'pass', code: null, reason: null, detail, remedy: null };
 }
 
 export function skipped(detail: string): Finding {
-  return { verdict: 'skip', code: null, problem: null, detail, remedy: null };
+  return { verdict: 'skip', code: null, reason: null, detail, remedy: null };
 }
 
 /** @param remedy by default that of the catalogue */
 export function failed(code: ErrorCode, detail: string, remedy?: string): Finding {
-  return { verdict: 'fail', code, problem: null, detail, remedy: remedy ?? catalogue[code].remedy };
+  return { verdict: 'fail', code, reason: null, detail, remedy: remedy ?? catalogue[code].remedy };
 }
 
-/** @param server whose trouble it is, for the code */
-export function troubled(server: 'provisioning' | 'nats', { problem, detail }: NetworkProblem): Finding {
-  const { codes, remedy, natsRemedy } = problems[problem];
-  return server === 'nats'
-    ? { verdict: 'fail', code: codes[1], problem, detail, remedy: natsRemedy ?? remedy }
-    : { verdict: 'fail', code: codes[0], problem, detail, remedy };
+/** The failure that the daemon would log, with the same code and reason. */
+export function failedBy({ code, reason, message }: OnboardingError): Finding {
+  return { verdict: 'fail', code, reason, detail: message, remedy: remedyOf(code, reason) };
 }
 
 /** What is allowed in the configuration, and yet not as it should be. */

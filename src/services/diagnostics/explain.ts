@@ -1,8 +1,9 @@
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
+import { isReason, type Reason, reasons } from '../../errors/reasons.ts';
 import { type EventEntry, events, type Field } from '../../events.ts';
 
 /**
- * What the catalogues say of an error code, an event or a MESSAGE_ID; whoever asks may write it in either case.
+ * What the catalogues say of an error code, a reason, an event or a MESSAGE_ID; whoever asks may write it in either case.
  *
  * @returns lines for a person; null where there is no such name
  */
@@ -17,6 +18,8 @@ export function explain(name: string): string[] | null {
         : 'permanent: onboardd rests in `failed` until `retry.failedAfterMs` has passed';
     return [code, ...rows([...pair('class', again), ...pair('cause', cause), ...pair('remedy', remedy)])];
   }
+  const reason = wanted.toLowerCase();
+  if (isReason(reason)) return explainReason(reason);
   const known: [string, EventEntry][] = Object.entries(events);
   const found = known.find(
     ([event, { messageId }]) => event === wanted.toLowerCase() || messageId === wanted.toLowerCase(),
@@ -37,9 +40,19 @@ export function explain(name: string): string[] | null {
   ];
 }
 
-/** All names that `explain` knows, errors first. */
+/** All names that `explain` knows: error codes, their reasons, events. */
 export function explainable(): string[] {
-  return [...Object.keys(catalogue), ...Object.keys(events)];
+  return [...Object.keys(catalogue), ...Object.keys(reasons), ...Object.keys(events)];
+}
+
+function explainReason(reason: Reason): string[] {
+  const { codes, cause, remedy } = reasons[reason];
+  const advice: [string, string][] =
+    typeof remedy === 'string'
+      ? pair('remedy', remedy)
+      : [...pair('remedy', remedy[0]), ...pair('with NATS', remedy[1])];
+  const shown = codes.filter((code) => code !== null).join(', ');
+  return [reason, ...rows([...pair('reason of', shown), ...pair('cause', cause), ...advice])];
 }
 
 function pair(name: string, value: string): [string, string][] {

@@ -1,5 +1,6 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
+import { isReason, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
 import { type DeviceState, parseState, type Visit } from '../state/deviceState.ts';
@@ -72,9 +73,10 @@ export function statusOf(
   };
 }
 
-/** What to do about an error of the state, where its code is one of this version. */
-export function remedyOf(code: string): string | null {
-  return Object.hasOwn(catalogue, code) ? catalogue[code as ErrorCode].remedy : null;
+/** What to do about an error of the state or of a log, where its code is one of this version. */
+export function remedyOf(code: string, reason: string | null = null): string | null {
+  if (!Object.hasOwn(catalogue, code)) return null;
+  return remedyOfFailure(code as ErrorCode, isReason(reason) ? reason : null);
 }
 
 function certificateOf(

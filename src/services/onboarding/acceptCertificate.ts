@@ -30,6 +30,8 @@ export interface Certificate {
   readonly keyUsage: { readonly digitalSignature: boolean; readonly keyCertSign: boolean } | null;
   /** Whether its extended key usage, if it has one, includes TLS clients. */
   readonly isForClients: boolean;
+  /** SHA-256 of all extensions, hex */
+  readonly extensionsSha256: string;
   /** Object identifiers of critical extensions that nobody here understands */
   readonly unknownCriticalExtensions: readonly string[];
 }
@@ -86,7 +88,8 @@ const longestValidityMs = 36_525 * 86_400_000;
 /**
  * Accepts what the provisioning server sent, or says with a code why not. Nothing is stored.
  *
- * The explicit rules come first, for the sake of their messages; OpenSSL has the last word. `docs/decisions.md` lists them.
+ * The explicit rules come first, for the sake of their messages; OpenSSL has the last word.
+ * `docs/decisions/0007-accepted-certificates.md` lists them.
  *
  * @param key the device's private key, PEM
  * @throws {OnboardingError} CERTIFICATE_*, CLOCK_WRONG, PROVISIONING_ANSWER_INVALID
@@ -231,13 +234,18 @@ function parseTrusted(reader: CertificateReader, pem: string): Certificate[] {
 }
 
 /**
- * The certificate itself, or one that the CA issued to itself anew. The signature counts: without it anybody could
- * take the dates or the name constraints out of a known certificate.
+ * The certificate itself, or one that was issued anew for the same key and name: by the CA itself, or by whoever is
+ * above it, with the same extensions. Else anybody could take the name constraints out of a known certificate.
  */
 function isSameCa(anchor: Certificate, known: Certificate, signs: Signs): boolean {
   if (anchor.fingerprint === known.fingerprint) return true;
   const hasSameName = anchor.spkiSha256 === known.spkiSha256 && anchor.subjectName === known.subjectName;
-  return hasSameName && anchor.signatureFault === null && signs(known, anchor);
+  if (!hasSameName || anchor.signatureFault !== null) return false;
+  const isReissued =
+    anchor.version === known.version &&
+    anchor.issuerName === known.issuerName &&
+    anchor.extensionsSha256 === known.extensionsSha256;
+  return isReissued || signs(known, anchor);
 }
 
 /** A CA may hand over to one that it signed, as far as it may sign CAs at all. */

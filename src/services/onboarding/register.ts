@@ -135,6 +135,7 @@ async function attempt(
     const denied = new OnboardingError(
       'NATS_DENIED',
       `the NATS server denies the ${operation} ${excerpt(subject)}`,
+      { reason: 'permission-denied' },
     );
     if (operation === 'publish') withdrawRequest(denied);
     else answer.reject(denied);
@@ -165,7 +166,9 @@ async function attempt(
       const stored = await session.lastStored(results);
       if (stored === 'unavailable' && resultsDenied) {
         answer.reject(
-          new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${results}`),
+          new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${results}`, {
+            reason: 'permission-denied',
+          }),
         );
       }
       return stored;
@@ -176,6 +179,10 @@ async function attempt(
     };
     if (options.api === 'jetstream') session.subscribe(results, handleMessage);
     tell({ type: 'CONNECTED' });
+    const looksFirst = options.api === 'jetstream' && (pendingRequest !== null || !before.idIsNew);
+    // Else it goes with the question, which follows at once.
+    if (looksFirst && session.isEncrypted && before.provisioned?.opened === false)
+      updateState(directory, (state) => opened(session, state));
     if (options.api === 'jetstream' && pendingRequest !== null)
       await Promise.race([pollLastMessage(), answer.promise]);
     // An earlier life of this id may have left a result: only what the stream stores after it is an answer.
@@ -274,8 +281,14 @@ function stalenessAfter(last: Message | 'none' | 'unavailable'): Staleness {
  * Whether the stream held this message already when the question was asked. A stream that was made anew counts from 1
  * again: what was stored well after the result of then, both by the stream's clock, is younger whatever its sequence.
  */
-function isStale({ sequence, storedAt }: Message, { afterSequence, afterStoredAt }: OpenRequest): boolean {
-  if (storedAt === null || afterSequence === null) return false;
+function isStale(
+  { sequence, storedAt }: Message,
+  { afterSequence, afterStoredAt, firstAt }: OpenRequest,
+  idIsNew: boolean,
+): boolean {
+  if (storedAt === null) return false;
+  // The stream could not be read before the question: nothing that was there by then is an answer, however fresh.
+  if (afterSequence === null) return !idIsNew && storedAt < Date.parse(firstAt);
   if (sequence !== null && sequence > afterSequence) return false;
   return afterStoredAt === null || storedAt <= Date.parse(afterStoredAt) + toleranceMs;
 }
@@ -292,12 +305,12 @@ const toleranceMs = 5 * 60_000;
 function isAnswerTo(
   message: Message,
   question: OpenRequest,
-  { deviceId, lastRejection }: DeviceState,
+  { deviceId, idIsNew, lastRejection }: DeviceState,
   now: number,
   certificate: { notBefore: Date } | undefined,
 ): boolean {
   if (message.id !== null && message.id !== deviceId) return false;
-  if (isStale(message, question)) return false;
+  if (isStale(message, question, idIsNew)) return false;
   const told = message.timestamp === null ? Number.NaN : Date.parse(message.timestamp);
   const at = Number.isNaN(told) ? message.storedAt : told;
   const stored = message.storedAt !== null;

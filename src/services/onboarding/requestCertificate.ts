@@ -1,5 +1,6 @@
-import { parseNatsAddresses } from '../../config/natsAddress.ts';
+import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { OnboardingError } from '../../errors/onboardingError.ts';
+import { type Reason, reasonOfStatus } from '../../errors/reasons.ts';
 import type { Issued, Renewed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { parseJson } from '../../text/json.ts';
@@ -78,8 +79,8 @@ export async function requestCertificate(
   // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
   const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
   if (leaf !== null && state.provisioned !== null && !isOfStranger(pki, state, options.fleetCa)) {
-    const { renewAt } = state.provisioned;
-    return { notAfter: leaf.notAfter.toISOString(), renewAt, candidate: null };
+    const { renewAt, opened } = state.provisioned;
+    return { notAfter: leaf.notAfter.toISOString(), renewAt, opened, candidate: null };
   }
   return await obtain(ports, options, state, key, null, signal);
 }
@@ -134,7 +135,7 @@ async function obtain(
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
   const candidate: Provisioned = { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
-  const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due };
+  const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due, opened: false };
   if (isOfStranger(pki, state, fleetCa)) {
     keep(directory, candidate, forgetStranger);
     return { ...issued, candidate: null };
@@ -170,28 +171,58 @@ const forgetStranger: Partial<DeviceState> = {
 export type TryCertificatePorts = Pick<RegisterPorts, 'directory' | 'connect'>;
 
 /**
- * Opens the NATS server that came with a certificate, and only then keeps both.
+ * Opens every NATS server that came with a certificate and was not known, and then keeps both. Where one of them does not
+ * open, the certificate is kept, which was accepted, with the address that is known.
  *
- * @throws {OnboardingError} NATS_*: what the device has then stays; STATE_*
+ * @throws {OnboardingError} STATE_*: what the device has then stays; the signal's reason
  */
 export async function tryCertificate(
-  { directory, connect }: TryCertificatePorts,
+  ports: TryCertificatePorts,
   { candidate, ...issued }: Issued,
   signal: AbortSignal,
 ): Promise<Renewed> {
-  const { certificate, caCertificate, natsUrl } = candidate as Provisioned;
-  const { deviceId } = currentState(directory);
+  const { directory } = ports;
+  const provisioned = candidate as Provisioned;
+  const state = currentState(directory);
+  const known = state.provisioned?.natsUrl ?? '';
+  try {
+    for (const natsUrl of unknownAddresses(provisioned.natsUrl, known)) {
+      await open(ports, state.deviceId, { ...provisioned, natsUrl }, signal);
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof OnboardingError) || !error.code.startsWith('NATS_')) throw error;
+    keep(directory, { ...provisioned, natsUrl: known });
+    return { ...issued, addressRefused: { code: error.code, cause: error.message } };
+  }
+  keep(directory, { ...provisioned, opened: true });
+  return { ...issued, opened: true };
+}
+
+/** The parts of a list that another list does not name. */
+function unknownAddresses(natsUrl: string, known: string): string[] {
+  const shown = (part: string) => parseNatsAddresses(part).map(showNatsAddress).join();
+  const parts = (list: string) =>
+    list
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== '');
+  const old = new Set(parts(known).map(shown));
+  return parts(natsUrl).filter((part) => !old.has(shown(part)));
+}
+
+/** @throws {OnboardingError} NATS_* */
+async function open(
+  { directory, connect }: TryCertificatePorts,
+  deviceId: string,
+  { certificate, caCertificate, natsUrl }: Provisioned,
+  signal: AbortSignal,
+): Promise<void> {
   const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
   const session = await connect(identity, { onDenied: () => undefined }, signal);
   session.close().catch(() => undefined);
   signal.throwIfAborted();
-  if (!session.isEncrypted) {
-    throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server of a renewal offers no TLS', {
-      class: 'transient',
-    });
-  }
-  keep(directory, { ...(candidate as Provisioned), opened: true });
-  return issued;
+  if (!session.isEncrypted) throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server offers no TLS');
 }
 
 /** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */
@@ -250,10 +281,12 @@ function readAnswer(
     const transient = status >= 500 || passing.has(status);
     throw new OnboardingError('PROVISIONING_REJECTED', `the provisioning server answered HTTP ${status}`, {
       class: transient ? 'transient' : 'permanent',
+      reason: reasonOfStatus(status),
       retryAfterMs,
     });
   }
-  if (status < 200 || status >= 300) throw invalid(`HTTP ${status}; redirects are refused`);
+  if (status < 200 || status >= 300)
+    throw invalid(`HTTP ${status}; redirects are refused`, undefined, reasonOfStatus(status));
   const json = parseObject(body, contentType);
   const [certificate, caCertificate] = [text(json, 'certificate'), text(json, 'caCertificate')];
   const natsUrl =
@@ -277,7 +310,7 @@ function parseObject(body: string, contentType: string | null): Record<string, u
   try {
     json = parseJson(body);
   } catch (cause) {
-    throw invalid(`no JSON (${what})`, cause);
+    throw invalid(`no JSON (${what})`, cause, isWebPage(contentType) ? 'captive-portal' : null);
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw invalid(`no JSON object (${what})`);
@@ -290,8 +323,14 @@ function text(json: Record<string, unknown>, field: string): string {
   throw invalid(`${value === undefined ? 'no' : 'a malformed'} ${field}`);
 }
 
-function invalid(what: string, cause?: unknown): OnboardingError {
+/** A portal, or another web server, answers in place of the provisioning server. */
+export function isWebPage(contentType: string | null): boolean {
+  return /html/i.test(contentType ?? '');
+}
+
+function invalid(what: string, cause?: unknown, reason: Reason | null = null): OnboardingError {
   return new OnboardingError('PROVISIONING_ANSWER_INVALID', `the provisioning server answered ${what}`, {
     cause,
+    reason,
   });
 }

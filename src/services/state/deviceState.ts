@@ -67,9 +67,17 @@ export interface Progress {
   readonly since: string;
   readonly attempt: number;
   readonly nextRetryAt: string | null;
-  readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | null;
+  readonly lastError: LastError | null;
   /** The way it has come: the last visit of each state that was left, in the order in which they were left. */
   readonly history: readonly Visit[];
+}
+
+export interface LastError {
+  /** An error code, and below it a reason: of this version, or of the one that wrote it */
+  readonly code: string;
+  readonly reason: string | null;
+  readonly message: string;
+  readonly at: string;
 }
 
 export interface Visit {
@@ -195,17 +203,24 @@ export function parseState(text: string): DeviceState {
     machine: isHardwareId(json.machine) ? json.machine : null,
     provisioned: provisioned && { ...provisioned, opened: provisioned.opened ?? registration !== null },
     // Older versions wrote none: a device that is registered has opened NATS with what it has.
-    pinnedCa: isText(pinnedCa)
-      ? pinnedCa
-      : registration === null
-        ? null
-        : (provisioned?.caCertificate ?? null),
+    pinnedCa:
+      pinnedCa === undefined && registration !== null
+        ? (provisioned?.caCertificate ?? null)
+        : isText(pinnedCa)
+          ? pinnedCa
+          : null,
     request: request && { ...request, ...stalenessOf(request) },
     lastRejection,
     mayBeRegistered: json.mayBeRegistered === true || json.mayBeAccepted === true,
     registration,
     exported: pathsOf(json.exported),
-    progress: isProgress(progress) ? { ...progress, history: soundHistory(progress.history) } : fresh,
+    progress: isProgress(progress)
+      ? {
+          ...progress,
+          lastError: progress.lastError && withReason(progress.lastError),
+          history: soundHistory(progress.history),
+        }
+      : fresh,
   };
 }
 
@@ -265,7 +280,18 @@ function isStateName(value: unknown): value is StateName {
   return (stateNames as readonly unknown[]).includes(value);
 }
 
-function isProgress(value: unknown): value is Omit<Progress, 'history'> & { history?: unknown } {
+type ReadLastError = Omit<LastError, 'reason'> & { readonly reason?: unknown };
+type ReadProgress = Omit<Progress, 'history' | 'lastError'> & {
+  readonly lastError: ReadLastError | null;
+  readonly history?: unknown;
+};
+
+/** Older versions wrote no reason. */
+function withReason({ code, reason, message, at }: ReadLastError): LastError {
+  return { code, reason: isText(reason) ? reason : null, message, at };
+}
+
+function isProgress(value: unknown): value is ReadProgress {
   if (!isRecord(value)) return false;
   const { state, since, attempt, nextRetryAt, lastError } = value;
   return (

@@ -1,4 +1,4 @@
-import { files } from './deviceState.ts';
+import { files, isDeviceId } from './deviceState.ts';
 
 /** The files of the state directory in the order in which a reset removes them. */
 export const ownFiles: readonly string[] = [
@@ -16,6 +16,19 @@ export function ownMode(name: string): number | null {
 /** Whether a name is that of a file of the state directory, of one that was set aside, or of an interrupted write. */
 export function isOwnFile(name: string): boolean {
   return ownFileOf(name) !== null;
+}
+
+/**
+ * Whether a file is one that only onboardd writes, damaged or half written as it may be: other programs call files
+ * `state.json` too.
+ *
+ * @param readText its beginning, null where it is none to read
+ */
+export function provesState(name: string, readText: () => string | null): boolean {
+  const file = ownFileOf(name);
+  if (file === files.state) return readText()?.includes('"deviceId"') === true;
+  if (name === files.key) return /^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----/.test(readText() ?? '');
+  return name === files.deviceId && isDeviceId(readText()?.trim());
 }
 
 /** @returns the file of the state directory that a name belongs to; null: none */

@@ -157,3 +157,42 @@ test.each([
   expect(fs.statSync(path).mode & 0o7777).toBe(0o640);
   expect(calls).toEqual(['openSync', 'closeSync']);
 });
+
+test('a folder that took the place of the one that was judged is not opened, and keeps its mode', () => {
+  const [judged, other] = [folder(), folder()];
+  fs.chmodSync(other, 0o755);
+  expect(() => openStateDirectory(other, fs, undefined, fs.statSync(judged))).toThrow(
+    expect.objectContaining({
+      code: 'STATE_UNWRITABLE',
+      message: expect.stringContaining('another folder is in its place'),
+    }),
+  );
+  expect(fs.statSync(other).mode & 0o777).toBe(0o755);
+});
+
+test('a file that has another name too keeps its mode: it is read, and a copy is made anew', () => {
+  const [place, target] = [folder(), join(folder(), 'shadow')];
+  fs.writeFileSync(target, 'somebody’s');
+  fs.chmodSync(target, 0o644);
+  const directory = openStateDirectory(place, fs, () => 0o600);
+  for (const name of ['identity.key', 'registration.json']) fs.linkSync(target, join(place, name));
+  expect(directory.read('identity.key')).toBe('somebody’s');
+  directory.restrict('identity.key', 0o600);
+  directory.refresh('registration.json', 'somebody’s', 0o600);
+  expect(fs.statSync(target).mode & 0o777).toBe(0o644);
+  expect(fs.statSync(join(place, 'registration.json'))).toMatchObject({ mode: 0o100600, nlink: 1 });
+});
+
+test.runIf(process.geteuid?.() === 0)('root sets the mode of no file of a third user', () => {
+  const place = folder();
+  fs.chownSync(place, 12345, 23456);
+  const path = join(place, 'identity.key');
+  const modeFor = (owner: number) => {
+    fs.writeFileSync(path, 'key');
+    fs.chownSync(path, owner, 23456);
+    fs.chmodSync(path, 0o644);
+    expect(openStateDirectory(place, fs, () => 0o600).read('identity.key')).toBe('key');
+    return fs.statSync(path).mode & 0o777;
+  };
+  expect([54321, 12345, 0].map(modeFor)).toEqual([0o644, 0o600, 0o600]);
+});

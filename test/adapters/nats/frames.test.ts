@@ -17,7 +17,7 @@ test.each([
   ['an empty message', 'MSG a 1 0\r\n\r\nPING\r\n'],
   ['a message that holds what looks like another', 'MSG a 1 16\r\nMSG b 2 99999999\r\nPING\r\n'],
   ['a message of exactly 4 MiB', `MSG a 1 ${longestMessage}\r\n${'x'.repeat(longestMessage)}\r\nPING\r\n`],
-  ['a line of exactly 64 KiB', `INFO ${'x'.repeat(longestLine - 6)}\r\n`],
+  ['a line of exactly 64 KiB', `-ERR ${'x'.repeat(longestLine - 6)}\r\n`],
 ])('%s passes, in whatever pieces it comes', (_, bytes) => {
   for (const size of [1, 2, 3, 7, 64 * 1024, Number.POSITIVE_INFINITY]) {
     if (size < 10 && bytes.length > 100_000) continue;
@@ -36,6 +36,7 @@ test.each([
   ['a line without an end', `-ERR ${'x'.repeat(longestLine)}`, /line longer/],
   ['an unknown operation', 'HELLO\r\n', /not the NATS protocol/],
   ['an operation that only begins like one', 'PINGPONG\r\n', /not the NATS protocol/],
+  ['an INFO that is no JSON', 'INFO \u009b31m{\r\n', /INFO that is no JSON/],
   ['an empty line', '\r\n', /not the NATS protocol/],
   ['a page of HTTP', 'HTTP/1.1 200 OK\r\n', /not the NATS protocol/],
 ])('%s is refused, in whatever pieces it comes', (_, bytes, said) => {

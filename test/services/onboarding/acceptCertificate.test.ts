@@ -511,6 +511,21 @@ const pins: Row[] = [
     accepted,
     () => ({ ...of(sound).under(makeRoot({ days: 7300 })), trusted: main }),
   ],
+  [
+    'an intermediate that is trusted alone, issued again by its root with other dates',
+    accepted,
+    () => ({ ...of(makeLeaf(middle)).under(makeCa(main, 'middle', { days: 7300 })), trusted: middle }),
+  ],
+  [
+    'an intermediate that is trusted alone, issued again without its path length',
+    untrusted,
+    () => ({
+      ...of(makeLeaf(middle)).under(makeCa(main, 'middle')),
+      trusted: makeCa(main, 'middle', {
+        extensions: ['basicConstraints=critical,CA:TRUE,pathlen:0', 'keyUsage=critical,keyCertSign'],
+      }),
+    }),
+  ],
   ['another CA than is trusted', untrusted, () => ({ ...of(sound).under(main), trusted: stranger })],
   [
     'another CA beside the trusted one',

@@ -293,6 +293,16 @@ test('where no stream can be read, what arrives live is the answer', async () =>
   await asking.until('ANSWERED');
 });
 
+test('an old result that a later look finds, where the first one failed, is no answer however fresh', async () => {
+  const asking = attempt('unavailable');
+  await asking.until('ASKED');
+  const again = attempt(storedResult(success, 5, now - minute), asking.state());
+  await again.until('ASKED');
+  expect(again.state().registration).toBeNull();
+  const later = attempt(storedResult(success, 6, now + minute), asking.state());
+  await later.until('ANSWERED');
+});
+
 test('what arrives live before the question went out is no answer', async () => {
   const asking = attempt('none');
   await asking.until('CONNECTED');

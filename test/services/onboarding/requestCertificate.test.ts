@@ -1,22 +1,23 @@
 import { expect, test } from 'vitest';
-import { requestCertificate } from '../../../src/services/onboarding/requestCertificate.ts';
+import { type HttpAnswer, requestCertificate } from '../../../src/services/onboarding/requestCertificate.ts';
 import { files, newState, type StateDirectory } from '../../../src/services/state/deviceState.ts';
 import * as pki from '../../sim/pki.ts';
 
 const now = Date.UTC(2026, 10, 23);
 
-test('a provisioning answer that is nested beyond measure is refused before it is read', async () => {
+/** What a device makes of an answer. */
+async function askedOf(answer: Partial<HttpAnswer>) {
   const contents: Record<string, string> = {
     [files.state]: JSON.stringify(newState('d1', now)),
     [files.key]: pki.keyPem('k1'),
   };
   const directory = { read: (name: string) => contents[name] ?? null } as StateDirectory;
-  const body = `{"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
-  const asked = requestCertificate(
+  const empty = { status: 200, contentType: null, body: '', serverTime: null, retryAfterMs: null };
+  return await requestCertificate(
     {
       directory,
       pki: { ...pki, certificateRequest: async () => 'csr' },
-      post: async () => ({ status: 200, contentType: null, body, serverTime: null, retryAfterMs: null }),
+      post: async () => ({ ...empty, ...answer }),
       now: () => now,
       random: () => 0.5,
     },
@@ -32,8 +33,37 @@ test('a provisioning answer that is nested beyond measure is refused before it i
     { again: false },
     new AbortController().signal,
   );
-  await expect(asked).rejects.toMatchObject({
+}
+
+test('a provisioning answer that is nested beyond measure is refused before it is read', async () => {
+  const body = `{"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
+  await expect(askedOf({ body })).rejects.toMatchObject({
     code: 'PROVISIONING_ANSWER_INVALID',
     message: expect.stringContaining('no JSON ('),
   });
+});
+
+test.each([
+  [400, 'PROVISIONING_REJECTED', 'permanent', 'http-400'],
+  [401, 'PROVISIONING_REJECTED', 'permanent', 'http-401'],
+  [404, 'PROVISIONING_REJECTED', 'permanent', 'http-404'],
+  [409, 'PROVISIONING_REJECTED', 'permanent', 'http-409'],
+  [418, 'PROVISIONING_REJECTED', 'permanent', 'http-4xx'],
+  [429, 'PROVISIONING_REJECTED', 'transient', 'http-429'],
+  [503, 'PROVISIONING_REJECTED', 'transient', 'http-503'],
+  [511, 'PROVISIONING_REJECTED', 'transient', 'http-511'],
+  [599, 'PROVISIONING_REJECTED', 'transient', 'http-5xx'],
+  [307, 'PROVISIONING_ANSWER_INVALID', 'transient', 'redirected'],
+])('an answer of HTTP %i is %s, %s, for the reason %s', async (status, code, kind, reason) => {
+  await expect(askedOf({ status })).rejects.toMatchObject({ code, class: kind, reason });
+});
+
+test('a web page in place of an answer is a portal, and other text is not', async () => {
+  const page = { body: '<html>log in</html>' };
+  const of = (contentType: string | null) => askedOf({ ...page, contentType });
+  await expect(of('text/html; charset=utf-8')).rejects.toMatchObject({
+    code: 'PROVISIONING_ANSWER_INVALID',
+    reason: 'captive-portal',
+  });
+  await expect(of('text/plain')).rejects.toMatchObject({ code: 'PROVISIONING_ANSWER_INVALID', reason: null });
 });

@@ -42,6 +42,17 @@ test('an id that an older version kept may have had an earlier life', () => {
   expect(parseState(older()).idIsNew).toBe(false);
 });
 
+test('an error that an older version kept has no reason, and a damaged reason costs nothing', () => {
+  const { progress } = newState('d1', Date.parse(at));
+  const lastError = { code: 'NATS_TLS', message: 'x', at };
+  const read = (reason: object) =>
+    parseState(older({ progress: { ...progress, attempt: 7, lastError: { ...lastError, ...reason } } }))
+      .progress;
+  expect(read({})).toMatchObject({ attempt: 7, lastError: { ...lastError, reason: null } });
+  expect(read({ reason: 5 })).toMatchObject({ attempt: 7, lastError: { ...lastError, reason: null } });
+  expect(read({ reason: 'tls-expired' }).lastError).toEqual({ ...lastError, reason: 'tls-expired' });
+});
+
 test('what is written is read as it was', () => {
   const state = { ...newState('d1', Date.parse(at)), pinnedCa: 'CA', exported: ['/a'] };
   expect(parseState(JSON.stringify(state))).toEqual(state);
