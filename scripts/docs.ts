@@ -12,14 +12,14 @@ import {
   type StateName,
   stateNames,
 } from '../src/events.ts';
-import { onboarding } from '../src/machines/onboarding.ts';
+import { edgesOf, mermaid, statechart } from './statechart.ts';
 
 const readme = new URL('../README.md', import.meta.url);
 
 /** README.md with its generated parts as the source has them. */
 export function generatedReadme(text: string): string {
   return [
-    ['statechart', statechart()],
+    ['statechart', `\`\`\`mermaid\n${mermaid(statechart())}\n\`\`\``],
     ['configuration', configurationTable()],
     ['errors', errorTable()],
   ].reduce(
@@ -32,42 +32,15 @@ export function generatedReadme(text: string): string {
   );
 }
 
-interface Node {
-  readonly key: string;
-  readonly states: Readonly<Record<string, Node>>;
-  readonly transitions: ReadonlyMap<string, readonly { target?: readonly { path: readonly string[] }[] }[]>;
-}
-
 /** Which of the seven states may follow which. */
 export function stateEdges(): (readonly [StateName, string])[] {
-  const policy = {
-    retry: { initialMs: 1, maxMs: 1, factor: 1, failedAfterMs: 1 },
-    provisioningTimeoutMs: 1,
-    registrationTimeoutMs: 1,
-    connectTimeoutMs: 1,
-  };
-  const { root } = onboarding(policy, { now: () => 0, random: () => 0 }) as unknown as { root: Node };
+  const pairs = edgesOf(statechart()).map(({ source, target }) => [source[0], target?.[0]] as const);
   return stateNames.flatMap((name) => {
-    const node = root.states[name];
-    return node === undefined
-      ? []
-      : [...targetsOf(node)].filter((to) => to !== name).map((to) => [name, to] as const);
+    const next = pairs.flatMap(([from, to]) =>
+      from === name && to !== undefined && to !== name ? [to] : [],
+    );
+    return [...new Set(next)].map((to) => [name, to] as const);
   });
-}
-
-function statechart(): string {
-  const edges = stateEdges().map(([from, to]) => `  ${from} --> ${to}`);
-  const pairs = stateNames
-    .filter((name) => name !== 'failed')
-    .map((name) => `  state ${name} {\n    state "attempting ⇄ backing off" as ${name}Step\n  }`);
-  return ['```mermaid', 'stateDiagram-v2', '  [*] --> idle', ...edges, ...pairs, '```'].join('\n');
-}
-
-function targetsOf(node: Node): Set<string> {
-  const own = [...node.transitions.values()]
-    .flat()
-    .flatMap(({ target = [] }) => target.map(({ path }) => path[0] ?? ''));
-  return new Set([...own, ...Object.values(node.states).flatMap((child) => [...targetsOf(child)])]);
 }
 
 function configurationTable(): string {

@@ -2,7 +2,8 @@ import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import type { Config } from '../config/schema.ts';
-import { type Issued, type OnboardingEvent, onboarding, type Renewed } from '../machines/onboarding.ts';
+import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
+import { onboarding } from '../machines/onboarding.ts';
 import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
@@ -12,7 +13,6 @@ import {
   tryCertificate,
 } from '../services/onboarding/requestCertificate.ts';
 import { resume } from '../services/onboarding/resume.ts';
-import { currentState } from '../services/state/deviceState.ts';
 
 import type { Platform } from './platform.ts';
 
@@ -27,7 +27,6 @@ export interface Settings {
 
 /** The machine with the services as its actors, and the world as theirs. */
 export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
-  const { directory } = world;
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,
     commonName: config.identity.commonName,
@@ -66,14 +65,14 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
       ),
       renewCertificate: fromPromise(({ signal }) => renewCertificate(world, certificateOptions, signal)),
       prepareIdentity: fromPromise(async () => prepareIdentity(world, deliverOptions)),
-      register: fromCallback<OnboardingEvent>(({ sendBack }) =>
+      register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) =>
         register(
           world,
           {
             api: config.registration.api,
             natsUrl: config.nats.url,
             builtAt,
-            device: deviceFields(config, currentState(directory).deviceId, hostname),
+            device: deviceFields(config, input.deviceId, hostname),
           },
           sendBack,
         ),

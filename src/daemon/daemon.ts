@@ -2,7 +2,7 @@ import { createActor } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { remedyOf } from '../errors/reasons.ts';
 import type { StateName } from '../events.ts';
-import type { Failed } from '../machines/onboarding.ts';
+import type { Failed } from '../machines/contracts.ts';
 import {
   currentState,
   isoTime,
@@ -52,11 +52,13 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
   const settled = new Promise<'registered' | 'failed'>((resolve) => {
     actor.subscribe({
       error: breakDown,
-      next: ({ value, context }) => {
-        const [state, step] = typeof value === 'string' ? [value] : (Object.entries(value)[0] ?? []);
+      next: (snapshot) => {
+        const { value, context } = snapshot;
+        const [state] = typeof value === 'string' ? [value] : Object.keys(value);
         const to = state as StateName;
         const now = world.monotonic();
-        known.deviceId ??= deviceIdOf(directory);
+        // A device that cannot resume has an id all the same, if one can be read.
+        known.deviceId ??= context.deviceId ?? deviceIdOf(directory);
         const from = known.state;
         const durationMs = now - entered;
         if (from !== to) {
@@ -88,7 +90,7 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
           // What could not be written is written with the next look.
           if (saveProgress(directory, log, progress)) saved = summary;
         }
-        const isRegistered = to === 'registered' && step !== 'attempting' && step !== 'backingOff';
+        const isRegistered = snapshot.hasTag('delivered');
         world.announce?.(progress, isRegistered);
         if (from !== to) {
           log('info', 'state.changed', `${from} → ${to}`, { from, to, durationMs });

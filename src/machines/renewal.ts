@@ -25,3 +25,21 @@ export function renewAt(
   const due = after(certificate.notBefore.getTime());
   return new Date(Math.min(due > now ? due : after(now), now + longestMs));
 }
+
+/** The longest between two looks at the wall clock: one long sleep would miss a clock step and a suspend. */
+const lookAtCertificateMs = 60_000;
+/** Whatever the dates of a certificate say, the disk is not read without a pause. */
+const shortestLookMs = 1_000;
+
+/**
+ * How long a registered device waits before it looks at its certificate again.
+ *
+ * @param renewAt when the certificate is due, milliseconds since 1970; null: not known
+ * @param requestWaitMs until another certificate may be requested
+ * @param now milliseconds since 1970
+ * @returns milliseconds
+ */
+export function lookIntervalMs(renewAt: number | null, requestWaitMs: number, now: number): number {
+  const untilDue = (renewAt ?? Number.POSITIVE_INFINITY) - now;
+  return Math.min(lookAtCertificateMs, Math.max(shortestLookMs, requestWaitMs, untilDue));
+}

@@ -57,6 +57,7 @@ function* deviceLines(
       class: catalogue[code].class,
       attempt,
       retryInMs,
+      reason: null,
       cause: `the server 10.0.0.1:4222: ${code.toLowerCase()}`,
     });
   const pass = function* (to: StateName, durationMs: number, waited: number) {

@@ -112,8 +112,8 @@ export const mutants: readonly Mutant[] = [
   ),
   one(
     'a certificate that never opens NATS is tried for ever',
-    'src/machines/onboarding.ts',
-    'uselessCodes.includes(failureOf(error).code) && isUseless(context, 1)',
+    'src/machines/unopened.ts',
+    'uselessCodes.includes(code) && isUseless(afterFailedOpening(unopened, code, now), now)',
     'false',
   ),
   one(
@@ -130,9 +130,9 @@ export const mutants: readonly Mutant[] = [
   ),
   one(
     'a timeout ends the tries',
-    'src/machines/onboarding.ts',
-    "after: { backoff: { target: 'attempting', actions: 'nextAttempt' } },",
-    'after: {},',
+    'src/machines/onboardingSetup.ts',
+    'backoff: ({ context }) => context.delayMs,',
+    'backoff: 2 ** 31 - 1,',
   ),
 ];
 

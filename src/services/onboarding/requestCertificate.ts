@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { type Reason, reasonOfStatus } from '../../errors/reasons.ts';
-import type { Issued, Renewed } from '../../machines/onboarding.ts';
+import type { Issued, Renewed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { isRecord, parseJson } from '../../text/json.ts';
 import {

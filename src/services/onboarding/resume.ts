@@ -1,5 +1,5 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import type { Resumed } from '../../machines/onboarding.ts';
+import type { Resumed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { type Facts, stageOf } from '../../machines/stage.ts';
 import {
@@ -60,7 +60,8 @@ export function resume(
     result: state.registration !== null,
   };
   const due = state.provisioned && Date.parse(state.provisioned.renewAt);
-  return { stage: stageOf(facts), renewAt: due, opened: state.provisioned?.opened === true };
+  const { deviceId, provisioned } = state;
+  return { deviceId, stage: stageOf(facts), renewAt: due, opened: provisioned?.opened === true };
 }
 
 /**

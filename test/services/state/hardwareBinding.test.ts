@@ -56,6 +56,13 @@ test('a state that came from another machine is refused and left as it is', () =
   expect(start(board('a', '1'), stored).stage).toBe('csr');
 });
 
+test('resuming tells the id of the device, a new one and a known one', () => {
+  const stored = new Map<string, string>();
+  expect(start(board('a', '1'), stored)).toMatchObject({ stage: 'keygen', deviceId: 'ff' });
+  const known = new Map([[files.state as string, JSON.stringify(newState('d1', 0))]]);
+  expect(start(board('a', '1'), known)).toMatchObject({ stage: 'keygen', deviceId: 'd1' });
+});
+
 test('a state of an earlier version is bound to the machine that sees it first', () => {
   const { machine: _, ...old } = newState('d1', 0);
   const stored = new Map([[files.state as string, JSON.stringify(old)]]);

@@ -1,0 +1,102 @@
+import type { ErrorClass, ErrorCode } from '../errors/catalogue.ts';
+import type { Reason } from '../errors/reasons.ts';
+import type { RetryPolicy } from './backoff.ts';
+import type { Failure } from './failure.ts';
+import type { RequestPace } from './requestPace.ts';
+import type { Stage } from './stage.ts';
+import type { Unopened } from './unopened.ts';
+
+/** What the disk says of where the device stands. */
+export interface Resumed {
+  readonly deviceId: string;
+  readonly stage: Stage;
+  /** Milliseconds since 1970; null without a certificate */
+  readonly renewAt: number | null;
+  /** The certificate has opened a connection to NATS. */
+  readonly opened: boolean;
+}
+
+/** A certificate that took the place of one that still lived. RFC 3339. */
+export interface Renewed {
+  readonly notAfter: string;
+  readonly renewAt: string;
+  /** The certificate has opened a connection to NATS. */
+  readonly opened: boolean;
+  /** Why the NATS address that came with it is not taken; absent: it is, or there was none */
+  readonly addressRefused?: { readonly code: ErrorCode; readonly cause: string };
+}
+
+/** What a request for a certificate brought. */
+export interface Issued extends Renewed {
+  /** Null: it is kept. Otherwise it is kept only once it has opened the NATS server that came with it. */
+  readonly candidate: object | null;
+}
+
+/** What the machine needs of the configuration. Times in milliseconds. */
+export interface Policy {
+  readonly retry: RetryPolicy & { readonly failedAfterMs: number };
+  readonly provisioningTimeoutMs: number;
+  readonly registrationTimeoutMs: number;
+  /** Connecting to NATS: name resolution, TCP, TLS and the NATS handshake of every address of the cluster. */
+  readonly connectTimeoutMs: number;
+}
+
+/** Time and chance come from outside, so that a whole life can be simulated. */
+export interface Clock {
+  /** Milliseconds since 1970 */
+  readonly now: () => number;
+  /** Uniform in [0, 1) */
+  readonly random: () => number;
+}
+
+/** What failed, as the log names it: a state, or `renewing` in the state `registered`. */
+export type Step = 'idle' | 'keygen' | 'csr' | 'provisioned' | 'registering' | 'registered' | 'renewing';
+
+export interface Context {
+  /** Null until the facts on disk were read */
+  readonly deviceId: string | null;
+  /** The step under way; a failure of a renewal is recorded as `renewing` all the same. */
+  readonly step: Step;
+  /** Of the current step, from 1 */
+  readonly attempt: number;
+  readonly failure: Failure | null;
+  readonly delayMs: number;
+  /** Milliseconds since 1970; null while nothing waits */
+  readonly nextRetryAt: number | null;
+  /** When the certificate is due, milliseconds since 1970 */
+  readonly renewAt: number | null;
+  /** A certificate that is kept only once it has opened NATS */
+  readonly candidate: Issued | null;
+  readonly pace: RequestPace;
+  readonly unopened: Unopened;
+}
+
+/** What one attempt to register reports while it is under way. */
+export type RegisterEvent =
+  | { readonly type: 'CONNECTED' }
+  | { readonly type: 'ASKED' }
+  | { readonly type: 'ANSWERED' }
+  /** The certificate has expired: nothing can be requested with it. */
+  | { readonly type: 'EXPIRED' }
+  | { readonly type: 'FAILED'; readonly error: unknown };
+
+export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' };
+
+/** Emitted to whoever listens: the log. */
+export type EmittedEvent =
+  | Failed
+  | { readonly type: 'certificate.renewed'; readonly notAfter: string; readonly renewAt: string }
+  | { readonly type: 'address.refused'; readonly code: ErrorCode; readonly cause: string }
+  | { readonly type: 'certificate.useless'; readonly code: ErrorCode; readonly failures: number };
+
+export interface Failed {
+  readonly type: 'step.failed';
+  readonly step: Step;
+  readonly code: ErrorCode;
+  readonly reason: Reason | null;
+  readonly class: ErrorClass;
+  readonly attempt: number;
+  /** Null: never by itself */
+  readonly retryInMs: number | null;
+  readonly cause: string;
+}

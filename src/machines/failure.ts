@@ -1,0 +1,114 @@
+import { catalogue, type ErrorClass, type ErrorCode } from '../errors/catalogue.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
+import type { Reason } from '../errors/reasons.ts';
+import { backoffMs } from './backoff.ts';
+import type { Clock, Context, Policy, Step } from './contracts.ts';
+import { afterFailedOpening } from './unopened.ts';
+
+/** The last failure, as `status` shows it. */
+export interface Failure {
+  readonly step: Step;
+  readonly code: ErrorCode;
+  readonly reason: Reason | null;
+  readonly class: ErrorClass;
+  readonly message: string;
+  /** Milliseconds since 1970 */
+  readonly at: number;
+}
+
+/** A limit of one attempt, and what it means when it has passed. */
+interface Timeout {
+  readonly ms: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** The stream's look-ups before a request is repeated; each is bounded by the adapter, this is the backstop. */
+const lookUpTimeoutMs = 20_000;
+
+/** The time limits of the chart, by the names of its delays. None of them is a permanent failure. */
+export function timeoutsOf(policy: Policy) {
+  const { provisioningTimeoutMs, connectTimeoutMs, registrationTimeoutMs } = policy;
+  return {
+    provisioningTimeout: {
+      ms: provisioningTimeoutMs,
+      code: 'PROVISIONING_TIMEOUT',
+      message: `no answer from the provisioning server within ${seconds(provisioningTimeoutMs)}`,
+    },
+    connectTimeout: {
+      ms: connectTimeoutMs,
+      code: 'NATS_UNREACHABLE',
+      message: `no connection to the NATS server within ${seconds(connectTimeoutMs)}`,
+    },
+    lookUpTimeout: {
+      ms: lookUpTimeoutMs,
+      code: 'REGISTRATION_TIMEOUT',
+      message: `the stream of the results did not answer within ${seconds(lookUpTimeoutMs)}`,
+    },
+    resultTimeout: {
+      ms: registrationTimeoutMs,
+      code: 'REGISTRATION_TIMEOUT',
+      message: `no result from the fleet manager within ${seconds(registrationTimeoutMs)}`,
+    },
+  } as const satisfies Readonly<Record<string, Timeout>>;
+}
+
+function seconds(ms: number): string {
+  return `${ms / 1000} s`;
+}
+
+/**
+ * What went wrong, from the event that says so: an actor's error event, `FAILED`, or the event of a timeout
+ * (`xstate.after.<delay>.<state>`). Anything but an OnboardingError is a bug: INTERNAL.
+ */
+export function errorOf(
+  event: { readonly type: string; readonly error?: unknown },
+  timeouts: Readonly<Record<string, Timeout>>,
+): OnboardingError {
+  const [, delay = ''] = /^xstate\.after\.(\w+)\./.exec(event.type) ?? [];
+  const timeout = Object.hasOwn(timeouts, delay) ? timeouts[delay] : undefined;
+  if (timeout !== undefined) return new OnboardingError(timeout.code, timeout.message);
+  if (event.error instanceof OnboardingError) return event.error;
+  return new OnboardingError('INTERNAL', describe(event.error), { cause: event.error });
+}
+
+/** How long a step waits after a failure, in milliseconds; 0 after a permanent one: for ever. */
+function waitMs(
+  { class: errorClass, retryAfterMs }: OnboardingError,
+  step: Step,
+  attempt: number,
+  { retry }: Policy,
+  clock: Clock,
+): number {
+  if (errorClass === 'transient') return backoffMs(retry, attempt, clock.random(), retryAfterMs);
+  // A renewal is never given up: the certificate that it replaces would run out.
+  return retry.failedAfterMs || (step === 'renewing' ? retry.maxMs : 0);
+}
+
+/** What a failure changes: it is recorded, the next try is set, and requests and certificates are judged by it. */
+export function afterFailure(
+  { attempt, pace, unopened }: Context,
+  step: Step,
+  error: OnboardingError,
+  policy: Policy,
+  clock: Clock,
+): Pick<Context, 'failure' | 'delayMs' | 'nextRetryAt' | 'pace' | 'unopened'> {
+  const { code, reason, class: errorClass, message } = error;
+  const now = clock.now();
+  const isOfRequest = step === 'csr' || step === 'renewing';
+  // Requests in a row count through every state, attempts in this one only.
+  const exponent = isOfRequest ? Math.max(attempt, pace.requests) : attempt;
+  const delayMs = waitMs(error, step, exponent, policy, clock);
+  return {
+    failure: { step, code, reason, class: errorClass, message, at: now },
+    delayMs,
+    nextRetryAt: errorClass === 'permanent' && delayMs === 0 ? null : now + delayMs,
+    pace: isOfRequest ? { ...pace, nextRequestAt: now + delayMs } : pace,
+    unopened: step === 'registering' ? afterFailedOpening(unopened, code, now) : unopened,
+  };
+}
+
+/** Setting the clock may cure it: the wait ends with the next clock step. */
+export function isClockSensitive(failure: Failure | null): boolean {
+  return failure !== null && catalogue[failure.code].clockSensitive === true;
+}

@@ -1,0 +1,69 @@
+import type { ErrorCode } from '../errors/catalogue.ts';
+
+/** What is known of a certificate that may be of no use: from a wrong server, or for a fleet that has moved. */
+export interface Unopened {
+  /** The certificate has never opened a connection to NATS. */
+  readonly isUntried: boolean;
+  /** In a row, since the certificate was issued */
+  readonly failures: number;
+  /** The first of them, milliseconds since 1970 */
+  readonly since: number | null;
+  /** Another certificate is requested, and this one is kept until it is there. */
+  readonly isReplaced: boolean;
+  /** How often another one was requested. */
+  readonly rounds: number;
+}
+
+export const untried: Unopened = { isUntried: true, failures: 0, since: null, isReplaced: false, rounds: 0 };
+
+/**
+ * A certificate that has never opened NATS came from a wrong server, or the fleet has moved: after so many failures in
+ * a row, or so long, another one is requested; twice as many, and twice as long, each time that did not help.
+ */
+export const uselessAfter = { failures: 10, ms: 10 * 60_000, fewest: 3, mostDoublings: 6 } as const;
+
+/** Whatever can go wrong before a server is opened; what comes after counts no more, since then it was opened. */
+const uselessCodes: readonly ErrorCode[] = [
+  'NATS_TLS',
+  'NATS_UNREACHABLE',
+  'NATS_DENIED',
+  'NATS_NOT_SECURE',
+  'REGISTRATION_ANSWER_INVALID',
+];
+
+/** Whether the failures so far say that the certificate is of no use. @param now milliseconds since 1970 */
+export function isUseless({ isUntried, failures, since, rounds }: Unopened, now: number): boolean {
+  const doublings = 2 ** Math.min(rounds, uselessAfter.mostDoublings);
+  return (
+    isUntried &&
+    // The time alone says little: the device may have slept, or its clock was set.
+    failures >= uselessAfter.fewest &&
+    (failures >= uselessAfter.failures * doublings || now - (since ?? now) >= uselessAfter.ms * doublings)
+  );
+}
+
+/** Whether a failure that is not counted yet settles it. */
+export function becomesUseless(unopened: Unopened, code: ErrorCode, now: number): boolean {
+  return uselessCodes.includes(code) && isUseless(afterFailedOpening(unopened, code, now), now);
+}
+
+/** A registration failed, perhaps before NATS was opened. @param now milliseconds since 1970 */
+export function afterFailedOpening(unopened: Unopened, code: ErrorCode, now: number): Unopened {
+  if (!uselessCodes.includes(code)) return unopened;
+  return { ...unopened, failures: unopened.failures + 1, since: unopened.since ?? now };
+}
+
+/** The facts on disk say whether the certificate has opened NATS before this start. */
+export function afterResume(unopened: Unopened, opened: boolean): Unopened {
+  return { ...unopened, isUntried: !opened && unopened.isUntried };
+}
+
+/** The certificate opened NATS. */
+export function afterOpening(unopened: Unopened): Unopened {
+  return { ...unopened, isUntried: false, failures: 0, since: null, rounds: 0 };
+}
+
+/** Another certificate is there, or is not to be had: the one at hand gets its tries anew. */
+export function afterReplacement({ isReplaced, rounds }: Unopened, opened: boolean): Unopened {
+  return { ...untried, isUntried: !opened, rounds: rounds + (isReplaced ? 1 : 0) };
+}
