@@ -137,6 +137,10 @@ export function planOf(seed: number): Plan {
   if (isShort && chance() < 0.15) {
     adversities.push({ kind: 'provisioning', fault: 'another CA', from: 20 * minute, to: healAt });
   }
+  // Where the stream cannot be looked at, a clock that is slow makes an old result look younger than the question.
+  if (earlierLife && chanceOf(seed, 'slow clock')() < 0.5) {
+    adversities.push({ kind: 'clock step', at: 0, byMs: -2 * minute });
+  }
   if (chance() < 0.2) {
     const from = chance() < 0.5 ? 0 : scaleBetween(chance, minute, 60 * minute);
     const to = isShort ? healAt : from + scaleBetween(chance, minute, 45 * minute);
