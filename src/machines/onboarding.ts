@@ -3,8 +3,6 @@ import { missing, onboardingSetup } from './onboardingSetup.ts';
 import { unpaced } from './requestPace.ts';
 import { untried } from './unopened.ts';
 
-export type { RegisterEvent } from './contracts.ts';
-
 /**
  * The life of a device, on one page. Leaving a step, by a timeout or a failure, aborts its work; `backingOff` and
  * `failed` record the failure that led there. Nothing here touches disk, network or clock: the actors do, and the

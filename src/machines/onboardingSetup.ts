@@ -1,4 +1,5 @@
 import { assign, emit, fromCallback, fromPromise, setup } from 'xstate';
+import type { OnboardingError } from '../errors/onboardingError.ts';
 import type {
   Clock,
   Context,
@@ -18,6 +19,21 @@ import { afterOpening, afterReplacement, afterResume, becomesUseless, isUseless 
 /** For what is provided, or known, by the time that it is needed. */
 export function missing(what: string): never {
   throw new Error(`${what} is missing`);
+}
+
+/** @param retryInMs milliseconds; null: never by itself */
+function stepFailed(
+  step: Step,
+  {
+    code,
+    reason,
+    class: errorClass,
+    message,
+  }: Pick<OnboardingError, 'code' | 'reason' | 'class' | 'message'>,
+  attempt: number,
+  retryInMs: number | null,
+): EmittedEvent {
+  return { type: 'step.failed', step, code, reason, class: errorClass, attempt, retryInMs, cause: message };
 }
 
 /** What the names in the chart stand for. Actions only assign and emit; the actors are placeholders. */
@@ -109,33 +125,13 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       notePace: assign({ nextRetryAt: ({ context }) => clock.now() + requestWait(context) }),
       forgetPace: assign({ pace: unpaced }),
       reportFailure: emit(({ context: { failure, attempt, nextRetryAt, delayMs } }): EmittedEvent => {
-        const { step, code, reason, class: errorClass, message } = failure ?? missing('failure');
-        const retryInMs = nextRetryAt === null ? null : delayMs;
-        return {
-          type: 'step.failed',
-          step,
-          code,
-          reason,
-          class: errorClass,
-          attempt,
-          retryInMs,
-          cause: message,
-        };
+        const failed = failure ?? missing('failure');
+        return stepFailed(failed.step, failed, attempt, nextRetryAt === null ? null : delayMs);
       }),
       /** The wait goes on without it. */
       reportUnwatchedClock: emit(({ context: { step, attempt, nextRetryAt }, event }): EmittedEvent => {
-        const { code, reason, class: errorClass, message } = errorOf(event, timeouts);
         const retryInMs = nextRetryAt === null ? null : Math.max(0, nextRetryAt - clock.now());
-        return {
-          type: 'step.failed',
-          step,
-          code,
-          reason,
-          class: errorClass,
-          attempt,
-          retryInMs,
-          cause: message,
-        };
+        return stepFailed(step, errorOf(event, timeouts), attempt, retryInMs);
       }),
       reportUseless: emit(({ context: { failure, unopened } }): EmittedEvent => {
         const { code } = failure ?? missing('failure');

@@ -1,5 +1,5 @@
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
-import type { RegisterEvent } from '../../machines/onboarding.ts';
+import type { RegisterEvent } from '../../machines/contracts.ts';
 import { currentState, type DeviceState, files, isoTime, type OpenRequest } from '../state/deviceState.ts';
 import type { Certificate, CertificateReader } from './acceptCertificate.ts';
 import { type Facts, judgeResult } from './judgeResult.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createEventQueue } from '../../../src/adapters/nats/eventQueue.ts';
 import { OnboardingError } from '../../../src/errors/onboardingError.ts';
-import type { RegisterEvent } from '../../../src/machines/onboarding.ts';
+import type { RegisterEvent } from '../../../src/machines/contracts.ts';
 import { register } from '../../../src/services/onboarding/register.ts';
 import type { Message } from '../../../src/services/onboarding/registrationResult.ts';
 import type { Session } from '../../../src/services/onboarding/session.ts';
