@@ -15,13 +15,15 @@ import { startHostileNats } from './hostileNats.ts';
 /** The first certificate lives so long; what the later requests meet, the test says. */
 async function fleetThen(
   lifeMs: number,
-  later: (fleet: Fleet, request: number) => ProvisioningBehaviour | undefined,
+  later: (fleet: Fleet, isExpired: boolean) => ProvisioningBehaviour | undefined,
 ): Promise<Fleet> {
   const fleet = await fleetWith();
-  fleet.provisioning.behave = (_, n) =>
-    n === 1
-      ? { certificate: { notBefore: new Date(Date.now() - 1000), notAfter: new Date(Date.now() + lifeMs) } }
-      : later(fleet, n);
+  let notAfter = new Date();
+  fleet.provisioning.behave = (_, n) => {
+    if (n > 1) return later(fleet, Date.now() > notAfter.getTime());
+    notAfter = new Date(Date.now() + lifeMs);
+    return { certificate: { notBefore: new Date(Date.now() - 1000), notAfter } };
+  };
   return fleet;
 }
 
@@ -33,8 +35,8 @@ const failedIn = (step: string) => (line: Line) => line.event === 'step.failed' 
 
 test('after its certificate has expired too, a device takes no other CA over plain HTTP', async () => {
   const stranger = await createAuthority({ commonName: 'Stranger' });
-  const fleet = await fleetThen(2500, (_, n) =>
-    n < 8
+  const fleet = await fleetThen(6000, (_, isExpired) =>
+    !isExpired
       ? { status: 503 }
       : { certificate: { otherAuthority: stranger }, answer: { caCertificate: stranger.pem } },
   );
@@ -50,7 +52,7 @@ test('after its certificate has expired too, a device takes no other CA over pla
 });
 
 test('after its certificate has expired, a device takes a new one of the same CA', async () => {
-  const fleet = await fleetThen(2500, (_, n) => (n < 8 ? { status: 503 } : undefined));
+  const fleet = await fleetThen(6000, (_, isExpired) => (isExpired ? undefined : { status: 503 }));
   const device = at(fleet);
   const program = launch(device);
   await program.until((line) => line.event === 'state.changed' && line.from === 'registered');
