@@ -5,7 +5,7 @@ import { install, root, run } from './install.mjs';
 
 const natsServer = await install();
 run('node', ['scripts/build.mjs']);
-const demo = spawn(process.execPath, ['--import', 'tsx', 'test/demo.ts', ...process.argv.slice(2)], {
+const demo = spawn(process.execPath, ['--import', 'tsx', 'test/support/demo.ts', ...process.argv.slice(2)], {
   cwd: root,
   stdio: 'inherit',
   env: { ...process.env, NATS_SERVER: natsServer },

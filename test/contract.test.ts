@@ -8,7 +8,7 @@ import { passed } from '../src/services/diagnostics/check.ts';
 import { statusOf } from '../src/services/diagnostics/status.ts';
 import { files } from '../src/services/state/deviceState.ts';
 import { ownMode } from '../src/services/state/ownFiles.ts';
-import { runToEnd } from './program.ts';
+import { runToEnd } from './support/program.ts';
 
 const page = readFileSync(new URL('../docs/contract.md', import.meta.url), 'utf8');
 

@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Fleet, startFleet } from './fleet/fleet.ts';
-import type { Device } from './program.ts';
-import { writeSection } from './report.ts';
-import { flawsAfterKill, newLife, removeDevice, type Sight, sightOf, violationsOf } from './strace/life.ts';
-import { inParallel, sample, seeded } from './strace/sample.ts';
+import type { Device } from './support/program.ts';
+import { writeSection } from './support/reliabilityPage.ts';
+import { inParallel, sample, seeded } from './support/sample.ts';
 import {
   type Call,
   descriptorOf,
@@ -19,7 +18,15 @@ import {
   textsOf,
   tracing,
   wireCalls,
-} from './strace/strace.ts';
+} from './support/strace/strace.ts';
+import {
+  flawsAfterKill,
+  newLife,
+  removeDevice,
+  type Sight,
+  sightOf,
+  violationsOf,
+} from './support/strace/tracedLife.ts';
 
 /**
  * The crash matrix: the real program is killed at every call that changes the state directory or the wire, one after

@@ -5,8 +5,7 @@ import { parseArgs } from 'node:util';
 import { live, type Outcome } from './disk/row.ts';
 import { diskRows } from './disk/rows.ts';
 import { type Fleet, startFleet } from './fleet/fleet.ts';
-import { writeSection } from './report.ts';
-import { newLife, removeDevice } from './strace/life.ts';
+import { writeSection } from './support/reliabilityPage.ts';
 import {
   descriptorOf,
   hasStrace,
@@ -15,7 +14,8 @@ import {
   statePaths,
   textsOf,
   tracing,
-} from './strace/strace.ts';
+} from './support/strace/strace.ts';
+import { newLife, removeDevice } from './support/strace/tracedLife.ts';
 
 /**
  * Disk faults with real parts: what the device logs, that nothing of its identity is lost that could be kept, and that

@@ -6,9 +6,9 @@ import { natsRows } from './faults/nats.ts';
 import { provisioningRows } from './faults/provisioning.ts';
 import type { Row } from './faults/row.ts';
 import { startFleet } from './fleet/fleet.ts';
-import { type Device, newDevice, start } from './program.ts';
-import { writeSection } from './report.ts';
-import { tell } from './seen/tell.ts';
+import { type Device, newDevice, start } from './support/program.ts';
+import { writeSection } from './support/reliabilityPage.ts';
+import { tell } from './support/runCommand.ts';
 
 /**
  * The fault matrix: each row is a fresh fleet, one fault, and the real program. What is checked: the code that it logs

@@ -22,7 +22,7 @@ import {
 } from '../src/services/state/deviceState.ts';
 import { createAuthority } from './fleet/ca.ts';
 import { anyShape, everyShape, growthFault, type Shape } from './fuzz/growth.ts';
-import { writeSection } from './report.ts';
+import { writeSection } from './support/reliabilityPage.ts';
 
 /**
  * Parsers under fuzz: whatever arrives, they answer or refuse with an error of the catalogue, in bounded time, pollute

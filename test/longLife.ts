@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startFleet } from './fleet/fleet.ts';
 import { startRelay } from './fleet/relay.ts';
-import { linePlot, type Series } from './plot.ts';
-import { type Device, newDevice, type Running, removeDevices, start } from './program.ts';
-import { writeSection } from './report.ts';
+import { linePlot, type Series } from './support/plot.ts';
+import { type Device, newDevice, type Running, removeDevices, start } from './support/program.ts';
+import { writeSection } from './support/reliabilityPage.ts';
 
 /**
  * Long life: one daemon that loses its connection thousands of times, one that is refused thousands of times, and one

@@ -4,9 +4,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { files, parseState } from '../src/services/state/deviceState.ts';
 import { type Fleet, startFleet } from './fleet/fleet.ts';
-import type { Device } from './program.ts';
-import { writeSection } from './report.ts';
-import { newLife, sightOf } from './strace/life.ts';
 import {
   type Folder,
   foldersAfterCut,
@@ -15,8 +12,11 @@ import {
   operationsOf,
   orderFlaws,
 } from './strace/powerCut.ts';
-import { sample, seeded } from './strace/sample.ts';
-import { hasStrace, readTrace, runProgram, tracing } from './strace/strace.ts';
+import type { Device } from './support/program.ts';
+import { writeSection } from './support/reliabilityPage.ts';
+import { sample, seeded } from './support/sample.ts';
+import { hasStrace, readTrace, runProgram, tracing } from './support/strace/strace.ts';
+import { newLife, sightOf } from './support/strace/tracedLife.ts';
 
 /**
  * Power cuts: one whole life of the real program is traced, and for every prefix of what it did to the disk each state

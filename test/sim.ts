@@ -11,12 +11,12 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { stateEdges } from '../scripts/docs.ts';
-import { writeSection } from './report.ts';
 import { codes } from './sim/codes.ts';
 import { type Campaign, emptyCampaign, hunt, replay } from './sim/hunt.ts';
 import { longWait } from './sim/longWait.ts';
 import { buildMutant, mutants } from './sim/mutants.ts';
 import { adversaryMoves, managerFaults, natsFaults, provisioningFaults } from './sim/plan.ts';
+import { writeSection } from './support/reliabilityPage.ts';
 
 const { values } = parseArgs({
   options: {

@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startFleet } from './fleet/fleet.ts';
 import { startRelay } from './fleet/relay.ts';
-import { histogram, linePlot } from './plot.ts';
-import { writeSection } from './report.ts';
 import type { Assignment, Told } from './storm/agents.ts';
+import { histogram, linePlot } from './support/plot.ts';
+import { writeSection } from './support/reliabilityPage.ts';
 
 /**
  * The storm: a thousand devices power on together, the provisioning server cannot be reached, then it comes back. Real

@@ -4,10 +4,10 @@
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { linePlot } from './plot.ts';
-import { writeSection } from './report.ts';
 import { usualConfig } from './sim/life.ts';
 import { loadOf, machineStorm, type Storm, type StormCurve, storm } from './sim/storm.ts';
+import { linePlot } from './support/plot.ts';
+import { writeSection } from './support/reliabilityPage.ts';
 
 const { values } = parseArgs({
   options: { write: { type: 'boolean', default: false }, devices: { type: 'string', default: '1000000' } },

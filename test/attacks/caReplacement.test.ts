@@ -7,10 +7,10 @@ import { type Fleet, startFleet } from '../fleet/fleet.ts';
 import { startNats } from '../fleet/nats.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
 import { startRelay } from '../fleet/relay.ts';
-import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../onboarding/bench.ts';
-import { type Device, type Line, temporaryFolder } from '../program.ts';
-import { atEnd } from './atEnd.ts';
-import { startHostileNats } from './hostileNats.ts';
+import { atEnd } from '../support/atEnd.ts';
+import { startHostileNats } from '../support/attackers/hostileNats.ts';
+import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
+import { type Device, type Line, temporaryFolder } from '../support/program.ts';
 
 /** The first certificate lives so long; what the later requests meet, the test says. */
 async function fleetThen(

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type OpensslRequest, opensslCa } from '../fleet/opensslCa.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
-import { at, failure, fleetWith, launch, onboard, state } from '../onboarding/bench.ts';
-import { temporaryFolder } from '../program.ts';
-import { tell } from '../seen/tell.ts';
-import { heartbeat } from './heartbeat.ts';
+import { heartbeat } from '../support/attackers/heartbeat.ts';
+import { at, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
+import { temporaryFolder } from '../support/program.ts';
+import { tell } from '../support/runCommand.ts';
 
 const ec = { identity: { keyType: 'ec-p256' } };
 

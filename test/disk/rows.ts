@@ -15,8 +15,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { files } from '../../src/services/state/deviceState.ts';
-import type { Device } from '../program.ts';
-import { hasStrace, spoiling } from '../strace/strace.ts';
+import type { Device } from '../support/program.ts';
+import { hasStrace, spoiling } from '../support/strace/strace.ts';
 import type { Made, Row } from './row.ts';
 
 const isRoot = process.getuid?.() === 0;

@@ -18,7 +18,7 @@ import {
   remedyOf,
 } from '../../src/errors/reasons.ts';
 import { type Authority, createAuthority } from '../fleet/ca.ts';
-import { closedPort } from '../seen/bench.ts';
+import { closedPort } from '../support/observabilityHarness.ts';
 
 const servers: Server[] = [];
 let authority: Authority;

@@ -3,9 +3,9 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createAuthority } from '../fleet/ca.ts';
-import { newDevice, programFile, runToEnd } from '../program.ts';
-import { tell } from '../seen/tell.ts';
-import { at, fleetWith, launch, onboard, state } from './bench.ts';
+import { at, fleetWith, launch, onboard, state } from '../support/harness.ts';
+import { newDevice, programFile, runToEnd } from '../support/program.ts';
+import { tell } from '../support/runCommand.ts';
 
 /** Turns the order of what follows: an alias with control characters is refused, one with these is not. */
 const alias = 'Al\u202epha\u200e\u2066\ufeffBeta';

@@ -3,7 +3,7 @@ import { catalogue } from '../../src/errors/catalogue.ts';
 import { type ReasonEntry, reasons } from '../../src/errors/reasons.ts';
 import { events } from '../../src/events.ts';
 import { explain } from '../../src/services/diagnostics/explain.ts';
-import { checkLine, runToEnd } from '../program.ts';
+import { checkLine, runToEnd } from '../support/program.ts';
 
 test('a line that the catalogue does not know is refused', () => {
   const good = {

@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { createAuthority } from '../fleet/ca.ts';
-import { fleetWith, launch } from '../onboarding/bench.ts';
-import { newDevice } from '../program.ts';
-import { at, checks, closedPort, patience, registered } from './bench.ts';
-import { tell } from './tell.ts';
+import { fleetWith, launch } from '../support/harness.ts';
+import { at, checks, closedPort, patience, registered } from '../support/observabilityHarness.ts';
+import { newDevice } from '../support/program.ts';
+import { tell } from '../support/runCommand.ts';
 
 const servers: Server[] = [];
 const folders: string[] = [];

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { check } from './expectations.ts';
-import { fleetLines } from './logs.ts';
+import { check } from '../support/assertEqual.ts';
+import { fleetLines } from '../support/fleetLogs.ts';
 
 /** The lnav format: a log is recognised, its fields are columns, its levels are levels. */
 export function tryLnav(folder: string): string {

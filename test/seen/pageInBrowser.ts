@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { programFile } from '../program.ts';
+import { check } from '../support/assertEqual.ts';
+import { fleetLines } from '../support/fleetLogs.ts';
+import { programFile } from '../support/program.ts';
 import { withPage } from './browser.ts';
-import { check } from './expectations.ts';
-import { fleetLines } from './logs.ts';
 
 const phone = 375;
 const desktop = 1280;

@@ -11,8 +11,8 @@ import { reportPage } from '../../src/cli/format/reportPage.ts';
 import { addDuration, newDistribution, quantile } from '../../src/services/fleetReport/distribution.ts';
 import { parseLogLine } from '../../src/services/fleetReport/logLine.ts';
 import { addLine, funnel, newReport, type Report, stuck } from '../../src/services/fleetReport/report.ts';
-import { checkLine, programFile, runToEnd } from '../program.ts';
-import { fleetLines } from './logs.ts';
+import { fleetLines } from '../support/fleetLogs.ts';
+import { checkLine, programFile, runToEnd } from '../support/program.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -2,8 +2,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { check } from './expectations.ts';
-import { fleetLines } from './logs.ts';
+import { check } from '../support/assertEqual.ts';
+import { fleetLines } from '../support/fleetLogs.ts';
 
 /** The rsyslog snippet, its files put into `folder`: what failed is told in a file of its own, everything is kept. */
 export async function tryRsyslog(folder: string): Promise<string> {

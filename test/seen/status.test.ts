@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { reasons } from '../../src/errors/reasons.ts';
-import { fleetWith, launch } from '../onboarding/bench.ts';
-import { programFile } from '../program.ts';
-import { at, patience, registered } from './bench.ts';
-import { tell } from './tell.ts';
+import { fleetWith, launch } from '../support/harness.ts';
+import { at, patience, registered } from '../support/observabilityHarness.ts';
+import { programFile } from '../support/program.ts';
+import { tell } from '../support/runCommand.ts';
 
 test('status tells a person state, way, certificate and whether the daemon runs', async () => {
   const device = at(await fleetWith());

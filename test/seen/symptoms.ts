@@ -7,9 +7,9 @@ import { dirname, join } from 'node:path';
 import { createAuthority } from '../fleet/ca.ts';
 import type { Fleet, FleetOptions } from '../fleet/fleet.ts';
 import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
-import { fleetWith, launch, onboard } from '../onboarding/bench.ts';
-import { type Device, newDevice } from '../program.ts';
-import { at, closedPort, registered } from './bench.ts';
+import { fleetWith, launch, onboard } from '../support/harness.ts';
+import { at, closedPort, registered } from '../support/observabilityHarness.ts';
+import { type Device, newDevice } from '../support/program.ts';
 
 /** How each entry of docs/troubleshooting.md comes about: a device that shows it, and whether it has no network. */
 export type Symptom = () => Promise<Device & { readonly offline?: true }>;

@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
-import { programFile } from '../program.ts';
-import { patience } from './bench.ts';
+import { patience } from '../support/observabilityHarness.ts';
+import { programFile } from '../support/program.ts';
+import { tell } from '../support/runCommand.ts';
 import { stopServers, symptoms } from './symptoms.ts';
-import { tell } from './tell.ts';
 
 afterEach(stopServers);
 

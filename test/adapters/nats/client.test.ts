@@ -4,7 +4,7 @@ import type { Identity } from '../../../src/services/onboarding/register.ts';
 import type { Session, SessionEvent } from '../../../src/services/onboarding/session.ts';
 import { createAuthority } from '../../fleet/ca.ts';
 import { type NatsServer, startNats } from '../../fleet/nats.ts';
-import { removeDevices, temporaryFolder } from '../../program.ts';
+import { removeDevices, temporaryFolder } from '../../support/program.ts';
 
 let server: NatsServer | undefined;
 afterEach(async () => {

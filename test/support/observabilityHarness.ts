@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import type { Check } from '../../src/services/diagnostics/check.ts';
 import type { Fleet } from '../fleet/fleet.ts';
-import { at as atFleet } from '../onboarding/bench.ts';
-import type { Device } from '../program.ts';
-import { tell } from './tell.ts';
+import { at as atFleet } from './harness.ts';
+import type { Device } from './program.ts';
+import { tell } from './runCommand.ts';
 
 /** A device whose key is quickly made. */
 export function at(fleet: Fleet, more: Record<string, unknown> = {}): Device {

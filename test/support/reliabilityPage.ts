@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
-const file = new URL('../docs/reliability.md', import.meta.url);
+const file = new URL('../../docs/reliability.md', import.meta.url);
 
 /**
  * Puts the lines of a run into their place in docs/reliability.md, between `<!-- name -->` and `<!-- /name -->`, with the

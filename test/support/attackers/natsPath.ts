@@ -1,5 +1,5 @@
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { atEnd } from './atEnd.ts';
+import { atEnd } from '../atEnd.ts';
 
 export interface Attacker {
   readonly host: string;

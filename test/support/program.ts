@@ -9,7 +9,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 
 /** The built program, as package.json names it. */
-export const programFile = fileURLToPath(new URL('../dist/onboardd.cjs', import.meta.url));
+export const programFile = fileURLToPath(new URL('../../dist/onboardd.cjs', import.meta.url));
 
 /** A line of the log. */
 export type Line = Readonly<Record<string, unknown>> & { readonly event: string };
@@ -23,7 +23,7 @@ export interface Device {
 const schemas = formats
   .default(new Ajv2020({ strictTypes: false }))
   .addSchema(
-    JSON.parse(readFileSync(new URL('../docs/events.schema.json', import.meta.url), 'utf8')),
+    JSON.parse(readFileSync(new URL('../../docs/events.schema.json', import.meta.url), 'utf8')),
     'events',
   );
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type Device, programFile } from '../program.ts';
+import { type Device, programFile } from './program.ts';
 
 export interface Told {
   readonly status: number;

@@ -1,7 +1,7 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Authority } from '../fleet/ca.ts';
-import { atEnd } from './atEnd.ts';
+import type { Authority } from '../../fleet/ca.ts';
+import { atEnd } from '../atEnd.ts';
 
 export interface HostileNats {
   readonly port: number;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { files } from '../../src/services/state/deviceState.ts';
+import { files } from '../../../src/services/state/deviceState.ts';
 import { type Device, programFile } from '../program.ts';
 
 /** Whether the real program's system calls can be watched and spoiled here. */
