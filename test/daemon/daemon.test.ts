@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
 import type { Platform } from '../../src/daemon/platform.ts';
 import { files, newState, parseState, type StateDirectory } from '../../src/services/state/deviceState.ts';
-import { usualConfig } from '../sim/life.ts';
-import * as pki from '../sim/pki.ts';
+import { usualConfig } from '../simulation/life.ts';
+import * as pki from '../simulation/pki.ts';
 
 /** A device without network, whose disk is memory. */
 function boot(stored: Map<string, string>, hardware: string) {

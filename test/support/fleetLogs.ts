@@ -1,6 +1,6 @@
 import { catalogue, type ErrorCode } from '../../src/errors/catalogue.ts';
 import type { StateName } from '../../src/events.ts';
-import { chanceOf } from '../sim/chance.ts';
+import { chanceOf } from './chance.ts';
 
 /** How the log of one made-up device ends. */
 type Fate = 'registered' | 'failed' | 'csr' | 'registering';

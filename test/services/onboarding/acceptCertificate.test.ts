@@ -11,7 +11,7 @@ import {
 import { resume } from '../../../src/services/onboarding/resume.ts';
 import { files, type StateDirectory } from '../../../src/services/state/deviceState.ts';
 import { type OpensslCertificate, type OpensslRequest, opensslCa } from '../../fleet/opensslCa.ts';
-import * as pki from '../../sim/pki.ts';
+import * as pki from '../../simulation/pki.ts';
 
 const now = Date.UTC(2026, 10, 23);
 const day = 86_400_000;

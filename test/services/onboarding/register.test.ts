@@ -15,7 +15,7 @@ import {
   type StateDirectory,
   writeState,
 } from '../../../src/services/state/deviceState.ts';
-import { certificatePem, keyPem, parseCertificates } from '../../sim/pki.ts';
+import { certificatePem, keyPem, parseCertificates } from '../../simulation/pki.ts';
 
 const deviceId = 'd1';
 const now = Date.UTC(2026, 10, 23);

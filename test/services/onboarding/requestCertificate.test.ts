@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type HttpAnswer, requestCertificate } from '../../../src/services/onboarding/requestCertificate.ts';
 import { files, newState, type StateDirectory } from '../../../src/services/state/deviceState.ts';
-import * as pki from '../../sim/pki.ts';
+import * as pki from '../../simulation/pki.ts';
 
 const now = Date.UTC(2026, 10, 23);
 

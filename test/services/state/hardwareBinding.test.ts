@@ -3,7 +3,7 @@ import type { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import { resume } from '../../../src/services/onboarding/resume.ts';
 import { files, newState, parseState, type StateDirectory } from '../../../src/services/state/deviceState.ts';
 import { type HardwareId, isClone } from '../../../src/services/state/hardwareBinding.ts';
-import * as pki from '../../sim/pki.ts';
+import * as pki from '../../simulation/pki.ts';
 
 const board = (hardware: string | null, installation: string | null): HardwareId => ({
   hardware,

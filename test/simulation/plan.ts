@@ -1,4 +1,4 @@
-import { type Chance, chanceOf, pick, scaleBetween, wholeBetween } from './chance.ts';
+import { type Chance, chanceOf, pick, scaleBetween, wholeBetween } from '../support/chance.ts';
 import type { DiskFault } from './disk.ts';
 
 export const provisioningFaults = [

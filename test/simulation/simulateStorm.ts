@@ -4,10 +4,10 @@
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { usualConfig } from './sim/life.ts';
-import { loadOf, machineStorm, type Storm, type StormCurve, storm } from './sim/storm.ts';
-import { linePlot } from './support/plot.ts';
-import { writeSection } from './support/reliabilityPage.ts';
+import { linePlot } from '../support/plot.ts';
+import { writeSection } from '../support/reliabilityPage.ts';
+import { usualConfig } from './life.ts';
+import { loadOf, machineStorm, type Storm, type StormCurve, storm } from './storm.ts';
 
 const { values } = parseArgs({
   options: { write: { type: 'boolean', default: false }, devices: { type: 'string', default: '1000000' } },
@@ -16,7 +16,7 @@ const million = Number(values.devices);
 const minute = 60_000;
 const retry = usualConfig.retry;
 const base = { seed: 1, retry, powerOnMs: 5000, downMs: 10 * minute };
-const plot = new URL('../docs/plots/storm-simulated.svg', import.meta.url);
+const plot = new URL('../../docs/plots/storm-simulated.svg', import.meta.url);
 
 let failed = false;
 const rows: string[] = [];

@@ -143,7 +143,7 @@ export async function buildMutant({ changes }: Mutant): Promise<Hunt & AsyncDisp
   const folder = await mkdtemp(join(tmpdir(), 'mutant-'));
   const outfile = join(folder, 'hunt.mjs');
   await build({
-    entryPoints: [join(root, 'test/sim/hunt.ts')],
+    entryPoints: [join(root, 'test/simulation/hunt.ts')],
     bundle: true,
     platform: 'node',
     format: 'esm',

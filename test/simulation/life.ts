@@ -4,7 +4,7 @@ import { resolveConfig } from '../../src/config/resolve.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { type Daemon, type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
 import type { Platform } from '../../src/daemon/platform.ts';
-import { chanceOf } from './chance.ts';
+import { chanceOf } from '../support/chance.ts';
 import { createClock } from './clock.ts';
 import { createDisk } from './disk.ts';
 import { createFleet } from './fleet.ts';

@@ -2,7 +2,7 @@ import type { Config } from '../../src/config/schema.ts';
 import { type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
 import { backoffMs } from '../../src/machines/backoff.ts';
 import type { StateDirectory } from '../../src/services/state/deviceState.ts';
-import { type Chance, chanceOf } from './chance.ts';
+import { type Chance, chanceOf } from '../support/chance.ts';
 import { createFleet, type SimulatedFleet } from './fleet.ts';
 import { createLoop, type Loop, settled } from './loop.ts';
 import * as pki from './pki.ts';

@@ -10,13 +10,13 @@ import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { stateEdges } from '../scripts/docs.ts';
-import { codes } from './sim/codes.ts';
-import { type Campaign, emptyCampaign, hunt, replay } from './sim/hunt.ts';
-import { longWait } from './sim/longWait.ts';
-import { buildMutant, mutants } from './sim/mutants.ts';
-import { adversaryMoves, managerFaults, natsFaults, provisioningFaults } from './sim/plan.ts';
-import { writeSection } from './support/reliabilityPage.ts';
+import { stateEdges } from '../../scripts/docs.ts';
+import { writeSection } from '../support/reliabilityPage.ts';
+import { codes } from './codes.ts';
+import { type Campaign, emptyCampaign, hunt, replay } from './hunt.ts';
+import { longWait } from './longWait.ts';
+import { buildMutant, mutants } from './mutants.ts';
+import { adversaryMoves, managerFaults, natsFaults, provisioningFaults } from './plan.ts';
 
 const { values } = parseArgs({
   options: {

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Disk } from '../../src/adapters/disk/durableFile.ts';
 import type { Look } from '../../src/adapters/disk/stateFolder.ts';
-import { type Chance, pick } from './chance.ts';
+import { type Chance, pick } from '../support/chance.ts';
 
 interface File {
   data: Buffer;

@@ -5,7 +5,7 @@ import type { Identity } from '../../src/services/onboarding/register.ts';
 import type { Message } from '../../src/services/onboarding/registrationResult.ts';
 import type { HttpAnswer } from '../../src/services/onboarding/requestCertificate.ts';
 import type { Session } from '../../src/services/onboarding/session.ts';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../support/chance.ts';
 import type { Loop } from './loop.ts';
 import { certificatePem, type SigningRequest } from './pki.ts';
 import type { adversaryMoves, managerFaults, natsFaults, Plan, provisioningFaults } from './plan.ts';
