@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { at, fleetWith, launch } from '../support/harness.ts';
+import { at, fleetWith, launch } from '../../support/harness.ts';
 
 const watchedMs = 40_000;
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { forgedResult, startAttacker } from '../support/attackers/natsPath.ts';
-import { at, failure, fleetWith, launch, state } from '../support/harness.ts';
+import { forgedResult, startAttacker } from '../../support/attackers/natsPath.ts';
+import { at, failure, fleetWith, launch, state } from '../../support/harness.ts';
 
 /** Distances from the end of INFO at which the bytes are cut into two segments; the first leaves them in one. */
 const around = [Number.POSITIVE_INFINITY, -40, -3, -2, -1, 0, 1, 2, 4, 5, 6, 7, 20];

@@ -1,14 +1,14 @@
 import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { managerRows } from './faults/manager.ts';
-import { natsRows } from './faults/nats.ts';
-import { provisioningRows } from './faults/provisioning.ts';
-import type { Row } from './faults/row.ts';
-import { startFleet } from './fleet/fleet.ts';
-import { type Device, newDevice, start } from './support/program.ts';
-import { writeSection } from './support/reliabilityPage.ts';
-import { tell } from './support/runCommand.ts';
+import { startFleet } from '../../fleet/fleet.ts';
+import { type Device, newDevice, start } from '../../support/program.ts';
+import { writeSection } from '../../support/reliabilityPage.ts';
+import { tell } from '../../support/runCommand.ts';
+import { managerRows } from './manager.ts';
+import { natsRows } from './nats.ts';
+import { provisioningRows } from './provisioning.ts';
+import type { Row } from './row.ts';
 
 /**
  * The fault matrix: each row is a fresh fleet, one fault, and the real program. What is checked: the code that it logs

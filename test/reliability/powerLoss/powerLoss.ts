@@ -2,21 +2,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { files, parseState } from '../src/services/state/deviceState.ts';
-import { type Fleet, startFleet } from './fleet/fleet.ts';
-import {
-  type Folder,
-  foldersAfterCut,
-  keyOf,
-  type Operation,
-  operationsOf,
-  orderFlaws,
-} from './strace/powerCut.ts';
-import type { Device } from './support/program.ts';
-import { writeSection } from './support/reliabilityPage.ts';
-import { sample, seeded } from './support/sample.ts';
-import { hasStrace, readTrace, runProgram, tracing } from './support/strace/strace.ts';
-import { newLife, sightOf } from './support/strace/tracedLife.ts';
+import { files, parseState } from '../../../src/services/state/deviceState.ts';
+import { type Fleet, startFleet } from '../../fleet/fleet.ts';
+import type { Device } from '../../support/program.ts';
+import { writeSection } from '../../support/reliabilityPage.ts';
+import { sample, seeded } from '../../support/sample.ts';
+import { hasStrace, readTrace, runProgram, tracing } from '../../support/strace/strace.ts';
+import { newLife, sightOf } from '../../support/strace/tracedLife.ts';
+import { type Folder, foldersAfterCut, keyOf, type Operation, operationsOf, orderFlaws } from './powerCut.ts';
 
 /**
  * Power cuts: one whole life of the real program is traced, and for every prefix of what it did to the disk each state

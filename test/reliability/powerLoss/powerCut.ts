@@ -1,5 +1,5 @@
 import { relative } from 'node:path';
-import { type Call, descriptorOf, textsOf } from '../support/strace/strace.ts';
+import { type Call, descriptorOf, textsOf } from '../../support/strace/strace.ts';
 
 /** One operation on the state directory, or something said on the wire. */
 export type Operation = { readonly at: number } & (

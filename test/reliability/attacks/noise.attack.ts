@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import type { RightAnswer } from '../fleet/provisioningBehaviour.ts';
-import { heartbeat, peakMemory } from '../support/attackers/heartbeat.ts';
-import { startHostileNats } from '../support/attackers/hostileNats.ts';
-import { type Chance, chanceOf, pick, scaleBetween, wholeBetween } from '../support/chance.ts';
-import { at, fleetWith, launch, state } from '../support/harness.ts';
+import type { RightAnswer } from '../../fleet/provisioningBehaviour.ts';
+import { heartbeat, peakMemory } from '../../support/attackers/heartbeat.ts';
+import { startHostileNats } from '../../support/attackers/hostileNats.ts';
+import { type Chance, chanceOf, pick, scaleBetween, wholeBetween } from '../../support/chance.ts';
+import { at, fleetWith, launch, state } from '../../support/harness.ts';
 
 const seed = Number(process.env.ATTACK_SEED ?? 1);
 const hasty = { initialMs: 1, maxMs: 20, factor: 2, failedAfterMs: 20 };

@@ -1,11 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
-import type { Log } from '../../src/adapters/logger.ts';
-import { resolveConfig } from '../../src/config/resolve.ts';
-import type { HostDefaults } from '../../src/config/schema.ts';
-import { type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
-import { createPlatform } from '../../src/daemon/platform.ts';
+import { stateDirectory } from '../../../src/adapters/disk/lockedStateDirectory.ts';
+import type { Log } from '../../../src/adapters/logger.ts';
+import { resolveConfig } from '../../../src/config/resolve.ts';
+import type { HostDefaults } from '../../../src/config/schema.ts';
+import { type LogContext, startDaemon } from '../../../src/daemon/daemon.ts';
+import { createPlatform } from '../../../src/daemon/platform.ts';
 
 /**
  * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { startFleet } from './fleet/fleet.ts';
-import { startRelay } from './fleet/relay.ts';
-import { linePlot, type Series } from './support/plot.ts';
-import { type Device, newDevice, type Running, removeDevices, start } from './support/program.ts';
-import { writeSection } from './support/reliabilityPage.ts';
+import { startFleet } from '../../fleet/fleet.ts';
+import { startRelay } from '../../fleet/relay.ts';
+import { linePlot, type Series } from '../../support/plot.ts';
+import { type Device, newDevice, type Running, removeDevices, start } from '../../support/program.ts';
+import { writeSection } from '../../support/reliabilityPage.ts';
 
 /**
  * Long life: one daemon that loses its connection thousands of times, one that is refused thousands of times, and one
@@ -190,7 +190,7 @@ function plot(): void {
     yLabel: 'heap after a full collection, MB',
     series: heaps,
   });
-  writeFileSync(fileURLToPath(new URL('../docs/plots/long-life.svg', import.meta.url)), svg);
+  writeFileSync(fileURLToPath(new URL('../../../docs/plots/long-life.svg', import.meta.url)), svg);
 }
 
 /** Least squares: bytes a cycle, and the standard error of that. */

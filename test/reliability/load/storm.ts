@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { startFleet } from './fleet/fleet.ts';
-import { startRelay } from './fleet/relay.ts';
-import type { Assignment, Told } from './storm/agents.ts';
-import { histogram, linePlot } from './support/plot.ts';
-import { writeSection } from './support/reliabilityPage.ts';
+import { startFleet } from '../../fleet/fleet.ts';
+import { startRelay } from '../../fleet/relay.ts';
+import { histogram, linePlot } from '../../support/plot.ts';
+import { writeSection } from '../../support/reliabilityPage.ts';
+import type { Assignment, Told } from './agents.ts';
 
 /**
  * The storm: a thousand devices power on together, the provisioning server cannot be reached, then it comes back. Real
@@ -64,7 +64,7 @@ for (const problem of problems) console.log(`  ${problem}`);
 process.exit(problems.length > 0 ? 1 : 0);
 
 function powerOn(): void {
-  const file = fileURLToPath(new URL('./storm/agents.ts', import.meta.url));
+  const file = fileURLToPath(new URL('./agents.ts', import.meta.url));
   const share = Math.ceil(devices / processes);
   for (let first = 0; first < devices; first += share) {
     const worker = fork(file, {
@@ -156,5 +156,5 @@ function plot(begun: number, back: number, mean: number): void {
     marks: [{ name: `mean once it was back, ${mean.toFixed(1)} a second`, y: mean }],
   });
   console.log(`back after ${seconds(back).toFixed(0)} s`);
-  writeFileSync(fileURLToPath(new URL('../docs/plots/storm-real.svg', import.meta.url)), svg);
+  writeFileSync(fileURLToPath(new URL('../../../docs/plots/storm-real.svg', import.meta.url)), svg);
 }

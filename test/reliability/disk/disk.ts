@@ -2,10 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { live, type Outcome } from './disk/row.ts';
-import { diskRows } from './disk/rows.ts';
-import { type Fleet, startFleet } from './fleet/fleet.ts';
-import { writeSection } from './support/reliabilityPage.ts';
+import { type Fleet, startFleet } from '../../fleet/fleet.ts';
+import { writeSection } from '../../support/reliabilityPage.ts';
 import {
   descriptorOf,
   hasStrace,
@@ -14,8 +12,10 @@ import {
   statePaths,
   textsOf,
   tracing,
-} from './support/strace/strace.ts';
-import { newLife, removeDevice } from './support/strace/tracedLife.ts';
+} from '../../support/strace/strace.ts';
+import { newLife, removeDevice } from '../../support/strace/tracedLife.ts';
+import { live, type Outcome } from './row.ts';
+import { diskRows } from './rows.ts';
 
 /**
  * Disk faults with real parts: what the device logs, that nothing of its identity is lost that could be kept, and that

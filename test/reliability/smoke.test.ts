@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { hasStrace } from './support/strace/strace.ts';
+import { hasStrace } from '../support/strace/strace.ts';
 
 /** The slower suites, each as its command runs it, with so little to do that it takes seconds. */
 const cuts: [suite: string, args: string[], needsStrace?: true][] = [

@@ -14,9 +14,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { files } from '../../src/services/state/deviceState.ts';
-import type { Device } from '../support/program.ts';
-import { hasStrace, spoiling } from '../support/strace/strace.ts';
+import { files } from '../../../src/services/state/deviceState.ts';
+import type { Device } from '../../support/program.ts';
+import { hasStrace, spoiling } from '../../support/strace/strace.ts';
 import type { Made, Row } from './row.ts';
 
 const isRoot = process.getuid?.() === 0;

@@ -4,25 +4,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
-import { readAgentEnvironment } from '../src/adapters/configFile.ts';
-import * as pki from '../src/adapters/pki.ts';
-import { parseNatsAddresses } from '../src/config/natsAddress.ts';
-import { resolveConfig } from '../src/config/resolve.ts';
-import { describe, OnboardingError, redact } from '../src/errors/onboardingError.ts';
-import { acceptCertificate } from '../src/services/onboarding/acceptCertificate.ts';
-import { isAcknowledgement, readResult } from '../src/services/onboarding/registrationResult.ts';
-import { requestCertificate } from '../src/services/onboarding/requestCertificate.ts';
-import { resume } from '../src/services/onboarding/resume.ts';
+import { readAgentEnvironment } from '../../../src/adapters/configFile.ts';
+import * as pki from '../../../src/adapters/pki.ts';
+import { parseNatsAddresses } from '../../../src/config/natsAddress.ts';
+import { resolveConfig } from '../../../src/config/resolve.ts';
+import { describe, OnboardingError, redact } from '../../../src/errors/onboardingError.ts';
+import { acceptCertificate } from '../../../src/services/onboarding/acceptCertificate.ts';
+import { isAcknowledgement, readResult } from '../../../src/services/onboarding/registrationResult.ts';
+import { requestCertificate } from '../../../src/services/onboarding/requestCertificate.ts';
+import { resume } from '../../../src/services/onboarding/resume.ts';
 import {
   type DeviceState,
   files,
   newState,
   parseState,
   type StateDirectory,
-} from '../src/services/state/deviceState.ts';
-import { createAuthority } from './fleet/ca.ts';
-import { anyShape, everyShape, growthFault, type Shape } from './fuzz/growth.ts';
-import { writeSection } from './support/reliabilityPage.ts';
+} from '../../../src/services/state/deviceState.ts';
+import { createAuthority } from '../../fleet/ca.ts';
+import { writeSection } from '../../support/reliabilityPage.ts';
+import { anyShape, everyShape, growthFault, type Shape } from './growth.ts';
 
 /**
  * Parsers under fuzz: whatever arrives, they answer or refuse with an error of the catalogue, in bounded time, pollute

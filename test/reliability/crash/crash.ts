@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Fleet, startFleet } from './fleet/fleet.ts';
-import type { Device } from './support/program.ts';
-import { writeSection } from './support/reliabilityPage.ts';
-import { inParallel, sample, seeded } from './support/sample.ts';
+import { type Fleet, startFleet } from '../../fleet/fleet.ts';
+import type { Device } from '../../support/program.ts';
+import { writeSection } from '../../support/reliabilityPage.ts';
+import { inParallel, sample, seeded } from '../../support/sample.ts';
 import {
   type Call,
   descriptorOf,
@@ -18,7 +18,7 @@ import {
   textsOf,
   tracing,
   wireCalls,
-} from './support/strace/strace.ts';
+} from '../../support/strace/strace.ts';
 import {
   flawsAfterKill,
   newLife,
@@ -26,7 +26,7 @@ import {
   type Sight,
   sightOf,
   violationsOf,
-} from './support/strace/tracedLife.ts';
+} from '../../support/strace/tracedLife.ts';
 
 /**
  * The crash matrix: the real program is killed at every call that changes the state directory or the wire, one after
