@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { check } from '../support/assertEqual.ts';
-import { fleetLines } from '../support/fleetLogs.ts';
-import { programFile } from '../support/program.ts';
+import { check } from '../../support/assertEqual.ts';
+import { fleetLines } from '../../support/fleetLogs.ts';
+import { programFile } from '../../support/program.ts';
 import { withPage } from './browser.ts';
 
 const phone = 375;

@@ -2,15 +2,15 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { check } from '../support/assertEqual.ts';
-import { fleetLines } from '../support/fleetLogs.ts';
+import { check } from '../../support/assertEqual.ts';
+import { fleetLines } from '../../support/fleetLogs.ts';
 
 /** The rsyslog snippet, its files put into `folder`: what failed is told in a file of its own, everything is kept. */
 export async function tryRsyslog(folder: string): Promise<string> {
   const own = join(folder, 'rsyslog');
   mkdirSync(own, { recursive: true });
   const snippet = readFileSync(
-    new URL('../../docs/monitoring/rsyslog.conf', import.meta.url),
+    new URL('../../../docs/monitoring/rsyslog.conf', import.meta.url),
     'utf8',
   ).replaceAll('/var/log', own);
   const input = join(own, 'input.log');

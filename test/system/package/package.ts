@@ -9,10 +9,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { missingAfterInstalling, root } from '../packaging/tools.mjs';
-import { type Architecture, freshTree, missingForTrees, NotHere } from './boot/image.ts';
-import { buildTwice } from './package/build.ts';
-import { wholeLife } from './package/life.ts';
+import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
+import { type Architecture, freshTree, missingForTrees, NotHere } from '../boot/image.ts';
+import { buildTwice } from './build.ts';
+import { wholeLife } from './life.ts';
 
 /** `systemd-analyze security` rates from 0, closed, to 10; times ten. */
 const exposureLimit = 13;

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { root } from '../../packaging/tools.mjs';
+import { root } from '../../../packaging/tools.mjs';
 import type { Architecture } from '../boot/image.ts';
 
 const sources = [

@@ -2,15 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { check } from '../support/assertEqual.ts';
-import { fleetLines } from '../support/fleetLogs.ts';
+import { check } from '../../support/assertEqual.ts';
+import { fleetLines } from '../../support/fleetLogs.ts';
 
 /** The lnav format: a log is recognised, its fields are columns, its levels are levels. */
 export function tryLnav(folder: string): string {
   const formats = join(folder, 'lnav', 'formats', 'onboardd');
   mkdirSync(formats, { recursive: true });
   copyFileSync(
-    fileURLToPath(new URL('../../docs/monitoring/onboardd.lnav.json', import.meta.url)),
+    fileURLToPath(new URL('../../../docs/monitoring/onboardd.lnav.json', import.meta.url)),
     join(formats, 'onboardd.json'),
   );
   const log = join(folder, 'lnav.log');

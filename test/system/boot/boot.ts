@@ -5,17 +5,10 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from '../packaging/tools.mjs';
-import {
-  type Architecture,
-  freshTree,
-  installIn,
-  missingForTrees,
-  NotHere,
-  unavailable,
-} from './boot/image.ts';
-import { boot, type Machine } from './boot/machine.ts';
-import { startFleet } from './fleet/fleet.ts';
+import { root } from '../../../packaging/tools.mjs';
+import { startFleet } from '../../fleet/fleet.ts';
+import { type Architecture, freshTree, installIn, missingForTrees, NotHere, unavailable } from './image.ts';
+import { boot, type Machine } from './machine.ts';
 
 const architecture = (process.argv[2] ?? 'amd64') as Architecture;
 const missing = missingForTrees(architecture);

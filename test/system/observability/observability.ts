@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { tryLnav } from './seen/lnav.ts';
-import { tryMillion } from './seen/million.ts';
-import { tryPage } from './seen/pageInBrowser.ts';
-import { tryRsyslog } from './seen/rsyslog.ts';
+import { tryLnav } from './lnav.ts';
+import { tryMillion } from './millionLines.ts';
+import { tryPage } from './pageInBrowser.ts';
+import { tryRsyslog } from './rsyslog.ts';
 
 /**
  * The slower checks of what is seen from outside, each with a real foreign program: a million lines, chromium, lnav,

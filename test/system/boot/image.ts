@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { missingAfterInstalling, root } from '../../packaging/tools.mjs';
+import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
 
 export type Architecture = 'amd64' | 'arm64';
 

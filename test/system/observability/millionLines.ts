@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { check } from '../support/assertEqual.ts';
-import { fleetLines } from '../support/fleetLogs.ts';
-import { programFile } from '../support/program.ts';
+import { check } from '../../support/assertEqual.ts';
+import { fleetLines } from '../../support/fleetLogs.ts';
+import { programFile } from '../../support/program.ts';
 
 const mostSeconds = 30;
 const mostMegabytes = 500;
