@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { catalogue } from '../../src/errors/catalogue.ts';
-import { type ReasonEntry, reasons } from '../../src/errors/reasons.ts';
-import { events } from '../../src/events.ts';
-import { explain } from '../../src/services/diagnostics/explain.ts';
-import { checkLine, runToEnd } from '../support/program.ts';
+import { catalogue } from '../../../src/errors/catalogue.ts';
+import { type ReasonEntry, reasons } from '../../../src/errors/reasons.ts';
+import { events } from '../../../src/events.ts';
+import { explain } from '../../../src/services/diagnostics/explain.ts';
+import { checkLine, runToEnd } from '../../support/program.ts';
 
 test('a line that the catalogue does not know is refused', () => {
   const good = {

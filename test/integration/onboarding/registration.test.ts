@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
-import { at, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
+import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 
 test('a device that may not publish says NATS_DENIED and registers once it may', async () => {
   const fleet = await fleetWith({

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { forgedResult, startAttacker } from '../support/attackers/natsPath.ts';
-import { at, failure, fleetWith, launch, state } from '../support/harness.ts';
+import { forgedResult, startAttacker } from '../../support/attackers/natsPath.ts';
+import { at, failure, fleetWith, launch, state } from '../../support/harness.ts';
 
 const forged = forgedResult('mallory', 'services: {}');
 

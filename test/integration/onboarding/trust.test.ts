@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createAuthority } from '../fleet/ca.ts';
-import { at, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
-import { runToEnd } from '../support/program.ts';
+import { createAuthority } from '../../fleet/ca.ts';
+import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
+import { runToEnd } from '../../support/program.ts';
 
 test('a CA certificate that is the intermediate alone is trust enough, for acceptance and for TLS', async () => {
   const fleet = await fleetWith({ authority: { intermediate: true } });

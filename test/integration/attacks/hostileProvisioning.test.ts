@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type OpensslRequest, opensslCa } from '../fleet/opensslCa.ts';
-import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
-import { heartbeat } from '../support/attackers/heartbeat.ts';
-import { at, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
-import { temporaryFolder } from '../support/program.ts';
-import { tell } from '../support/runCommand.ts';
+import { type OpensslRequest, opensslCa } from '../../fleet/opensslCa.ts';
+import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts';
+import { heartbeat } from '../../support/attackers/heartbeat.ts';
+import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
+import { temporaryFolder } from '../../support/program.ts';
+import { tell } from '../../support/runCommand.ts';
 
 const ec = { identity: { keyType: 'ec-p256' } };
 

@@ -5,10 +5,10 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { connect as connectTls, createServer as createTls, type TlsOptions } from 'node:tls';
 import { ErrorCode, NatsError } from 'nats';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { postProvision } from '../../src/adapters/provisioningApi.ts';
-import { type ErrorCode as Code, catalogue } from '../../src/errors/catalogue.ts';
-import { classifyNetworkError, networkFailure, observedFailure } from '../../src/errors/networkProblem.ts';
-import { describe, OnboardingError } from '../../src/errors/onboardingError.ts';
+import { postProvision } from '../../../src/adapters/provisioningApi.ts';
+import { type ErrorCode as Code, catalogue } from '../../../src/errors/catalogue.ts';
+import { classifyNetworkError, networkFailure, observedFailure } from '../../../src/errors/networkProblem.ts';
+import { describe, OnboardingError } from '../../../src/errors/onboardingError.ts';
 import {
   codeOf,
   type Reason,
@@ -16,9 +16,9 @@ import {
   reasonOfStatus,
   reasons,
   remedyOf,
-} from '../../src/errors/reasons.ts';
-import { type Authority, createAuthority } from '../fleet/ca.ts';
-import { closedPort } from '../support/observabilityHarness.ts';
+} from '../../../src/errors/reasons.ts';
+import { type Authority, createAuthority } from '../../fleet/ca.ts';
+import { closedPort } from '../../support/observabilityHarness.ts';
 
 const servers: Server[] = [];
 let authority: Authority;

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { at, fleetWith, launch } from '../support/harness.ts';
+import { at, fleetWith, launch } from '../../support/harness.ts';
 
 const listens = '0A';
 

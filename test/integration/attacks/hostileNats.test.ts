@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { heartbeat, peakMemory } from '../support/attackers/heartbeat.ts';
-import { startHostileNats } from '../support/attackers/hostileNats.ts';
-import { at, failure, fleetWith, launch, state } from '../support/harness.ts';
+import { heartbeat, peakMemory } from '../../support/attackers/heartbeat.ts';
+import { startHostileNats } from '../../support/attackers/hostileNats.ts';
+import { at, failure, fleetWith, launch, state } from '../../support/harness.ts';
 
 test('a message announced with 4,000,000,000 bytes is refused by its first line, and takes no memory', async () => {
   const fleet = await fleetWith({ manager: false });

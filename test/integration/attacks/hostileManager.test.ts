@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { heartbeat } from '../support/attackers/heartbeat.ts';
-import { at, failure, fleetWith, launch, state } from '../support/harness.ts';
+import { heartbeat } from '../../support/attackers/heartbeat.ts';
+import { at, failure, fleetWith, launch, state } from '../../support/harness.ts';
 
 const success = '{"status":"success","payload":{"alias":"a"},"alias":"a"';
 

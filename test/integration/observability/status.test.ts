@@ -4,11 +4,11 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
-import { reasons } from '../../src/errors/reasons.ts';
-import { fleetWith, launch } from '../support/harness.ts';
-import { at, patience, registered } from '../support/observabilityHarness.ts';
-import { programFile } from '../support/program.ts';
-import { tell } from '../support/runCommand.ts';
+import { reasons } from '../../../src/errors/reasons.ts';
+import { fleetWith, launch } from '../../support/harness.ts';
+import { at, patience, registered } from '../../support/observabilityHarness.ts';
+import { programFile } from '../../support/program.ts';
+import { tell } from '../../support/runCommand.ts';
 
 test('status tells a person state, way, certificate and whether the daemon runs', async () => {
   const device = at(await fleetWith());

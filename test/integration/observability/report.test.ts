@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { reportLines } from '../../src/cli/format/report.ts';
-import { reportPage } from '../../src/cli/format/reportPage.ts';
-import { addDuration, newDistribution, quantile } from '../../src/services/fleetReport/distribution.ts';
-import { parseLogLine } from '../../src/services/fleetReport/logLine.ts';
-import { addLine, funnel, newReport, type Report, stuck } from '../../src/services/fleetReport/report.ts';
-import { fleetLines } from '../support/fleetLogs.ts';
-import { checkLine, programFile, runToEnd } from '../support/program.ts';
+import { reportLines } from '../../../src/cli/format/report.ts';
+import { reportPage } from '../../../src/cli/format/reportPage.ts';
+import { addDuration, newDistribution, quantile } from '../../../src/services/fleetReport/distribution.ts';
+import { parseLogLine } from '../../../src/services/fleetReport/logLine.ts';
+import { addLine, funnel, newReport, type Report, stuck } from '../../../src/services/fleetReport/report.ts';
+import { fleetLines } from '../../support/fleetLogs.ts';
+import { checkLine, programFile, runToEnd } from '../../support/program.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -2,10 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createAuthority } from '../fleet/ca.ts';
-import { at, fleetWith, launch, onboard, state } from '../support/harness.ts';
-import { newDevice, programFile, runToEnd } from '../support/program.ts';
-import { tell } from '../support/runCommand.ts';
+import { createAuthority } from '../../fleet/ca.ts';
+import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
+import { newDevice, programFile, runToEnd } from '../../support/program.ts';
+import { tell } from '../../support/runCommand.ts';
 
 /** Turns the order of what follows: an alias with control characters is refused, one with these is not. */
 const alias = 'Al\u202epha\u200e\u2066\ufeffBeta';

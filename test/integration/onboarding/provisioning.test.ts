@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
-import { at, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
+import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts';
+import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 
 test('a certificate for another key is refused and not kept', async () => {
   const fleet = await fleetWith();

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { at, fleetWith, launch, onboard } from '../support/harness.ts';
-import { type Device, type Line, newDevice, programFile, runToEnd } from '../support/program.ts';
+import { at, fleetWith, launch, onboard } from '../../support/harness.ts';
+import { type Device, type Line, newDevice, programFile, runToEnd } from '../../support/program.ts';
 
 const isRegistered = (line: Line) => line.event === 'device.registered';
 const isReloaded = (line: Line) => line.event === 'config.reloaded';

@@ -4,12 +4,12 @@ import { createServer as createHttp, type RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
-import { createAuthority } from '../fleet/ca.ts';
-import type { Fleet, FleetOptions } from '../fleet/fleet.ts';
-import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
-import { fleetWith, launch, onboard } from '../support/harness.ts';
-import { at, closedPort, registered } from '../support/observabilityHarness.ts';
-import { type Device, newDevice } from '../support/program.ts';
+import { createAuthority } from '../../fleet/ca.ts';
+import type { Fleet, FleetOptions } from '../../fleet/fleet.ts';
+import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts';
+import { fleetWith, launch, onboard } from '../../support/harness.ts';
+import { at, closedPort, registered } from '../../support/observabilityHarness.ts';
+import { type Device, newDevice } from '../../support/program.ts';
 
 /** How each entry of docs/troubleshooting.md comes about: a device that shows it, and whether it has no network. */
 export type Symptom = () => Promise<Device & { readonly offline?: true }>;

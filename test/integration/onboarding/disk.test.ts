@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { at, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
+import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 
 test('killed at any moment and started again, a device keeps its id and key and is accepted once', async () => {
   const fleet = await fleetWith();

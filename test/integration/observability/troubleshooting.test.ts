@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
-import { patience } from '../support/observabilityHarness.ts';
-import { programFile } from '../support/program.ts';
-import { tell } from '../support/runCommand.ts';
+import { patience } from '../../support/observabilityHarness.ts';
+import { programFile } from '../../support/program.ts';
+import { tell } from '../../support/runCommand.ts';
 import { stopServers, symptoms } from './symptoms.ts';
 
 afterEach(stopServers);
 
-const page = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
+const page = readFileSync(new URL('../../../docs/troubleshooting.md', import.meta.url), 'utf8');
 /** Symptom → command → the lines that it shows. */
 const entries = new Map(
   page

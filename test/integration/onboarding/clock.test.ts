@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { at, failure, fleetWith, launch } from '../support/harness.ts';
+import { at, failure, fleetWith, launch } from '../../support/harness.ts';
 
 /** A clock for the program that a file sets: milliseconds to add to the true time. */
 function clockFile(

@@ -1,8 +1,8 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { startRelay } from '../fleet/relay.ts';
-import { at, fleetWith, onboard, state, states } from '../support/harness.ts';
+import { startRelay } from '../../fleet/relay.ts';
+import { at, fleetWith, onboard, state, states } from '../../support/harness.ts';
 
 test('a new device passes all states, is accepted once, and leaves its files private', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'c2VjcmV0', configuration: 'services: {}' }) });

@@ -2,10 +2,10 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createAuthority } from '../fleet/ca.ts';
-import type { Fleet, FleetOptions } from '../fleet/fleet.ts';
-import { at as deviceAt, fleetWith, launch } from '../support/harness.ts';
-import { type Device, runToEnd } from '../support/program.ts';
+import { createAuthority } from '../../fleet/ca.ts';
+import type { Fleet, FleetOptions } from '../../fleet/fleet.ts';
+import { at as deviceAt, fleetWith, launch } from '../../support/harness.ts';
+import { type Device, runToEnd } from '../../support/program.ts';
 
 /** A fleet whose first certificate lives so many milliseconds, the later ones a year. */
 async function fleetWithFirstLife(ms: number, options: FleetOptions = {}): Promise<Fleet> {

@@ -2,8 +2,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { at, fleetWith, launch, onboard, state } from '../support/harness.ts';
-import { newDevice, runToEnd } from '../support/program.ts';
+import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
+import { newDevice, runToEnd } from '../../support/program.ts';
 
 test('a second daemon on the same state directory ends with 75 and changes nothing', async () => {
   const fleet = await fleetWith();

@@ -2,15 +2,15 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type Authority, createAuthority } from '../fleet/ca.ts';
-import { type Fleet, startFleet } from '../fleet/fleet.ts';
-import { startNats } from '../fleet/nats.ts';
-import type { ProvisioningBehaviour } from '../fleet/provisioningBehaviour.ts';
-import { startRelay } from '../fleet/relay.ts';
-import { atEnd } from '../support/atEnd.ts';
-import { startHostileNats } from '../support/attackers/hostileNats.ts';
-import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
-import { type Device, type Line, temporaryFolder } from '../support/program.ts';
+import { type Authority, createAuthority } from '../../fleet/ca.ts';
+import { type Fleet, startFleet } from '../../fleet/fleet.ts';
+import { startNats } from '../../fleet/nats.ts';
+import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts';
+import { startRelay } from '../../fleet/relay.ts';
+import { atEnd } from '../../support/atEnd.ts';
+import { startHostileNats } from '../../support/attackers/hostileNats.ts';
+import { at as deviceAt, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
+import { type Device, type Line, temporaryFolder } from '../../support/program.ts';
 
 /** The first certificate lives so long; what the later requests meet, the test says. */
 async function fleetThen(

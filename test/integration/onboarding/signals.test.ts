@@ -1,8 +1,8 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { at, fleetWith, launch } from '../support/harness.ts';
-import { runToEnd } from '../support/program.ts';
+import { at, fleetWith, launch } from '../../support/harness.ts';
+import { runToEnd } from '../../support/program.ts';
 
 test('the daemon stays after it registered and ends with 0 at SIGTERM', async () => {
   const fleet = await fleetWith();

@@ -15,8 +15,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { at, failure, fleetWith, launch, onboard, state } from '../support/harness.ts';
-import { type Device, newDevice, runToEnd } from '../support/program.ts';
+import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
+import { type Device, newDevice, runToEnd } from '../../support/program.ts';
 
 const places: string[] = [];
 const isRoot = process.geteuid?.() === 0;
