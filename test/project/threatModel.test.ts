@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(`${root}docs/threat-model.md`, 'utf8');
 const named = [...page.matchAll(/^- `(test\/[^`]+)`: “(.+)”$/gm)].map(([, file = '', title = '']) => ({
   file,

@@ -1,16 +1,16 @@
 /** Holds docs/contract.md to the program: commands, options, exit statuses, files, states, keys of `--json`. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { commandsOfProgram } from '../packaging/commands.ts';
-import { exit } from '../src/cli/options.ts';
-import { stateNames } from '../src/events.ts';
-import { passed } from '../src/services/diagnostics/check.ts';
-import { statusOf } from '../src/services/diagnostics/status.ts';
-import { files } from '../src/services/state/deviceState.ts';
-import { ownMode } from '../src/services/state/ownFiles.ts';
-import { runToEnd } from './support/program.ts';
+import { commandsOfProgram } from '../../packaging/commands.ts';
+import { exit } from '../../src/cli/options.ts';
+import { stateNames } from '../../src/events.ts';
+import { passed } from '../../src/services/diagnostics/check.ts';
+import { statusOf } from '../../src/services/diagnostics/status.ts';
+import { files } from '../../src/services/state/deviceState.ts';
+import { ownMode } from '../../src/services/state/ownFiles.ts';
+import { runToEnd } from '../support/program.ts';
 
-const page = readFileSync(new URL('../docs/contract.md', import.meta.url), 'utf8');
+const page = readFileSync(new URL('../../docs/contract.md', import.meta.url), 'utf8');
 
 /** Text of a section, from its heading to the next. */
 function section(title: string): string {

@@ -2,9 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { eventsPage, eventsSchema, generatedReadme } from '../scripts/docs.ts';
+import { eventsPage, eventsSchema, generatedReadme } from '../../scripts/docs.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const source = join(root, 'src');
 /** Room → the rooms that its files may import from besides their own; `type` for types alone. Nothing points upwards. */
 const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> = {
