@@ -1,0 +1,85 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { readAgentEnvironment } from '../../../src/adapters/configFile.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'config-file-'));
+const file = join(folder, 'agent.env');
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function read(text: string) {
+  writeFileSync(file, text);
+  return readAgentEnvironment(file);
+}
+
+const aliasOf = (text: string) => read(text).overlay.get('device.alias');
+
+test.each([
+  ['DEVICE_ALIAS=Alpha', 'Alpha'],
+  ['  DEVICE_ALIAS = Alpha \r', 'Alpha'],
+  ['export DEVICE_ALIAS=Alpha', 'Alpha'],
+  ['export \tDEVICE_ALIAS=Alpha', 'Alpha'],
+  ['DEVICE_ALIAS="Alpha Bravo"', 'Alpha Bravo'],
+  ["DEVICE_ALIAS='Alpha Bravo'", 'Alpha Bravo'],
+  ['DEVICE_ALIAS=" Alpha "', ' Alpha '],
+  ['DEVICE_ALIAS=Alpha Bravo', 'Alpha Bravo'],
+  ['DEVICE_ALIAS="it\'s"', "it's"],
+  ["DEVICE_ALIAS=it's", "it's"],
+  ['DEVICE_ALIAS="Alpha', '"Alpha'],
+  ['DEVICE_ALIAS=a=b', 'a=b'],
+  ['DEVICE_ALIAS=Alpha\u2028Bravo', 'Alpha\u2028Bravo'],
+  // The service manager's rules, not a shell's: what stands in a value belongs to it.
+  ['DEVICE_ALIAS=Alpha # 1', 'Alpha # 1'],
+  ['DEVICE_ALIAS=Alpha#1', 'Alpha#1'],
+  ['DEVICE_ALIAS="Alpha # 1"', 'Alpha # 1'],
+  ['DEVICE_ALIAS=`Alpha`', '`Alpha`'],
+  ['DEVICE_ALIAS="Alpha\\nBravo"', 'Alpha\\nBravo'],
+  ['DEVICE_ALIAS=$HOME', '$HOME'],
+])('the line %j names the alias %j', (line, alias) => {
+  expect(aliasOf(`TLS=true\n${line}\nPROVISIONING_URL=http://a\n`)).toBe(alias);
+});
+
+test.each([
+  '# DEVICE_ALIAS=Alpha',
+  '; DEVICE_ALIAS=Alpha',
+  'DEVICE_ALIAS',
+  'DEVICE_ALIAS=',
+  'DEVICE_ALIAS=""',
+  'DEVICE_ALIAS.X=Alpha',
+  '1DEVICE_ALIAS=Alpha',
+])('the line %j names none', (line) => {
+  expect(aliasOf(line)).toBeUndefined();
+});
+
+test('of two lines the last one counts, and a line never reaches into the next', () => {
+  expect(aliasOf('DEVICE_ALIAS=Alpha\nDEVICE_ALIAS=Bravo')).toBe('Bravo');
+  const { overlay } = read('DEVICE_ALIAS="Alpha\nPROVISIONING_URL=http://a"');
+  expect([...overlay]).toEqual([
+    ['provisioning.url', 'http://a"'],
+    ['device.alias', '"Alpha'],
+  ]);
+});
+
+test('variables of the agent become keys, of onboardd the environment, of others nothing', () => {
+  const { overlay, own, hostnameFile } = read(
+    [
+      'AUTOMATIC_PROVISIONING=true',
+      'TLS=false',
+      'PROVISIONING_URL=http://10.0.0.1',
+      'SERVICE_IDENTITY_KEY_FILE=certs/identity.key',
+      'DEVICE_AUTH_TOKEN_FILE=/srv/PAT.pat',
+      'DEVICE_HOSTNAME_FILE=hostname',
+      'ONBOARDD_RETRY_MAX_MS=5',
+      'NETWORK_INTERFACE=eth0',
+    ].join('\n'),
+  );
+  expect(Object.fromEntries(overlay)).toEqual({
+    'provisioning.url': 'http://10.0.0.1',
+    'nats.tls': 'optional',
+    exports: { key: '/var/lib/fogdata/certs/identity.key', token: '/srv/PAT.pat' },
+  });
+  expect(own).toEqual({ ONBOARDD_RETRY_MAX_MS: '5' });
+  expect(hostnameFile).toBe('/var/lib/fogdata/hostname');
+});

@@ -1,0 +1,167 @@
+import { spawnSync } from 'node:child_process';
+import fs, {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { isStateFile, refusalOf } from '../../../../src/adapters/disk/stateFolder.ts';
+import { isOwnFile, provesState } from '../../../../src/services/state/ownFiles.ts';
+
+let place = '';
+const isRoot = process.geteuid?.() === 0;
+
+function folder(mode = 0o755, names: readonly string[] = []): string {
+  place = mkdtempSync(join(tmpdir(), 'state-'));
+  for (const name of names) writeFileSync(join(place, name), '');
+  chmodSync(place, mode);
+  return place;
+}
+
+afterEach(() => {
+  if (place !== '') rmSync(place, { recursive: true });
+  place = '';
+});
+
+const own = { isOwn: isOwnFile, provesState };
+const refusal = (path: string, given: readonly string[] = []) => refusalOf(path, own, undefined, given);
+
+/** Puts files with content into the folder. */
+function holding(contents: Readonly<Record<string, string>>, mode = 0o755): string {
+  folder(mode);
+  for (const [name, text] of Object.entries(contents)) writeFileSync(join(place, name), text);
+  return place;
+}
+
+const state = '{\n  "version": 1,\n  "deviceId": "d1",';
+const key = (kind = '') => `-----BEGIN ${kind}PRIVATE KEY-----\nMIG`;
+
+test.each([
+  ['is not there', () => join(folder(), 'absent')],
+  [
+    'is a link to what is not there yet',
+    () => {
+      symlinkSync('absent', join(folder(), 'link'));
+      return join(place, 'link');
+    },
+  ],
+  ['is empty', () => folder()],
+  ['holds a state and other things', () => holding({ 'state.json': state, 'notes.txt': '' })],
+  ['holds a state that was set aside', () => holding({ 'state.json.damaged-2': state, 'notes.txt': '' })],
+  ['holds a state half written', () => holding({ '.state.json.tmp': state, 'notes.txt': '' })],
+  ['holds a key', () => holding({ 'identity.key': key(), 'notes.txt': '' })],
+  ['holds a key of another kind', () => holding({ 'identity.key': key('EC '), 'notes.txt': '' })],
+  ['holds a device id', () => holding({ 'device_id.txt': 'device-1\n', 'notes.txt': '' })],
+  [
+    'holds nothing but damaged files',
+    () => holding({ 'state.json': '', 'identity.key': '{', 'lost+found': '' }),
+  ],
+  ['holds a state and is open to everybody', () => folder(0o777, ['state.json'])],
+])('a folder that %s may become the state directory, or stays it', (_, make) => {
+  expect(refusal(make())).toBeNull();
+});
+
+test.each<[string, Readonly<Record<string, string>>]>([
+  ['a state of its own', { 'state.json': '{"users":["bob"]}' }],
+  ['an empty file called state.json', { 'state.json': '' }],
+  ['a registration', { 'registration.json': state }],
+  ['a key that is none', { 'identity.key': 'deviceId' }],
+  ['a certificate called identity.key', { 'identity.key': '-----BEGIN CERTIFICATE-----' }],
+  ['a device id among other lines', { 'device_id.txt': 'device-1\nserial 7\n' }],
+])('a folder of another program with %s is not taken for its names', (_, contents) => {
+  expect(refusal(holding({ 'server.py': '', ...contents }))).toMatch(/holds other things \(/);
+});
+
+test('what a link, a pipe or a folder with the name of a state leads to proves nothing', () => {
+  const target = join(holding({ 'server.py': '', other: state }), 'other');
+  const path = join(place, 'state.json');
+  symlinkSync(target, path);
+  expect(refusal(place)).toMatch(/holds other things/);
+  rmSync(path);
+  expect(spawnSync('mkfifo', [path]).status).toBe(0);
+  expect(refusal(place)).toMatch(/holds other things/);
+  rmSync(path);
+  mkdirSync(path);
+  expect(refusal(place)).toMatch(/holds other things/);
+});
+
+test('a folder with other things of which the state cannot be read for the disk is not judged', () => {
+  holding({ 'server.py': '', 'state.json': state });
+  const failing = () => {
+    throw Object.assign(new Error('EIO'), { code: 'EIO' });
+  };
+  expect(refusalOf(place, own, { ...fs, readSync: failing })).toBeNull();
+});
+
+test.each([
+  '/proc',
+  '/proc/onboardd/state',
+  '/sys/onboardd',
+  '/dev/onboardd',
+  '/dev/../proc/onboardd',
+])('nothing is made below the kernel’s %s', (path) =>
+  expect(refusal(path)).toMatch(/lies below \/(proc|sys|dev)/));
+
+test('nor through a link', () => {
+  symlinkSync('/proc', join(folder(), 'link'));
+  expect(refusal(join(place, 'link/onboardd'))).toMatch(/lies below \/proc/);
+});
+
+test.each([
+  '/',
+  '/etc',
+  '/tmp',
+  '/mnt',
+  '/srv',
+  '/var/lib',
+  '/usr/local',
+])('the system’s own %s is refused, empty or not', (path) =>
+  expect(refusal(path)).toMatch(/holds other things|is a folder of the system|open to everybody/));
+
+test('nothing is waited for below a file', () => {
+  for (const path of ['file/state', 'file/more/state'])
+    expect(refusal(join(folder(0o755, ['file']), path))).toBe('lies below what is no directory');
+});
+
+test('an empty folder is refused while it is open to everybody', () => {
+  expect(refusal(folder(0o777))).toMatch(/open to everybody \(mode 777\)/);
+  chmodSync(place, 0o1777);
+  expect(refusal(place)).toMatch(/mode 1777/);
+});
+
+test.runIf(isRoot)('a state that anybody could have put there makes no state directory', () => {
+  folder(0o777, ['state.json']);
+  chownSync(join(place, 'state.json'), 12345, 12345);
+  expect(refusal(place)).toMatch(/holds other things/);
+  chownSync(place, 12345, 12345);
+  expect(refusal(place)).toBeNull();
+});
+
+test('what the service manager made is taken with other things in it only while it is the service’s alone', () => {
+  folder(0o700, ['.bash_history']);
+  expect(refusal(place)).toMatch(/holds other things \(\.bash_history\)/);
+  expect(refusal(place, [place])).toBeNull();
+  chmodSync(place, 0o755);
+  expect(refusal(place, [place])).toMatch(/holds other things/);
+});
+
+test('a path to a file of the state directory is known through folders and links', () => {
+  folder();
+  const within = join(place, 'state');
+  mkdirSync(join(within, 'sub'), { recursive: true });
+  symlinkSync('state', join(place, 'link'));
+  writeFileSync(join(within, 'identity.key'), '');
+  symlinkSync('state/identity.key', join(place, 'file'));
+  const leadsThere = (path: string, from = within) => isStateFile(join(place, path), from, isOwnFile);
+  for (const path of ['state/identity.key', 'link/state.json', 'state/sub/../identity.crt', 'file'])
+    expect(leadsThere(path), path).toBe(true);
+  expect(leadsThere('state/state.json', join(place, 'link'))).toBe(true);
+  for (const path of ['state/token', 'identity.key', 'state/sub/identity.key'])
+    expect(leadsThere(path), path).toBe(false);
+});
