@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run demo [-- --devices N]`: installs what is missing, builds the program, and runs test/demo.ts. */
+/** `npm run demo [-- --devices N]`: installs what is missing, builds the program, and runs test/support/demo.ts. */
 import { spawn } from 'node:child_process';
 import { install, root, run } from './install.mjs';
 

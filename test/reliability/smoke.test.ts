@@ -5,15 +5,15 @@ import { expect, test } from 'vitest';
 import { hasStrace } from '../support/strace/strace.ts';
 
 /** The slower suites, each as its command runs it, with so little to do that it takes seconds. */
-const cuts: [suite: string, args: string[], needsStrace?: true][] = [
-  ['crash.ts', ['--singles', '4', '--pairs', '2'], true],
-  ['power.ts', ['--starts', '5'], true],
-  ['disk.ts', ['--every', '31']],
-  ['faults.ts', ['--except', 'NATS', '--every', '13']],
-  ['storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
+const smokeRuns: [suite: string, args: string[], needsStrace?: true][] = [
+  ['crash/crash.ts', ['--singles', '4', '--pairs', '2'], true],
+  ['powerLoss/powerLoss.ts', ['--starts', '5'], true],
+  ['disk/disk.ts', ['--every', '31']],
+  ['network/faults.ts', ['--except', 'NATS', '--every', '13']],
+  ['load/storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
   // The heap is still warming up after so few cycles.
-  ['longLife.ts', ['--reconnects', '60', '--refusals', '60', '--restarts', '5', '--bytes', '40000']],
-  ['fuzz.ts', ['--cases', '20000', '--slow', '100', '--growth', '50', '--seed', '1']],
+  ['soak/soak.ts', ['--reconnects', '60', '--refusals', '60', '--restarts', '5', '--bytes', '40000']],
+  ['fuzz/fuzz.ts', ['--cases', '20000', '--slow', '100', '--growth', '50', '--seed', '1']],
 ];
 
 async function run(suite: string, args: readonly string[]): Promise<{ status: unknown; output: string }> {
@@ -27,7 +27,7 @@ async function run(suite: string, args: readonly string[]): Promise<{ status: un
   return { status, output };
 }
 
-test.each(cuts)('a cut of %s passes', { timeout: 90_000 }, async (suite, args, needsStrace) => {
+test.each(smokeRuns)('a smoke run of %s passes', { timeout: 90_000 }, async (suite, args, needsStrace) => {
   if (needsStrace && !hasStrace) {
     console.warn(`${suite} is left out: strace is not installed`);
     return;
@@ -40,7 +40,12 @@ test.skipIf(!hasStrace)(
   'a program that did not sync its files would be found',
   { timeout: 90_000 },
   async () => {
-    const { status, output } = await run('power.ts', ['--starts', '0', '--without', 'syncFolder']);
+    const { status, output } = await run('powerLoss/powerLoss.ts', [
+      '--starts',
+      '0',
+      '--without',
+      'syncFolder',
+    ]);
     expect(status).toBe(1);
     expect(output).toContain('before the folder was synced after the rename to identity.key');
   },

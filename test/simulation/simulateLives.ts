@@ -1,5 +1,5 @@
 /**
- * Whole lives of devices in a simulated world (test/sim/), and the proof that this finds faults: `npm run test:sim`.
+ * Whole lives of devices in a simulated world (test/simulation/), and the proof that this finds faults: `npm run test:simulation`.
  *
  *   --lives N    how many (100,000)        --seed S    the first seed (1)
  *   --replay S   one life, told            --mutants   only the faults that are put in on purpose
@@ -74,7 +74,7 @@ async function simulate(): Promise<boolean> {
   for (const name of reached.crashes)
     console.log(`  ${String(campaign.reached[name]).padStart(7)} × ${name}`);
   if (values.write) {
-    writeSection('sim', 'test:sim', [
+    writeSection('simulation', 'test:simulation', [
       '| what | count |',
       '| --- | --- |',
       `| lives, seeds ${firstSeed} to ${firstSeed + lives - 1} | ${campaign.lives} |`,
@@ -184,7 +184,7 @@ async function findMutants(): Promise<boolean> {
       '| fault put in | found in life | what broke | adversities in its shortest story |',
       '| --- | --- | --- | --- |',
     ];
-    writeSection('mutants', 'test:sim', [...head, ...rows]);
+    writeSection('mutants', 'test:simulation', [...head, ...rows]);
   }
   return missed === 0;
 }

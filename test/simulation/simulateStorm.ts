@@ -1,5 +1,5 @@
 /**
- * A million devices power on while their fleet is down: `npm run test:storm:simulated`, with `-- --write` for the plot.
+ * A million devices power on while their fleet is down: `npm run test:simulation:storm`, with `-- --write` for the plot.
  * The same storm of 1,000 devices is run with the whole machine of each, to show that the two agree.
  */
 import { writeFileSync } from 'node:fs';
@@ -32,7 +32,7 @@ const limited = storm(bounded);
 tell(`${million} devices, the server takes ${Math.floor(bounded.capacity)} a second`, bounded, limited);
 
 if (values.write) {
-  writeSection('storm-simulated', 'test:storm:simulated', [
+  writeSection('simulated-storm', 'test:simulation:storm', [
     '| storm | busiest second | mean | their ratio | from the return to the last | devices with one certificate |',
     '| --- | --- | --- | --- | --- | --- |',
     ...rows,

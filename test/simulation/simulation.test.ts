@@ -18,7 +18,7 @@ test('a seed is one life: told twice, it is the same story', async () => {
   expect(second).toEqual(first);
 });
 
-// One of each kind that the simulation exists to find, in a life made for it; by chance: npm run test:sim -- --mutants
+// One of each kind that the simulation exists to find, in a life made for it; by chance: npm run test:simulation -- --mutants
 test.each<[string, Adversity[], Partial<Plan>?]>([
   ['a file is renamed before it is synced', []],
   [

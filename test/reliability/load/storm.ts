@@ -15,7 +15,7 @@ import type { Assignment, Told } from './agents.ts';
  * agents (storm/agents.ts), many to a process, against the real stand-in fleet. What must hold: every device registers,
  * is accepted once and is certified once, and the server's busiest second stays within a small multiple of the mean.
  *
- * `npm run test:storm [-- --devices N] [-- --processes N] [-- --down SECONDS] [-- --initial MS] [-- --max MS] [-- --ratio PEAK/MEAN] [-- --write]`
+ * `npm run test:load [-- --devices N] [-- --processes N] [-- --down SECONDS] [-- --initial MS] [-- --max MS] [-- --ratio PEAK/MEAN] [-- --write]`
  */
 const { values } = parseArgs({
   options: {
@@ -128,7 +128,7 @@ function judge(begun: number, back: number, end: number): void {
   for (const line of lines) console.log(line);
   if (!values.write || problems.length > 0) return;
   plot(begun, back, mean);
-  writeSection('storm', 'test:storm', [...lines, '', '![requests a second](plots/storm-real.svg)']);
+  writeSection('load', 'test:load', [...lines, '', '![requests a second](plots/storm-real.svg)']);
 }
 
 function plot(begun: number, back: number, mean: number): void {
@@ -137,7 +137,7 @@ function plot(begun: number, back: number, mean: number): void {
   const registered = of('registered').sort((a, b) => a - b);
   const svg = linePlot({
     title: `${devices} real agents power on, the fleet is down for ${downMs / 1000} s`,
-    subtitle: `npm run test:storm, ${new Date().toISOString().slice(0, 10)}, steps of one second`,
+    subtitle: `npm run test:load, ${new Date().toISOString().slice(0, 10)}, steps of one second`,
     xLabel: 'seconds since power on',
     yLabel: 'a second',
     series: [

@@ -15,7 +15,7 @@ import type { Row } from './row.ts';
  * first, that a permanent one ends in `failed` with its remedy, and that it ends registered, accepted once, when the
  * fault is gone; what is measured: how long each took.
  *
- * `npm run test:faults [-- --only TEXT] [-- --except TEXT] [-- --every N] [-- --show] [-- --write]`; `--write` puts the
+ * `npm run test:network [-- --only TEXT] [-- --except TEXT] [-- --every N] [-- --show] [-- --write]`; `--write` puts the
  * table into docs/reliability.md, `--show` prints what a technician sees during each fault: the lines of `status` about
  * it, and the checks that fail.
  */
@@ -65,7 +65,7 @@ const seconds = ((performance.now() - begun) / 1000).toFixed(0);
 const summary = `${outcomes.length} rows passed, ${failures.length} failed, ${skipped.length} skipped, in ${seconds} s`;
 console.log(`\n${summary}`);
 if (values.write && failures.length === 0)
-  writeSection('faults', 'test:faults', [...table(), '', `${summary}.`]);
+  writeSection('network', 'test:network', [...table(), '', `${summary}.`]);
 process.exit(failures.length > 0 || outcomes.length === 0 ? 1 : 0);
 
 async function live(row: Row): Promise<Outcome> {

@@ -17,7 +17,7 @@ import { type Folder, foldersAfterCut, keyOf, type Operation, operationsOf, orde
  * plain text, so that the trace shows what was said: the key must be durable before the CSR is, the question before
  * it is asked.
  *
- * `npm run test:power [-- --starts N] [-- --seed N] [-- --without syncFile|syncFolder]`; needs strace. `--without`
+ * `npm run test:power-loss [-- --starts N] [-- --seed N] [-- --without syncFile|syncFolder]`; needs strace. `--without`
  * leaves these calls out of the trace, as if the program did not make them: then it must find something.
  */
 const { values } = parseArgs({
@@ -68,7 +68,7 @@ try {
   const summary = `${taken.length} starts in ${seconds} s, ${violations.size} kinds of violation`;
   for (const line of [...table, '', summary]) console.log(line);
   if (values.write && violations.size === 0)
-    writeSection('power', 'test:power', [...table, '', `${summary}.`]);
+    writeSection('powerLoss', 'test:power-loss', [...table, '', `${summary}.`]);
   if (renames === 0 || taken.length === 0) violate('nothing was tried');
 } finally {
   await fleet.stop();

@@ -14,7 +14,7 @@ import { writeSection } from '../../support/reliabilityPage.ts';
  * device whose daemon is started over and over. Memory and open files must stay flat, nothing may be warned of, no
  * rejection may go unhandled.
  *
- * `npm run test:long [-- --reconnects N] [-- --refusals N] [-- --restarts N] [-- --bytes N] [-- --write]`
+ * `npm run test:soak [-- --reconnects N] [-- --refusals N] [-- --restarts N] [-- --bytes N] [-- --write]`
  */
 const { values } = parseArgs({
   options: {
@@ -84,8 +84,8 @@ const head = [
 for (const line of [...head, ...rows, ...problems.map((text) => `  ${text}`)]) console.log(line);
 if (values.write) plot();
 if (values.write && problems.length === 0) {
-  const picture = ['', '![heap of one daemon over its cycles](plots/long-life.svg)'];
-  writeSection('long', 'test:long', [...head, ...rows, ...picture]);
+  const picture = ['', '![heap of one daemon over its cycles](plots/soak.svg)'];
+  writeSection('soak', 'test:soak', [...head, ...rows, ...picture]);
 }
 process.exit(problems.length > 0 ? 1 : 0);
 
@@ -185,12 +185,12 @@ function judge(what: string, count: number, taken: readonly Sample[], ms: number
 function plot(): void {
   const svg = linePlot({
     title: 'What one daemon holds after thousands of failures',
-    subtitle: `npm run test:long, ${new Date().toISOString().slice(0, 10)}`,
+    subtitle: `npm run test:soak, ${new Date().toISOString().slice(0, 10)}`,
     xLabel: 'cycles',
     yLabel: 'heap after a full collection, MB',
     series: heaps,
   });
-  writeFileSync(fileURLToPath(new URL('../../../docs/plots/long-life.svg', import.meta.url)), svg);
+  writeFileSync(fileURLToPath(new URL('../../../docs/plots/soak.svg', import.meta.url)), svg);
 }
 
 /** Least squares: bytes a cycle, and the standard error of that. */

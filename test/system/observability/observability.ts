@@ -10,7 +10,7 @@ import { tryRsyslog } from './rsyslog.ts';
 
 /**
  * The slower checks of what is seen from outside, each with a real foreign program: a million lines, chromium, lnav,
- * rsyslog. `npm run test:seen [-- --keep FOLDER]` keeps the page and its pictures. What is not installed is skipped,
+ * rsyslog. `npm run test:observability [-- --keep FOLDER]` keeps the page and its pictures. What is not installed is skipped,
  * and said so: `apt-get install chromium lnav rsyslog` has all.
  */
 const { values } = parseArgs({
