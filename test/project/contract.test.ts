@@ -1,14 +1,11 @@
-/** Holds docs/contract.md to the program: commands, options, exit statuses, files, states, keys of `--json`. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { commandsOfProgram } from '../../packaging/commands.ts';
 import { exit } from '../../src/cli/options.ts';
 import { stateNames } from '../../src/events.ts';
 import { passed } from '../../src/services/diagnostics/check.ts';
 import { statusOf } from '../../src/services/diagnostics/status.ts';
 import { files } from '../../src/services/state/deviceState.ts';
 import { ownMode } from '../../src/services/state/ownFiles.ts';
-import { runToEnd } from '../support/program.ts';
 
 const page = readFileSync(new URL('../../docs/contract.md', import.meta.url), 'utf8');
 
@@ -31,40 +28,10 @@ function rowsOf(text: string): string[][] {
 
 const codes = (text: string) => [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
 
-test('the page names every command with every option, and no others', () => {
-  const rows = rowsOf(section('Command line')).map(([usage = '']) => usage);
-  const described = new Map<string, Set<string>>();
-  for (const [, name = '', rest = ''] of rows.flatMap((row) => [
-    ...row.matchAll(/`onboardd (\w+)([^`]*)`/g),
-  ])) {
-    const options = [...rest.matchAll(/--[a-z-]+/g)].map(([option]) => option);
-    described.set(name, new Set([...(described.get(name) ?? []), ...options]));
-  }
-  const actual = commandsOfProgram().map(
-    ({ usage, options }) => [usage.split(' ')[0] ?? '', new Set(options)] as const,
-  );
-  expect(described).toEqual(new Map(actual));
-});
-
 test('the page names every exit status, and no others', () => {
   const [, second = ''] = section('Command line').split('| exit status | meaning |');
   const listed = rowsOf(second).map(([status]) => Number(status));
   expect(listed).toEqual(Object.values(exit).sort((a, b) => a - b));
-});
-
-test('commands end with the statuses of the page', () => {
-  expect(runToEnd(['explain', 'NO_SUCH_CODE']).status).toBe(64);
-  expect(runToEnd(['report', '/nonexistent']).status).toBe(1);
-  expect(runToEnd(['--version']).status).toBe(0);
-  expect(runToEnd(['run', '--no-such-option']).status).toBe(64);
-  const nowhere = ['--state-dir', '/nonexistent/state', '--config', '/nonexistent/config.json'];
-  for (const [command, status] of [
-    ['run', 78],
-    ['check', 78],
-    ['status', 3],
-    ['reset', 0],
-  ] as const)
-    expect(runToEnd([command, ...nowhere]).status, command).toBe(status);
 });
 
 test('the page names every file of the state directory, with its mode', () => {

@@ -7,7 +7,7 @@ import type { Resumed } from '../../../src/machines/contracts.ts';
 import { onboarding } from '../../../src/machines/onboarding.ts';
 import type { Stage } from '../../../src/machines/stage.ts';
 import { untried } from '../../../src/machines/unopened.ts';
-import { type Callback, drive, type Move, policy, start, type Work } from './driver.ts';
+import { type Callback, drive, type Move, policy, start, type Work } from '../../support/machineDriver.ts';
 
 /** A move, and the state that it leads to. */
 type Line = readonly [Move, string];

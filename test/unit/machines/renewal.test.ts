@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { lookIntervalMs } from '../../../src/machines/renewal.ts';
+import { lookIntervalMs, renewAt } from '../../../src/machines/renewal.ts';
 
 const now = 1_000_000;
 
@@ -13,4 +13,15 @@ test.each<[string, number | null, number, number]>([
   ['due, and a request is allowed in an hour: in a minute', now, 3_600_000, 60_000],
 ])('%s', (_, renewAt, requestWaitMs, expected) => {
   expect(lookIntervalMs(renewAt, requestWaitMs, now)).toBe(expected);
+});
+
+test('renewal lies at the fraction of the life that was rolled', () => {
+  const life = { notBefore: new Date(0), notAfter: new Date(1000) };
+  expect(renewAt(life, 0.5, 0.9, 0).getTime()).toBe(500);
+  expect(renewAt(life, [0.7, 0.9], 0.5, 0).getTime()).toBe(800);
+});
+
+test('a certificate that was dated back is renewed at the fraction of what is left', () => {
+  const life = { notBefore: new Date(0), notAfter: new Date(1000) };
+  expect(renewAt(life, 0.5, 0, 800).getTime()).toBe(900);
 });

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +5,6 @@ import { afterAll, expect, test } from 'vitest';
 import {
   type Disk,
   openStateDirectory,
-  readOwn,
   refreshFile,
   writeDurably,
 } from '../../../../src/adapters/disk/durableFile.ts';
@@ -136,14 +134,6 @@ test('neither mode nor content of what a link points at is touched, whatever is 
   directory.refresh('identity.crt', 'certificate', 0o600);
   expect(fs.lstatSync(join(place, 'identity.crt')).isFile()).toBe(true);
   expect([fs.readFileSync(target, 'utf8'), fs.statSync(target).mode & 0o777]).toEqual(['somebody’s', 0o644]);
-});
-
-test('a pipe in the place of a file is an error at once, never waited for, and never replaced', () => {
-  const path = join(folder(), 'state.json');
-  expect(spawnSync('mkfifo', [path]).status).toBe(0);
-  expect(() => readOwn(path)).toThrow(/no regular file/);
-  expect(() => refreshFile(path, 'text', 0o600)).toThrow(/no regular file/);
-  expect(fs.lstatSync(path).isFIFO()).toBe(true);
 });
 
 test.each([

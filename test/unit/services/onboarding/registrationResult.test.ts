@@ -1,9 +1,12 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { parseNatsAddresses } from '../../../../src/config/natsAddress.ts';
 import {
   isAcknowledgement,
   readKeptResult,
   readResult,
 } from '../../../../src/services/onboarding/registrationResult.ts';
+import { parseState } from '../../../../src/services/state/deviceState.ts';
 
 const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`;
 const invalid = expect.objectContaining({ code: 'REGISTRATION_ANSWER_INVALID' });
@@ -78,4 +81,42 @@ test.each([
   ['[]', 'is no JSON object'],
 ])('%s says what is wrong with it: %s', (text, what) => {
   expect(() => readResult(text)).toThrow(`the fleet manager’s answer ${what}`);
+});
+
+test.each([
+  '{"status":"success","payload":{"alias":"a"},"alias":"a"}',
+  '{"alias":"laptop-1","token":"aGVsbG8K"}',
+  '{"payload":{"token":"aGVsbG8K"},"status":"success"}',
+])('%s says registered', (text) => {
+  expect(readResult(text).kind).toBe('success');
+});
+
+test.each([
+  '',
+  'null',
+  '[]',
+  '"success"',
+  '{}',
+  '{"status":"ok"}',
+  '{"status":true}',
+  '{"alias":5}',
+])('%s is no result', (text) => {
+  expect(() => readResult(text)).toThrow(/answer/);
+});
+
+test('whatever arrives, parsers answer or refuse, and only a status or a field says registered', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+      for (const parse of [readResult, parseState, parseNatsAddresses]) {
+        try {
+          parse(text);
+        } catch (error) {
+          expect(error).toBeInstanceOf(Error);
+          expect((error as Error).message.length).toBeLessThan(600);
+        }
+      }
+      expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+    }),
+    { numRuns: 2000 },
+  );
 });

@@ -11,9 +11,9 @@ import fs, {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { lockDirectory } from '../../../../src/adapters/disk/lock.ts';
-import { stateDirectory } from '../../../../src/adapters/disk/lockedStateDirectory.ts';
-import { isLocked } from '../../../../src/adapters/disk/lockStatus.ts';
+import { lockDirectory } from '../../../src/adapters/disk/lock.ts';
+import { stateDirectory } from '../../../src/adapters/disk/lockedStateDirectory.ts';
+import { isLocked } from '../../../src/adapters/disk/lockStatus.ts';
 
 let place = '';
 let path = '';

@@ -7,7 +7,7 @@ import {
   SimulatedClock,
   type StateValue,
 } from 'xstate';
-import { describeEdge, edgeOf } from '../../../scripts/statechart.ts';
+import { describeEdge, edgeOf } from '../../scripts/statechart.ts';
 import type {
   EmittedEvent,
   Issued,
@@ -15,8 +15,8 @@ import type {
   Policy,
   Renewed,
   Resumed,
-} from '../../../src/machines/contracts.ts';
-import { onboarding } from '../../../src/machines/onboarding.ts';
+} from '../../src/machines/contracts.ts';
+import { onboarding } from '../../src/machines/onboarding.ts';
 
 export const policy: Policy = {
   retry: { initialMs: 1000, maxMs: 300_000, factor: 2, failedAfterMs: 900_000 },

@@ -1,0 +1,26 @@
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { readOwn, refreshFile } from '../../../src/adapters/disk/durableFile.ts';
+
+const folders: string[] = [];
+
+function folder(): string {
+  const made = fs.mkdtempSync(join(tmpdir(), 'files-'));
+  folders.push(made);
+  return made;
+}
+
+afterAll(() => {
+  for (const made of folders) fs.rmSync(made, { recursive: true });
+});
+
+test('a pipe in the place of a file is an error at once, never waited for, and never replaced', () => {
+  const path = join(folder(), 'state.json');
+  expect(spawnSync('mkfifo', [path]).status).toBe(0);
+  expect(() => readOwn(path)).toThrow(/no regular file/);
+  expect(() => refreshFile(path, 'text', 0o600)).toThrow(/no regular file/);
+  expect(fs.lstatSync(path).isFIFO()).toBe(true);
+});

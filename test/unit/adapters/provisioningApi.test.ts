@@ -1,0 +1,11 @@
+import { expect, test } from 'vitest';
+import { postProvision } from '../../../src/adapters/provisioningApi.ts';
+
+test('a token that cannot be read has a reason of its own', async () => {
+  const server = { url: 'http://127.0.0.1:1', ca: null, tokenFile: '/nowhere/token', userAgent: 'test' };
+  await expect(postProvision(server, '{}', AbortSignal.timeout(5_000))).rejects.toMatchObject({
+    code: 'PROVISIONING_REJECTED',
+    class: 'transient',
+    reason: 'token-unusable',
+  });
+});
