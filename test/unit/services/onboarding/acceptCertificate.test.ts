@@ -10,8 +10,9 @@ import {
 } from '../../../../src/services/onboarding/acceptCertificate.ts';
 import { resume } from '../../../../src/services/onboarding/resume.ts';
 import { files, type StateDirectory } from '../../../../src/services/state/deviceState.ts';
-import { type OpensslCertificate, type OpensslRequest, opensslCa } from '../../../fleet/opensslCa.ts';
+import type { OpensslCertificate, OpensslRequest } from '../../../fleet/opensslCa.ts';
 import * as pki from '../../../simulation/pki.ts';
+import { certificateMaker } from '../../../support/certificateMaker.ts';
 
 const now = Date.UTC(2026, 10, 23);
 const day = 86_400_000;
@@ -84,7 +85,7 @@ test('half a device id beside a damaged state is not taken for the whole', () =>
 
 const folder = mkdtempSync(join(tmpdir(), 'onboardd-acceptance-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const ca = opensslCa(folder);
+const ca = certificateMaker(folder);
 const id = '9000f4db6a8645c7a5445cb56ac3ce22';
 const fullName = `/Finland~Solita/fleet/${id}/registration_agent`;
 
