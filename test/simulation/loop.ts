@@ -7,6 +7,9 @@ export interface Loop {
   run(until: number, enough: () => boolean, after: () => void): Promise<boolean>;
 }
 
+/** Of one run: a month of a storm takes a tenth of it, a machine that goes round in circles takes them all. */
+const mostSteps = 20_000_000;
+
 interface Due {
   readonly time: number;
   readonly order: number;
@@ -27,7 +30,8 @@ export function createLoop(start: number): Loop {
       };
     },
     async run(until, enough, after) {
-      for (;;) {
+      for (let steps = 0; ; steps++) {
+        if (steps > mostSteps) throw new Error(`${mostSteps} steps, and it is only ${now} of ${until}`);
         const next = heap[0];
         if (next === undefined || next.time > until) break;
         pop(heap);

@@ -141,7 +141,7 @@ test.each(fileKeys)('a pipe, a folder or a device as provisioning.%s is refused 
   expect(spawnSync('mkfifo', [pipe]).status).toBe(0);
   for (const path of [pipe, fleet.dir, '/dev/null']) {
     const device = newDevice({ provisioning: { url: 'http://127.0.0.1:1', [key]: path } });
-    const { status, stderr } = runToEnd(['run', '--once', '--config', device.configFile], {}, 10_000);
+    const { status, stderr } = runToEnd(['run', '--once', '--config', device.configFile], {}, 60_000);
     expect(stderr).toContain(
       `CONFIG_INVALID: provisioning.${key} is "${path}"; allowed: a regular file that can be read`,
     );

@@ -111,7 +111,7 @@ test.each(
   const device = newDevice({ provisioning: { url: 'http://127.0.0.1:9' } });
   const before = look(path);
   const words = [...(commands[command] ?? []), '--config', device.configFile, '--state-dir', path];
-  const { status, stderr } = runToEnd(words, {}, 5_000);
+  const { status, stderr } = runToEnd(words, {}, 60_000);
   expect(look(path)).toEqual(before);
   expect(stderr).toContain('CONFIG_INVALID');
   expect(stderr).toContain(path);
@@ -169,7 +169,7 @@ test('what systemd made and named is taken, whatever else lies in it', async () 
   const device = at(fleet, { identity: { keyType: 'ec-p256' } });
   mkdirSync(device.stateDir, { mode: 0o700 });
   writeFileSync(join(device.stateDir, '.bash_history'), 'reset');
-  const refused = runToEnd(['run', '--once', '--config', device.configFile], {}, 5_000);
+  const refused = runToEnd(['run', '--once', '--config', device.configFile], {}, 60_000);
   expect(refused.status).toBe(78);
   await onboard(device, { STATE_DIRECTORY: device.stateDir });
 });
@@ -298,7 +298,7 @@ test.each([
   const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
   writeFileSync(device.configFile, JSON.stringify({ ...config, exports: { token: path } }));
   const before = look(device.stateDir);
-  const { status, stderr } = runToEnd(['run', '--once', '--config', device.configFile], {}, 5_000);
+  const { status, stderr } = runToEnd(['run', '--once', '--config', device.configFile], {}, 60_000);
   expect(look(device.stateDir)).toEqual(before);
   expect(stderr).toMatch(/CONFIG_INVALID: exports\.token is /);
   expect(status).toBe(78);

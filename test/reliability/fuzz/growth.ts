@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { processorMs } from '../../support/processorTime.ts';
 
 /** A text of any size: what stands first, what is repeated, and what stands behind it. */
 export interface Shape {
@@ -94,19 +95,17 @@ export function growthFault(read: (text: string) => unknown, shape: Shape): stri
   let [shortMs, longMs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   // The best of several: whatever else the machine does only adds.
   for (let run = 0; run < mostRuns; run++) {
-    longMs = Math.min(longMs, took(read, long));
+    longMs = Math.min(
+      longMs,
+      processorMs(() => read(long)),
+    );
     if (longMs <= floorMs) return null;
-    shortMs = Math.min(shortMs, took(read, short));
+    shortMs = Math.min(
+      shortMs,
+      processorMs(() => read(short)),
+    );
     if (longMs > hopelessMs) break;
   }
   if (longMs <= mostGrowth * shortMs) return null;
   return `${2 * size} characters took ${longMs.toFixed(1)} ms, half of them ${shortMs.toFixed(1)} ms`;
-}
-
-/** Milliseconds of the processor, so that other programs on it do not count. */
-function took(read: (text: string) => unknown, text: string): number {
-  const begun = process.cpuUsage();
-  read(text);
-  const { user, system } = process.cpuUsage(begun);
-  return (user + system) / 1000;
 }

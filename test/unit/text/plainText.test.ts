@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { plainJson, plainText } from '../../../src/text/plainText.ts';
+import { processorMs } from '../../support/processorTime.ts';
 
 const code = (value: number) => `U+${value.toString(16).toUpperCase().padStart(4, '0')}`;
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
@@ -32,7 +33,6 @@ test('every other character stays', () => {
 
 test('a megabyte of them takes no longer than a megabyte', () => {
   const text = '\u202e\u009b'.repeat(500_000);
-  const started = performance.now();
   expect(plainText(text)).toBe(' '.repeat(1_000_000));
-  expect(performance.now() - started).toBeLessThan(2000);
+  expect(processorMs(() => plainText(text))).toBeLessThan(2000);
 });

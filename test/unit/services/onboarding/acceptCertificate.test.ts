@@ -8,8 +8,6 @@ import {
   type CertificateVerifier,
   type Expectation,
 } from '../../../../src/services/onboarding/acceptCertificate.ts';
-import { resume } from '../../../../src/services/onboarding/resume.ts';
-import { files, type StateDirectory } from '../../../../src/services/state/deviceState.ts';
 import type { OpensslCertificate, OpensslRequest } from '../../../fleet/opensslCa.ts';
 import * as pki from '../../../simulation/pki.ts';
 import { certificateMaker } from '../../../support/certificateMaker.ts';
@@ -48,39 +46,6 @@ test.each<[string, typeof valid, number, number | null, string | null]>([
   ['expired, and the server tells no time', expired, now, null, 'CERTIFICATE_EXPIRED'],
 ])('a certificate %s', async (_, life, here, server, code) => {
   expect(await codeOf(life, here, server)).toBe(code);
-});
-
-function directoryOf(stored: Map<string, string>): StateDirectory {
-  return {
-    read: (name) => stored.get(name) ?? null,
-    write: (name, text) => void stored.set(name, text),
-    refresh: (name, text) => void stored.set(name, text),
-    restrict: () => undefined,
-    quarantine(name) {
-      stored.delete(name);
-      return `${name}.damaged-1`;
-    },
-  };
-}
-
-function start(stored: Map<string, string>) {
-  const machine = () => ({ hardware: null, installation: null });
-  const ports = { pki, now: () => now, machine, randomUUID: () => 'f-f', onQuarantined: () => {} };
-  return resume({ directory: directoryOf(stored), ...ports }, null);
-}
-
-test('half a device id beside a damaged state is not taken for the whole', () => {
-  const id = '0123456789abcdef0123456789abcdef';
-  const damaged = (deviceId: string) =>
-    new Map<string, string>([
-      [files.state, '{"version":1,'],
-      [files.key, pki.keyPem('k1')],
-      [files.deviceId, deviceId],
-    ]);
-  expect(() => start(damaged(id.slice(0, 16)))).toThrow(/device id is nowhere else/);
-  const whole = damaged(id);
-  expect(start(whole).stage).toBe('csr');
-  expect(JSON.parse(whole.get(files.state) ?? '')).toMatchObject({ deviceId: id, mayBeRegistered: true });
 });
 
 const folder = mkdtempSync(join(tmpdir(), 'onboardd-acceptance-'));

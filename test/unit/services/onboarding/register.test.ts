@@ -16,6 +16,7 @@ import {
   writeState,
 } from '../../../../src/services/state/deviceState.ts';
 import { certificatePem, keyPem, parseCertificates } from '../../../simulation/pki.ts';
+import { processorMs } from '../../../support/processorTime.ts';
 
 const deviceId = 'd1';
 const now = Date.UTC(2026, 10, 23);
@@ -545,9 +546,7 @@ test('the question of an older version, which knew no sequences, is told by the 
 test('a denied subject of any length makes a short message at once', async () => {
   const denied = attempt();
   await denied.until('ASKED');
-  const begun = performance.now();
-  denied.deny(`device_actions.${'/'.repeat(20_000)}`);
-  expect(performance.now() - begun).toBeLessThan(250);
+  expect(processorMs(() => denied.deny(`device_actions.${'/'.repeat(20_000)}`))).toBeLessThan(250);
   const event = await denied.until('FAILED');
   expect(event).toMatchObject({ error: { code: 'NATS_DENIED' } });
   expect((event as { error: Error }).error.message.length).toBeLessThan(400);

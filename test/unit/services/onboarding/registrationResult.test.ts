@@ -7,6 +7,7 @@ import {
   readResult,
 } from '../../../../src/services/onboarding/registrationResult.ts';
 import { parseState } from '../../../../src/services/state/deviceState.ts';
+import { processorMs } from '../../../support/processorTime.ts';
 
 const deep = (levels: number) => `${'['.repeat(levels)}${']'.repeat(levels)}`;
 const invalid = expect.objectContaining({ code: 'REGISTRATION_ANSWER_INVALID' });
@@ -43,10 +44,12 @@ test('what an earlier version kept is read all the same, without an alias that n
 });
 
 test('a refusal is one line of at most 300 characters, read in a moment', () => {
-  const begun = performance.now();
-  const result = readResult(JSON.stringify({ status: 'failure', error: `a\n//${'/'.repeat(1_000_000)}` }));
-  expect(result).toMatchObject({ kind: 'failure', error: expect.stringMatching(/^a \/\/.{1,296}$/) });
-  expect(performance.now() - begun).toBeLessThan(500);
+  const text = JSON.stringify({ status: 'failure', error: `a\n//${'/'.repeat(1_000_000)}` });
+  expect(readResult(text)).toMatchObject({
+    kind: 'failure',
+    error: expect.stringMatching(/^a \/\/.{1,296}$/),
+  });
+  expect(processorMs(() => readResult(text))).toBeLessThan(500);
 });
 
 test.each([
