@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 /** `npm run demo [-- --devices N]`: installs what is missing, builds the program, and runs test/support/demo.ts. */
 import { spawn } from 'node:child_process';
-import { install, root, run } from './install.mjs';
+import { installPackages, root, run } from './install.mjs';
+import { natsServer as findNatsServer } from './nats-server.mjs';
 
-const natsServer = await install();
+await installPackages();
+const natsServer = await findNatsServer();
 run('node', ['scripts/build.mjs']);
 const demo = spawn(process.execPath, ['--import', 'tsx', 'test/support/demo.ts', ...process.argv.slice(2)], {
   cwd: root,

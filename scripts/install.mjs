@@ -1,18 +1,24 @@
-/** Makes a fresh clone ready: npm packages, nats-server. Says what it does; does nothing where all is there. */
+/** Makes a fresh clone ready: npm packages, nats-server, strace. Says what it does; does nothing where all is there. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { natsServer } from './nats-server.mjs';
+import { pathWithStrace } from './strace.mjs';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** @returns path of nats-server */
+/** Installs what the real suites need: strace is put on PATH. @returns path of nats-server */
 export async function install() {
-  if (!packagesAreThere()) {
-    console.error('installing npm packages (npm ci)');
-    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
-  }
+  await installPackages();
+  process.env.PATH = await pathWithStrace();
   return await natsServer({ log: (line) => console.error(line) });
+}
+
+/** Installs the npm packages, if any is missing. */
+export async function installPackages() {
+  if (packagesAreThere()) return;
+  console.error('installing npm packages (npm ci)');
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
 }
 
 /** Runs a command of the project, its output shown. @throws where it fails */

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-const toolsDir = join(dirname(dirname(fileURLToPath(import.meta.url))), '.tools');
+export const toolsDir = join(dirname(dirname(fileURLToPath(import.meta.url))), '.tools');
 const installedDir = join(toolsDir, 'nats-server');
 const unpackingPrefix = '.nats-server-';
 const leftOverAfterMs = 60 * 60 * 1000;
@@ -69,7 +69,7 @@ async function fetched(log) {
   const dir = await mkdtemp(join(toolsDir, unpackingPrefix));
   try {
     const unpacked = join(dir, 'unpacked');
-    await run('dpkg', ['-x', await download(dir), unpacked]);
+    await run('dpkg', ['-x', await download(dir, 'nats-server'), unpacked]);
     await putInPlace(unpacked);
   } catch (cause) {
     const [reason] = String(cause?.stderr || cause?.message || cause)
@@ -86,10 +86,17 @@ async function fetched(log) {
   return path;
 }
 
-/** The package's path. Tries the system's package lists first, then fetches lists of its own. */
-async function download(dir) {
+/**
+ * Downloads a Debian package into a folder; needs no root. Tries the system's package lists first, then fetches lists of
+ * its own.
+ *
+ * @param {string} dir
+ * @param {string} name
+ * @returns {Promise<string>} the package's path
+ */
+export async function download(dir, name) {
   try {
-    return await downloadWith(dir, await configuration(dir, {}));
+    return await downloadWith(dir, name, await configuration(dir, {}));
   } catch (error) {
     if (error.code === 'ENOENT') throw new Error('there is no apt-get');
     const ownLists = await configuration(dir, {
@@ -99,13 +106,13 @@ async function download(dir) {
     await mkdir(join(dir, 'state/lists/partial'), { recursive: true });
     // One unreachable source among many fails the update, yet the package may come from another.
     await run('apt-get', ['-c', ownLists, 'update'], { cwd: dir }).catch(() => undefined);
-    return downloadWith(dir, ownLists);
+    return downloadWith(dir, name, ownLists);
   }
 }
 
-async function downloadWith(dir, configurationFile) {
+async function downloadWith(dir, packageName, configurationFile) {
   await mkdir(join(dir, 'cache/archives/partial'), { recursive: true });
-  await run('apt-get', ['-c', configurationFile, 'download', 'nats-server'], { cwd: dir });
+  await run('apt-get', ['-c', configurationFile, 'download', packageName], { cwd: dir });
   const name = (await readdir(dir)).find((file) => file.endsWith('.deb'));
   if (!name) throw new Error('apt-get downloaded no package');
   return join(dir, name);

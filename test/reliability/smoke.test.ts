@@ -2,12 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { hasStrace } from '../support/strace/strace.ts';
 
 /** The slower suites, each as its command runs it, with so little to do that it takes seconds. */
-const smokeRuns: [suite: string, args: string[], needsStrace?: true][] = [
-  ['crash/crash.ts', ['--singles', '4', '--pairs', '2'], true],
-  ['powerLoss/powerLoss.ts', ['--starts', '5'], true],
+const smokeRuns: [suite: string, args: string[]][] = [
+  ['crash/crash.ts', ['--singles', '4', '--pairs', '2']],
+  ['powerLoss/powerLoss.ts', ['--starts', '5']],
   ['disk/disk.ts', ['--every', '31']],
   ['network/faults.ts', ['--except', 'NATS', '--every', '13']],
   ['load/storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
@@ -27,26 +26,18 @@ async function run(suite: string, args: readonly string[]): Promise<{ status: un
   return { status, output };
 }
 
-test.each(smokeRuns)('a smoke run of %s passes', { timeout: 90_000 }, async (suite, args, needsStrace) => {
-  if (needsStrace && !hasStrace) {
-    console.warn(`${suite} is left out: strace is not installed`);
-    return;
-  }
+test.each(smokeRuns)('a smoke run of %s passes', async (suite, args) => {
   const { status, output } = await run(suite, args);
   expect(status, output).toBe(0);
 });
 
-test.skipIf(!hasStrace)(
-  'a program that did not sync its files would be found',
-  { timeout: 90_000 },
-  async () => {
-    const { status, output } = await run('powerLoss/powerLoss.ts', [
-      '--starts',
-      '0',
-      '--without',
-      'syncFolder',
-    ]);
-    expect(status).toBe(1);
-    expect(output).toContain('before the folder was synced after the rename to identity.key');
-  },
-);
+test('a program that did not sync its files would be found', async () => {
+  const { status, output } = await run('powerLoss/powerLoss.ts', [
+    '--starts',
+    '0',
+    '--without',
+    'syncFolder',
+  ]);
+  expect(status).toBe(1);
+  expect(output).toContain('before the folder was synced after the rename to identity.key');
+});

@@ -26,8 +26,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'the folder is not synced after a rename',
     'src/adapters/disk/durableFile.ts',
-    'syncFolder(folder, disk);\n  });\n}\n\n/** @returns the text',
-    '});\n}\n\n/** @returns the text',
+    'throw error;\n    }\n    syncFolder(folder, disk);',
+    'throw error;\n    }',
   ),
   one(
     'a question gets a new message id each time',
@@ -158,7 +158,8 @@ export async function buildMutant({ changes }: Mutant): Promise<Hunt & AsyncDisp
             onLoad({ filter: new RegExp(`${path.replace(/[.\\/]/g, '\\$&')}$`) }, async () => {
               let contents = await readFile(path, 'utf8');
               for (const { file, from, to } of changes.filter(({ file }) => join(root, file) === path)) {
-                if (!contents.includes(from)) throw new Error(`${file} holds no ${from}`);
+                if (contents.split(from).length !== 2)
+                  throw new Error(`${file} does not hold this once: ${from}`);
                 contents = contents.replace(from, to);
               }
               return { contents, loader: 'ts' };

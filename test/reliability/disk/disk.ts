@@ -6,7 +6,6 @@ import { type Fleet, startFleet } from '../../fleet/fleet.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
 import {
   descriptorOf,
-  hasStrace,
   readTrace,
   runProgram,
   statePaths,
@@ -21,7 +20,7 @@ import { diskRows } from './rows.ts';
  * Disk faults with real parts: what the device logs, that nothing of its identity is lost that could be kept, and that
  * it ends registered once the disk is mended.
  *
- * `npm run test:disk [-- --only TEXT] [-- --every N] [-- --write]`; rows that need root, mount or strace say so where
+ * `npm run test:disk [-- --only TEXT] [-- --every N] [-- --write]`; needs strace; rows that need root or mount say so where
  * they lack it.
  */
 const { values } = parseArgs({
@@ -37,7 +36,7 @@ const skipped = new Map<string, number>();
 const begun = performance.now();
 const fleet = await startFleet();
 try {
-  const rows = diskRows(hasStrace ? await callsOfOneLife(fleet) : {})
+  const rows = diskRows(await callsOfOneLife(fleet))
     .filter(({ fault }) => fault.includes(values.only))
     .filter((_, index) => index % Number(values.every) === 0);
   for (const row of rows) {

@@ -16,13 +16,12 @@ import {
 import { join } from 'node:path';
 import { files } from '../../../src/services/state/deviceState.ts';
 import type { Device } from '../../support/program.ts';
-import { hasStrace, spoiling } from '../../support/strace/strace.ts';
+import { spoiling } from '../../support/strace/strace.ts';
 import type { Made, Row } from './row.ts';
 
 const isRoot = process.getuid?.() === 0;
 const noMount = isRoot ? null : 'needs root, to mount a file system';
 const noOwner = isRoot ? null : 'needs root, to give a file another owner';
-const noStrace = hasStrace ? null : 'strace is not installed';
 const unwritable = ['STATE_UNWRITABLE'];
 const corrupt = ['STATE_CORRUPT'];
 const names = Object.values(files);
@@ -82,7 +81,6 @@ function inputOutput(call: string, number: number): Row {
     fault: `EIO at ${call} ${number}`,
     group: `EIO, once, at each ${call} of a life`,
     codes: ['STATE_UNWRITABLE', 'none'],
-    unable: noStrace,
     // Node ends itself where it cannot close what it has read.
     mayEnd: call === 'close',
     make: (device) => {

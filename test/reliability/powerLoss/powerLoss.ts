@@ -7,7 +7,7 @@ import { type Fleet, startFleet } from '../../fleet/fleet.ts';
 import type { Device } from '../../support/program.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
 import { sample, seeded } from '../../support/sample.ts';
-import { hasStrace, readTrace, runProgram, tracing } from '../../support/strace/strace.ts';
+import { readTrace, runProgram, tracing } from '../../support/strace/strace.ts';
 import { newLife, sightOf } from '../../support/strace/tracedLife.ts';
 import { type Folder, foldersAfterCut, keyOf, type Operation, operationsOf, orderFlaws } from './powerCut.ts';
 
@@ -28,10 +28,6 @@ const { values } = parseArgs({
     write: { type: 'boolean', default: false },
   },
 });
-if (!hasStrace) {
-  console.error('strace is not installed: apt-get install strace');
-  process.exit(1);
-}
 
 /** What the fleet knew when the power went. */
 type Said = 'nothing' | 'CSR' | 'question';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { files } from '../../../src/services/state/deviceState.ts';
 import { type Device, programFile } from '../program.ts';
 
-/** Whether the real program's system calls can be watched and spoiled here. */
-export const hasStrace = spawnSync('strace', ['-V']).status === 0;
+if (spawnSync('strace', ['-V']).status !== 0)
+  throw new Error('strace is missing: npm test fetches it, or install it');
 
 /** Calls that change the state directory. */
 export const diskCalls = [

@@ -1,0 +1,98 @@
+/** Holds the shape of source and tests: what mirrors what, and how long a function may be. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const filesOf = (folder: string) =>
+  readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name).slice(root.length + folder.length + 1));
+
+test.each(filesOf('test/unit'))('test/unit/%s is the test of a file of src', (file) => {
+  expect(file).toMatch(/\.test\.ts$/);
+  expect(existsSync(join(root, 'src', file.replace(/\.test\.ts$/, '.ts')))).toBe(true);
+});
+
+const mostLines = 60;
+const mostParameters = 4;
+/** The chart: data on one page, with no branch in it. */
+const chart = 'machines/onboarding.ts onboarding';
+/** Functions over a limit, each to be split: an entry goes when its function is, and none is added. */
+const tooLong = ['daemon/daemon.ts startDaemon', 'machines/onboardingSetup.ts onboardingSetup'];
+const tooManyParameters = [
+  'adapters/disk/durableFile.ts refreshFile',
+  'adapters/disk/durableFile.ts writeDurably',
+  'adapters/nats/client.ts dial',
+  'adapters/nats/client.ts trySubscription',
+  'machines/failure.ts afterFailure',
+  'machines/failure.ts waitMs',
+  'services/diagnostics/checkLocal.ts checkCertificate',
+  'services/diagnostics/checkLocal.ts checkDirectory',
+  'services/onboarding/acceptCertificate.ts acceptCertificate',
+  'services/onboarding/acceptCertificate.ts pathsOf',
+  'services/onboarding/requestCertificate.ts obtain',
+  'services/onboarding/resume.ts certificateFact',
+  'text/duration.ts two',
+];
+
+interface Measured {
+  readonly name: string;
+  readonly lines: number;
+  readonly parameters: number;
+}
+
+function functionsOf(file: string, text: string): Measured[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const found: Measured[] = [];
+  const lineAt = (position: number) => source.getLineAndCharacterOfPosition(position).line;
+  const visit = (node: ts.Node) => {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body) {
+      const { parent } = node;
+      const named = node.name ?? (ts.isVariableDeclaration(parent) ? parent.name : undefined);
+      found.push({
+        name: `${file} ${named?.getText(source) ?? '(anonymous)'}`,
+        lines: lineAt(node.end) - lineAt(node.getStart(source)) + 1,
+        parameters: node.parameters.length,
+      });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+const functions = filesOf('src').flatMap((file) =>
+  functionsOf(file, readFileSync(join(root, 'src', file), 'utf8')),
+);
+
+test('long functions and those with many parameters are seen, however they are written', () => {
+  const long = `{\n${'x();\n'.repeat(60)}}`;
+  const seen = functionsOf(
+    'a.ts',
+    `function a() ${long}\nconst b = (p, q, r, s, t) => 1;\nclass C { d() ${long} }`,
+  );
+  expect(seen).toEqual([
+    { name: 'a.ts a', lines: 62, parameters: 0 },
+    { name: 'a.ts b', lines: 1, parameters: 5 },
+    { name: 'a.ts d', lines: 62, parameters: 0 },
+  ]);
+  expect(functions.length).toBeGreaterThan(300);
+});
+
+const over = (isOver: (one: Measured) => boolean) =>
+  functions
+    .filter(isOver)
+    .map(({ name }) => name)
+    .filter((name) => name !== chart)
+    .sort();
+
+test(`no function of src is longer than ${mostLines} lines`, () => {
+  expect(over(({ lines }) => lines > mostLines)).toEqual(tooLong);
+});
+
+test(`no function of src has more than ${mostParameters} parameters`, () => {
+  expect(over(({ parameters }) => parameters > mostParameters)).toEqual(tooManyParameters);
+});
