@@ -1,7 +1,20 @@
 #!/usr/bin/env node
-/** `npm test`: installs what is missing, then lint, types, build and tests, and stops at the first that fails. */
-import { install, run } from './install.mjs';
+/**
+ * `npm test`: installs what is missing, then lint, types, build and tests, and stops at the first that fails.
+ * `npm run test:unit`: the tests that need nothing but the npm packages.
+ */
+import { install, installPackages, run } from './install.mjs';
 
+const [first, ...rest] = process.argv.slice(2);
+if (first === '--unit') {
+  await installPackages();
+  try {
+    run('vitest', ['run', '--project', 'unit', '--project', 'project', ...rest]);
+    process.exit(0);
+  } catch {
+    process.exit(1);
+  }
+}
 const natsServer = await install();
 const steps = [
   ['lint', 'biome', ['check', '.']],

@@ -96,3 +96,35 @@ test(`no function of src is longer than ${mostLines} lines`, () => {
 test(`no function of src has more than ${mostParameters} parameters`, () => {
   expect(over(({ parameters }) => parameters > mostParameters)).toEqual(tooManyParameters);
 });
+
+test('every folder of long suites says what it does, how long it takes and what it needs', () => {
+  const folders = readdirSync(join(root, 'test/reliability'), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+  const table = readFileSync(join(root, 'test/README.md'), 'utf8');
+  for (const folder of folders) {
+    const page = readFileSync(join(root, 'test/reliability', folder, 'README.md'), 'utf8');
+    expect(page).toMatch(/^`npm run test:[\s\S]*^- takes: .+\n- needs: .+$/m);
+    expect(table).toContain(`(reliability/${folder}/README.md)`);
+  }
+});
+
+test.each([
+  'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'test/README.md',
+  'docs/reliability.md',
+  '.ci/run',
+])('every command that %s names is one of package.json', (file) => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const named = [...readFileSync(join(root, file), 'utf8').matchAll(/npm run ([a-z:-]+)/g)];
+  expect(named.map(([, name = '']) => name).filter((name) => scripts[name] === undefined)).toEqual([]);
+});
+
+test('every file that a command of package.json runs exists', () => {
+  const text = readFileSync(join(root, 'package.json'), 'utf8');
+  const files = [...text.matchAll(/\b(?:test|scripts|packaging)\/[\w/]+\.(?:ts|mjs)/g)].map(([file]) => file);
+  expect(files.length).toBeGreaterThan(15);
+  expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+});
