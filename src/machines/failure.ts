@@ -87,12 +87,12 @@ function waitMs(
 
 /** What a failure changes: it is recorded, the next try is set, and requests and certificates are judged by it. */
 export function afterFailure(
-  { attempt, pace, unopened }: Context,
+  { deviceId, attempt, pace, unopened }: Context,
   step: Step,
   error: OnboardingError,
   policy: Policy,
   clock: Clock,
-): Pick<Context, 'failure' | 'delayMs' | 'nextRetryAt' | 'pace' | 'unopened'> {
+): Pick<Context, 'deviceId' | 'failure' | 'delayMs' | 'nextRetryAt' | 'pace' | 'unopened'> {
   const { code, reason, class: errorClass, message } = error;
   const now = clock.now();
   const isOfRequest = step === 'csr' || step === 'renewing';
@@ -100,6 +100,8 @@ export function afterFailure(
   const exponent = isOfRequest ? Math.max(attempt, pace.requests) : attempt;
   const delayMs = waitMs(error, step, exponent, policy, clock);
   return {
+    // A device that cannot resume has an id all the same, if one could be read.
+    deviceId: deviceId ?? error.deviceId,
     failure: { step, code, reason, class: errorClass, message, at: now },
     delayMs,
     nextRetryAt: errorClass === 'permanent' && delayMs === 0 ? null : now + delayMs,

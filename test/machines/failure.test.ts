@@ -15,6 +15,7 @@ const policy: Policy = {
 };
 const context: Context = {
   deviceId: 'a',
+  alias: null,
   step: 'idle',
   attempt: 3,
   failure: null,
