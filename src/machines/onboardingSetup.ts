@@ -85,12 +85,8 @@ function prepared(event: MachineEvent): { readonly registered: boolean } {
   return event.output;
 }
 
-/** What the names in the chart stand for. Actions only assign and emit; the actors are placeholders. */
-export function onboardingSetup(policy: Policy, clock: Clock) {
-  const { retry } = policy;
-  const timeouts = timeoutsOf(policy);
-  const requestWait = ({ pace }: Context) => requestWaitMs(pace, clock.now(), retry);
-
+/** The types, and a placeholder for each actor. */
+function actors() {
   return setup({
     types: {
       context: {} as Context,
@@ -112,6 +108,15 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       /** `since`: the wall clock at the failure, so that a step right after it is seen too. */
       watchClock: fromCallback<OnboardingEvent, { since: number }>(() => missing('watchClock')),
     },
+  });
+}
+
+/** When something happens, and whether. */
+function conditions(policy: Policy, clock: Clock) {
+  const { retry } = policy;
+  const timeouts = timeoutsOf(policy);
+  const requestWait = ({ pace }: Context) => requestWaitMs(pace, clock.now(), retry);
+  return actors().extend({
     delays: {
       provisioningTimeout: timeouts.provisioningTimeout.ms,
       connectTimeout: timeouts.connectTimeout.ms,
@@ -143,6 +148,14 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       isUseless: ({ context, event }) =>
         becomesUseless(context.unopened, errorOf(event, timeouts).code, clock.now()),
     },
+  });
+}
+
+/** Changes of the context. */
+function assignments(policy: Policy, clock: Clock) {
+  const { retry } = policy;
+  const timeouts = timeoutsOf(policy);
+  return conditions(policy, clock).extend({
     actions: {
       startStep: assign((_, { step }: { step: Step }) => ({
         step,
@@ -153,10 +166,10 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       noteSuccess: assign({ attempt: 1, delayMs: 0, nextRetryAt: null, failure: null }),
       nextAttempt: assign({ attempt: ({ context }) => context.attempt + 1, nextRetryAt: null }),
       recordFailure: assign(({ context, event }) =>
-        afterFailure(context, context.step, errorOf(event, timeouts), policy, clock),
+        afterFailure(context, { step: context.step, error: errorOf(event, timeouts) }, policy, clock),
       ),
       recordFailedRenewal: assign(({ context, event }) =>
-        afterFailure(context, 'renewing', errorOf(event, timeouts), policy, clock),
+        afterFailure(context, { step: 'renewing', error: errorOf(event, timeouts) }, policy, clock),
       ),
       noteIdentity: assign(({ event }) => {
         const { deviceId, alias } = resumed(event);
@@ -182,8 +195,19 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
         pace: ({ context }) => afterRequest(context.pace, clock, retry),
         nextRetryAt: null,
       }),
-      notePace: assign({ nextRetryAt: ({ context }) => clock.now() + requestWait(context) }),
+      notePace: assign({
+        nextRetryAt: ({ context }) => clock.now() + requestWaitMs(context.pace, clock.now(), retry),
+      }),
       forgetPace: assign({ pace: unpaced }),
+    },
+  });
+}
+
+/** What the names in the chart stand for. Actions only assign and emit; the actors are placeholders. */
+export function onboardingSetup(policy: Policy, clock: Clock) {
+  const timeouts = timeoutsOf(policy);
+  return assignments(policy, clock).extend({
+    actions: {
       reportFailure: emit(({ context: { failure, attempt, nextRetryAt, delayMs } }): EmittedEvent => {
         const failed = failure ?? missing('failure');
         return stepFailed(failed.step, failed, attempt, nextRetryAt === null ? null : delayMs);

@@ -35,7 +35,7 @@ function fail(step: Step, error: OnboardingError, chosen: Policy = policy, befor
     return 0.5;
   };
   return {
-    ...afterFailure({ ...context, ...before }, step, error, chosen, { now: () => now, random }),
+    ...afterFailure({ ...context, ...before }, { step, error }, chosen, { now: () => now, random }),
     draws,
   };
 }
