@@ -21,7 +21,7 @@ interface RunOptions extends Settings {
 }
 
 /**
- * Runs the daemon in the real world until it is told to stop. At SIGHUP the machine stops and starts again with the
+ * Runs the daemon on the real platform until a signal stops it. At SIGHUP the machine stops and starts again with the
  * configuration as it is then: in the same process, from the facts on disk, under the same lock.
  *
  * @param reload reads the configuration again; null: it is no good, which was said, and nothing changes
@@ -31,7 +31,7 @@ interface RunOptions extends Settings {
  */
 async function run(
   options: RunOptions,
-  known: LogContext,
+  logContext: LogContext,
   log: Log,
   reload: (current: RunOptions) => Promise<RunOptions | null>,
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
@@ -39,7 +39,7 @@ async function run(
   if (early !== null) return early;
   const supervisor = superviseBy(process.env);
   const start = (next: RunOptions) =>
-    startDaemon({ ...createPlatform(next), announce: supervisor.announce }, next, known, log);
+    startDaemon({ ...createPlatform(next), announce: supervisor.announce }, next, logContext, log);
   let current = options;
   let daemon = start(current);
   try {
@@ -66,7 +66,7 @@ export async function runCommand(
   { version, builtAt }: { version: string; builtAt: number },
 ): Promise<number> {
   const host = hostDefaults(process.env);
-  const known: LogContext = { deviceId: null, state: 'idle' };
+  const logContext: LogContext = { deviceId: null, state: 'idle' };
   const resolved = await configure(flags);
   if ('problems' in resolved) {
     const log = createLog('info', host.logFormat, () => ({}));
@@ -77,7 +77,7 @@ export async function runCommand(
     );
   }
   const { config } = resolved;
-  let write = createLog(config.log.level, config.log.format, () => ({ ...known }));
+  let write = createLog(config.log.level, config.log.format, () => ({ ...logContext }));
   const log: Log = (...line) => write(...line);
   const state = stateDirectory(config.stateDir);
   try {
@@ -85,11 +85,11 @@ export async function runCommand(
     log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
     warn(log, resolved);
     const options: RunOptions = { ...resolved, version, builtAt, once, state };
-    const how = await run(options, known, log, async (current) => {
+    const how = await run(options, logContext, log, async (current) => {
       const next = await reloaded(flags, current, log);
       if (next === null) return null;
       const { level, format } = next.config.log;
-      write = createLog(level, format, () => ({ ...known }));
+      write = createLog(level, format, () => ({ ...logContext }));
       warn(log, next);
       return { ...current, ...next };
     });

@@ -39,7 +39,7 @@ export const initialContext: Context = {
   unopened: untried,
 };
 
-/** For what is provided, or known, by the time that it is needed. */
+/** For what is provided by the time that it is needed. */
 export function missing(what: string): never {
   throw new Error(`${what} is missing`);
 }

@@ -50,10 +50,12 @@ export function resume(
   fleetCa: readonly string[] | null = null,
 ): Resumed {
   const deviceId = assertOwnState(ports);
+  const identified = (error: OnboardingError) => (deviceId === null ? error : error.of(deviceId));
+  const onQuarantined = (error: OnboardingError) => ports.onQuarantined(identified(error));
   try {
-    return readFacts(ports, configuredId, fleetCa);
+    return readFacts({ ...ports, onQuarantined }, configuredId, fleetCa);
   } catch (error) {
-    throw deviceId !== null && error instanceof OnboardingError ? error.of(deviceId) : error;
+    throw error instanceof OnboardingError ? identified(error) : error;
   }
 }
 
