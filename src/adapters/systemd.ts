@@ -32,6 +32,8 @@ export function superviseBy(environment: NodeJS.ProcessEnv): Supervisor {
     },
     stop() {
       clearInterval(watchdog);
+      // Whoever finds the directory after a stop must not take the device for registered.
+      if (flag !== null) show(flag, false, false);
       notify('STOPPING=1');
     },
   };
