@@ -123,12 +123,15 @@ test('the status is published for everybody, without secrets, and stays after a 
   await program.until(registered);
   await expect.poll(() => read().state, patience).toBe('registered');
   expect(statSync(file).mode & 0o777).toBe(0o644);
+  const flag = join(file, '../registered');
+  await expect.poll(() => existsSync(flag), patience).toBe(true);
   const { stdout } = await tell(device, 'status', '--json');
   expect(read()).toEqual(JSON.parse(stdout));
   expect(readFileSync(file, 'utf8')).not.toMatch(/PRIVATE|BEGIN|token/);
   program.child.kill('SIGTERM');
   await program.ended;
   expect(read()).toEqual({ ...JSON.parse(stdout), running: false });
+  expect(existsSync(flag)).toBe(false);
 });
 
 test('the status is published although the configuration is invalid', async () => {
