@@ -3,10 +3,10 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Progress } from '../services/state/deviceState.ts';
 
-/** What the service manager and the units that wait for this one are told. */
+/** Notifies the service manager, and the units that wait for this one. */
 export interface Supervisor {
   /** @param isRegistered the device is registered and everything was delivered */
-  announce(progress: Progress, isRegistered: boolean): void;
+  announce(progress: Omit<Progress, 'history'>, isRegistered: boolean): void;
   stop(): void;
 }
 
@@ -32,6 +32,8 @@ export function superviseBy(environment: NodeJS.ProcessEnv): Supervisor {
     },
     stop() {
       clearInterval(watchdog);
+      // Whoever finds the directory after a stop must not take the device for registered.
+      if (flag !== null) show(flag, false, false);
       notify('STOPPING=1');
     },
   };
@@ -70,7 +72,7 @@ function show(flag: string, isRegistered: boolean, isStill: boolean): void {
   }
 }
 
-function inWords({ state, attempt, nextRetryAt, lastError }: Progress): string {
+function inWords({ state, attempt, nextRetryAt, lastError }: Omit<Progress, 'history'>): string {
   const trouble = lastError === null ? '' : `: ${lastError.code}`;
   const tries = attempt > 1 || nextRetryAt !== null ? `, attempt ${attempt}` : '';
   const next = nextRetryAt === null ? '' : `, next try at ${nextRetryAt.slice(0, 19).replace('T', ' ')} UTC`;

@@ -8,6 +8,7 @@ import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.t
 import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
+import { statusFileOf } from '../adapters/runtimeStatus.ts';
 import { resolveConfig, type Sources } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import { describe } from '../errors/onboardingError.ts';
@@ -110,6 +111,13 @@ function isWritableByAll(path: string): boolean {
 /** @param refusal why it is not to be taken, to follow its path */
 export function refusedStateDirectory(folder: string, refusal: string): string {
   return `stateDir is "${folder}", which ${refusal}; allowed: a folder of its own, empty or not there yet, or one that holds the state of onboardd`;
+}
+
+/** Where the daemon publishes the status of this device; null if the command is about another state directory. */
+export function publishedStatusFile({ stateDir, config, envFile }: CommonFlags): string | null {
+  const { RUNTIME_DIRECTORY, ONBOARDD_STATE_DIR } = process.env;
+  const isUsual = [stateDir, config, envFile, ONBOARDD_STATE_DIR].every((choice) => choice === undefined);
+  return statusFileOf(RUNTIME_DIRECTORY ?? (isUsual ? '/run/onboardd' : undefined));
 }
 
 export async function readSources(flags: CommonFlags): Promise<{

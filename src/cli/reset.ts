@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, rmSync, type Stats, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { type Owner, readOwned, removeDurably } from '../adapters/disk/durableFile.ts';
@@ -10,7 +10,13 @@ import { OnboardingError } from '../errors/onboardingError.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { reset } from '../services/state/reset.ts';
 import { plainText } from '../text/plainText.ts';
-import { type CommonFlags, exit, readSources, refusedStateDirectory } from './options.ts';
+import {
+  type CommonFlags,
+  exit,
+  publishedStatusFile,
+  readSources,
+  refusedStateDirectory,
+} from './options.ts';
 
 /** `onboardd reset`. @param yes without asking. @returns exit status */
 export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
@@ -38,7 +44,10 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
     const unlock = lockDirectory(folder);
     // Until the question was answered the path may have come to lead elsewhere.
     const refused = isRefused(folder);
-    if (!refused) forget(folder, exportsOf(sources));
+    if (!refused) {
+      forget(folder, exportsOf(sources));
+      forgetPublished(flags);
+    }
     unlock();
     return refused ? exit.configuration : exit.ok;
   } catch (error) {
@@ -54,6 +63,16 @@ function isRefused(folder: string): boolean {
   if (refusal === null) return false;
   process.stderr.write(`onboardd: CONFIG_INVALID: ${plainText(refusedStateDirectory(folder, refusal))}\n`);
   return true;
+}
+
+/** It is the service manager's place: what cannot be removed there goes with the next boot. */
+function forgetPublished(flags: CommonFlags): void {
+  const path = publishedStatusFile(flags);
+  try {
+    if (path !== null) rmSync(path, { force: true });
+  } catch {
+    // It is replaced once the daemon runs.
+  }
 }
 
 /** @param configured paths that the configuration exports now */

@@ -1,16 +1,21 @@
 import { resolve } from 'node:path';
+import { systemClock } from '../adapters/clock.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
+import * as pki from '../adapters/pki.ts';
+import { runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
 import { changedKeys } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import type { Settings } from '../daemon/actors.ts';
 import { type LogContext, startDaemon } from '../daemon/daemon.ts';
-import { createPlatform } from '../daemon/platform.ts';
+import { createPlatform, type Platform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
+import { describeStatus } from '../services/diagnostics/status.ts';
+import { isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
 
@@ -21,7 +26,7 @@ interface RunOptions extends Settings {
 }
 
 /**
- * Runs the daemon in the real world until it is told to stop. At SIGHUP the machine stops and starts again with the
+ * Runs the daemon on the real platform until a signal stops it. At SIGHUP the machine stops and starts again with the
  * configuration as it is then: in the same process, from the facts on disk, under the same lock.
  *
  * @param reload reads the configuration again; null: it is no good, which was said, and nothing changes
@@ -31,15 +36,19 @@ interface RunOptions extends Settings {
  */
 async function run(
   options: RunOptions,
-  known: LogContext,
+  logContext: LogContext,
   log: Log,
   reload: (current: RunOptions) => Promise<RunOptions | null>,
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
   const early = await signalSoFar();
   if (early !== null) return early;
   const supervisor = superviseBy(process.env);
+  const status = runtimeStatus(process.env);
+  const { version } = options;
+  const publish: Platform['publish'] = (state, progress) =>
+    status.write(describeStatus(state, progress, { reader: pki, version, running: true }));
   const start = (next: RunOptions) =>
-    startDaemon({ ...createPlatform(next), announce: supervisor.announce }, next, known, log);
+    startDaemon({ ...createPlatform(next), announce: supervisor.announce, publish }, next, logContext, log);
   let current = options;
   let daemon = start(current);
   try {
@@ -56,6 +65,7 @@ async function run(
   } finally {
     daemon.stop();
     supervisor.stop();
+    status.stop();
   }
 }
 
@@ -66,18 +76,16 @@ export async function runCommand(
   { version, builtAt }: { version: string; builtAt: number },
 ): Promise<number> {
   const host = hostDefaults(process.env);
-  const known: LogContext = { deviceId: null, state: 'idle' };
+  const logContext: LogContext = { deviceId: null, state: 'idle' };
   const resolved = await configure(flags);
   if ('problems' in resolved) {
     const log = createLog('info', host.logFormat, () => ({}));
-    return refuse(
-      log,
-      new OnboardingError('CONFIG_INVALID', resolved.problems.join('; ')),
-      exit.configuration,
-    );
+    const error = new OnboardingError('CONFIG_INVALID', resolved.problems.join('; '));
+    publishRefusal(error, version, log);
+    return refuse(log, error, exit.configuration);
   }
   const { config } = resolved;
-  let write = createLog(config.log.level, config.log.format, () => ({ ...known }));
+  let write = createLog(config.log.level, config.log.format, () => ({ ...logContext }));
   const log: Log = (...line) => write(...line);
   const state = stateDirectory(config.stateDir);
   try {
@@ -85,11 +93,11 @@ export async function runCommand(
     log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
     warn(log, resolved);
     const options: RunOptions = { ...resolved, version, builtAt, once, state };
-    const how = await run(options, known, log, async (current) => {
+    const how = await run(options, logContext, log, async (current) => {
       const next = await reloaded(flags, current, log);
       if (next === null) return null;
       const { level, format } = next.config.log;
-      write = createLog(level, format, () => ({ ...known }));
+      write = createLog(level, format, () => ({ ...logContext }));
       warn(log, next);
       return { ...current, ...next };
     });
@@ -141,6 +149,27 @@ function claimOrWait(state: LockedStateDirectory): void {
 
 function isLocked(error: unknown): error is OnboardingError {
   return error instanceof OnboardingError && error.code === 'STATE_LOCKED';
+}
+
+/** What the daemon would have published, had it started. */
+function publishRefusal({ code, reason, message }: OnboardingError, version: string, log: Log): void {
+  const at = isoTime(systemClock.now());
+  const lastError = { code, reason, message, at };
+  const progress = {
+    state: 'failed',
+    since: at,
+    attempt: 1,
+    nextRetryAt: null,
+    lastError,
+    history: [],
+  } as const;
+  try {
+    runtimeStatus(process.env).write(
+      describeStatus(null, progress, { reader: pki, version, running: false }),
+    );
+  } catch (cause) {
+    log('debug', 'progress.unsaved', String(cause), {});
+  }
 }
 
 function refuse(log: Log, error: OnboardingError, code: number): number {

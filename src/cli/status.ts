@@ -4,6 +4,7 @@ import { readOwn } from '../adapters/disk/durableFile.ts';
 import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
+import { readRuntimeStatus } from '../adapters/runtimeStatus.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
@@ -11,7 +12,7 @@ import { type Status, statusOf } from '../services/diagnostics/status.ts';
 import { files } from '../services/state/deviceState.ts';
 import { plainJson, plainText } from '../text/plainText.ts';
 import { statusLines } from './format/status.ts';
-import { type CommonFlags, exit, readSources } from './options.ts';
+import { type CommonFlags, exit, publishedStatusFile, readSources } from './options.ts';
 
 export interface StatusFlags extends CommonFlags {
   readonly json?: boolean;
@@ -24,7 +25,8 @@ const lookEveryMs = 500;
 export async function statusCommand(flags: StatusFlags, version: string): Promise<number> {
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
-  const look = () => read(folder, version);
+  const published = publishedStatusFile(flags);
+  const look = () => read(folder, version, published);
   if (flags.watch) return await watch(look, flags.json ?? false);
   const seen = look();
   if ('problem' in seen) process.stderr.write(`onboardd: ${plainText(seen.problem)}\n`);
@@ -34,11 +36,14 @@ export async function statusCommand(flags: StatusFlags, version: string): Promis
 
 type Seen = Status | { readonly problem: string };
 
-function read(folder: string, version: string): Seen {
+/** @param published file to read if the state directory cannot be read; null: none */
+function read(folder: string, version: string, published: string | null): Seen {
   const running = isLocked(folder);
   try {
-    return statusOf(readOwn(join(folder, files.state)), pki, version, running);
+    return statusOf(readOwn(join(folder, files.state)), { reader: pki, version, running });
   } catch (error) {
+    const status = isDenied(error) && published !== null ? readRuntimeStatus(published) : null;
+    if (status !== null) return { ...status, running };
     const daemon =
       running === null
         ? 'it is not known whether the daemon runs'
@@ -57,7 +62,7 @@ function isDenied(error: unknown): boolean {
   return cause?.code === 'EACCES' || cause?.code === 'EPERM';
 }
 
-/** The state holds secrets of the device, so it is its owner's alone; whoever asks is told how to ask. */
+/** The state holds secrets of the device: only its owner may read it. Without a published status, says who that is. */
 function deniedTo(folder: string): string {
   const owner = ownerOf(folder);
   const who = owner === null || owner === 'root' ? 'root' : `root and ${owner}`;

@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
-import type { Log } from '../adapters/logger.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
@@ -12,8 +11,7 @@ import {
   requestCertificate,
   tryCertificate,
 } from '../services/onboarding/requestCertificate.ts';
-import { resume } from '../services/onboarding/resume.ts';
-
+import { type ResumePorts, resume } from '../services/onboarding/resume.ts';
 import type { Platform } from './platform.ts';
 
 export interface Settings {
@@ -25,8 +23,59 @@ export interface Settings {
   readonly builtAt: number;
 }
 
-/** The machine with the services as its actors, and the world as theirs. */
-export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
+/**
+ * The machine with the services as its actors, and the platform as their ports.
+ *
+ * @param onQuarantined see `ResumePorts`
+ */
+export function wire(platform: Platform, settings: Settings, onQuarantined: ResumePorts['onQuarantined']) {
+  const { config, hostname, fleetCa, builtAt } = settings;
+  const { certificateOptions, deliverOptions } = optionsOf(settings);
+  const machine = onboarding(
+    {
+      retry: config.retry,
+      provisioningTimeoutMs: config.provisioning.timeoutMs,
+      registrationTimeoutMs: config.registration.timeoutMs,
+      connectTimeoutMs: platform.connectTimeoutMs,
+    },
+    platform,
+  );
+  type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
+  return machine.provide({
+    actors: {
+      resume: fromPromise(async () =>
+        resume({ ...platform, onQuarantined }, config.identity.deviceId, fleetCa),
+      ),
+      generateKey: fromPromise(({ signal }) => generateKey(platform, signal)),
+      requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
+        requestCertificate(platform, certificateOptions, input, signal),
+      ),
+      tryCertificate: fromPromise<Renewed, Issued>(({ input, signal }) =>
+        tryCertificate(platform, input, signal),
+      ),
+      renewCertificate: fromPromise(({ signal }) => renewCertificate(platform, certificateOptions, signal)),
+      prepareIdentity: fromPromise(async () => prepareIdentity(platform, deliverOptions)),
+      register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) =>
+        register(
+          platform,
+          {
+            api: config.registration.api,
+            natsUrl: config.nats.url,
+            builtAt,
+            device: deviceFields(config, input.deviceId, hostname),
+          },
+          sendBack,
+        ),
+      ),
+      deliverResult: fromPromise(async () => deliverResult(platform, deliverOptions)),
+      watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
+        platform.watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
+      ),
+    } satisfies Required<Actors>,
+  });
+}
+
+function optionsOf({ config, fleetCa, builtAt }: Settings) {
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,
     commonName: config.identity.commonName,
@@ -42,65 +91,12 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
     commonName: config.identity.commonName,
     builtAt,
   };
-  const onQuarantined = logDamage(log);
-  const machine = onboarding(
-    {
-      retry: config.retry,
-      provisioningTimeoutMs: config.provisioning.timeoutMs,
-      registrationTimeoutMs: config.registration.timeoutMs,
-      connectTimeoutMs: world.connectTimeoutMs,
-    },
-    world,
-  );
-  type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
-  return machine.provide({
-    actors: {
-      resume: fromPromise(async () => resume({ ...world, onQuarantined }, config.identity.deviceId, fleetCa)),
-      generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
-      requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
-        requestCertificate(world, certificateOptions, input, signal),
-      ),
-      tryCertificate: fromPromise<Renewed, Issued>(({ input, signal }) =>
-        tryCertificate(world, input, signal),
-      ),
-      renewCertificate: fromPromise(({ signal }) => renewCertificate(world, certificateOptions, signal)),
-      prepareIdentity: fromPromise(async () => prepareIdentity(world, deliverOptions)),
-      register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) =>
-        register(
-          world,
-          {
-            api: config.registration.api,
-            natsUrl: config.nats.url,
-            builtAt,
-            device: deviceFields(config, input.deviceId, hostname),
-          },
-          sendBack,
-        ),
-      ),
-      deliverResult: fromPromise(async () => deliverResult(world, deliverOptions)),
-      watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
-        world.watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
-      ),
-    } satisfies Required<Actors>,
-  });
+  return { certificateOptions, deliverOptions };
 }
 
 /** A path means the same wherever `reset` is run later. */
 function absolute(exports: Config['exports']): Config['exports'] {
   return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
-}
-
-function logDamage(log: Log): Parameters<typeof resume>[0]['onQuarantined'] {
-  return ({ code, reason, class: errorClass, message }) =>
-    log('warn', 'step.failed', message, {
-      step: 'idle',
-      code,
-      reason,
-      class: errorClass,
-      attempt: 1,
-      retryInMs: 0,
-      cause: message,
-    });
 }
 
 /** The body's fields that come from the configuration (protocol.md, part 2). */

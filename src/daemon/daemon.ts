@@ -1,21 +1,13 @@
 import { createActor } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
-import { remedyOf } from '../errors/reasons.ts';
 import type { StateName } from '../events.ts';
-import type { Failed } from '../machines/contracts.ts';
-import {
-  currentState,
-  isoTime,
-  type Progress,
-  type StateDirectory,
-  updateState,
-  type Visit,
-  withVisit,
-} from '../services/state/deviceState.ts';
 import { type Settings, wire } from './actors.ts';
 import type { Platform } from './platform.ts';
+import { type Position, progressOf } from './progress.ts';
+import { createStatusWriter } from './statusWriter.ts';
+import { entryOfEmitted, entryOfQuarantined, write } from './transitionLog.ts';
 
-/** What is known of the device while it runs, for every line of the log. */
+/** Fields of every line of the log, while the device runs. */
 export interface LogContext {
   deviceId: string | null;
   state: StateName;
@@ -30,21 +22,27 @@ export interface Daemon {
 }
 
 /**
- * Runs the machine in a world, tells the log what it does, and leaves on disk what `status` shows.
+ * Runs the machine on a platform, logs what it does, and leaves on disk what `status` shows.
  *
- * @param known kept up to date for the log
+ * @param logContext kept up to date; its state is the one that the device is in before
  */
-export function startDaemon(world: Platform, settings: Settings, known: LogContext, log: Log): Daemon {
-  const { directory } = world;
-  const actor = createActor(
-    wire(world, settings, log),
-    world.timers && { clock: world.timers as NonNullable<Parameters<typeof createActor>[1]>['clock'] & {} },
-  );
-  const started = world.monotonic();
-  let since = world.now();
-  let entered = started;
-  let saved = '';
-  let history: readonly Visit[] | null = null;
+export function startDaemon(
+  platform: Platform,
+  settings: Settings,
+  logContext: LogContext,
+  log: Log,
+): Daemon {
+  const identify = (deviceId: string | null) => {
+    logContext.deviceId ??= deviceId;
+  };
+  const machine = wire(platform, settings, (error) => {
+    identify(error.deviceId);
+    write(log, entryOfQuarantined(error));
+  });
+  const actor = createActor(machine, clockOf(platform));
+  const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
+  const started = platform.monotonic();
+  let position: Position = { state: logContext.state, since: platform.now(), entered: started };
   let breakDown: (error: unknown) => void = () => {};
   const broken = new Promise<never>((_, reject) => {
     breakDown = reject;
@@ -52,125 +50,30 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
   const settled = new Promise<'registered' | 'failed'>((resolve) => {
     actor.subscribe({
       error: breakDown,
-      next: (snapshot) => {
+      next(snapshot) {
         const { value, context } = snapshot;
-        const [state] = typeof value === 'string' ? [value] : Object.keys(value);
-        const to = state as StateName;
-        const now = world.monotonic();
-        // A device that cannot resume has an id all the same, if one can be read.
-        known.deviceId ??= context.deviceId ?? deviceIdOf(directory);
-        const from = known.state;
-        const durationMs = now - entered;
-        if (from !== to) {
-          history = withVisit(history ?? historyOf(directory), {
-            state: from,
-            at: isoTime(since),
-            durationMs,
-          });
-          known.state = to;
-          since = world.now();
-          entered = now;
-        }
-        const { attempt, failure, nextRetryAt } = context;
-        const summary = JSON.stringify([to, since, attempt, nextRetryAt, failure]);
-        const progress: Progress = {
-          state: to,
-          since: isoTime(since),
-          attempt,
-          nextRetryAt: nextRetryAt === null ? null : isoTime(nextRetryAt),
-          lastError: failure && {
-            code: failure.code,
-            reason: failure.reason,
-            message: failure.message,
-            at: isoTime(failure.at),
-          },
-          history: history ?? historyOf(directory),
-        };
-        if (known.deviceId !== null && summary !== saved) {
-          // What could not be written is written with the next look.
-          if (saveProgress(directory, log, progress)) saved = summary;
-        }
-        const isRegistered = snapshot.hasTag('delivered');
-        world.announce?.(progress, isRegistered);
-        if (from !== to) {
-          log('info', 'state.changed', `${from} → ${to}`, { from, to, durationMs });
-          if (to === 'registered') logRegistered(log, directory, now - started);
-          if (to === 'failed' && failure) {
-            const { code, reason, message } = failure;
-            log('error', 'device.failed', `${code}: ${message}`, { code, remedy: remedyOf(code, reason) });
-          }
-        }
-        if (to === 'failed') resolve('failed');
-        if (isRegistered) resolve('registered');
+        const isDelivered = snapshot.hasTag('delivered');
+        const times = { now: platform.now(), monotonic: platform.monotonic(), started };
+        const look = progressOf({ value, context, isDelivered }, position, times);
+        position = look.position;
+        identify(context.deviceId);
+        logContext.state = position.state;
+        writer.write(look.progress, look.left, logContext.deviceId !== null);
+        platform.announce?.(look.progress, isDelivered);
+        for (const entry of look.entries) write(log, entry);
+        if (look.settled !== null) resolve(look.settled);
       },
     });
   });
-  actor.on('step.failed', (told) => logFailure(log, told));
-  actor.on('certificate.renewed', ({ type, ...renewed }) =>
-    log('info', type, `the certificate was renewed and is valid until ${renewed.notAfter}`, { ...renewed }),
-  );
-  actor.on('address.refused', ({ type, ...refused }) =>
-    log('warn', type, `the new NATS address is not taken: ${refused.code}: ${refused.cause}`, { ...refused }),
-  );
-  actor.on('certificate.useless', ({ type, ...useless }) =>
-    log(
-      'warn',
-      type,
-      `the certificate has not opened NATS in ${useless.failures} tries: another one is asked for`,
-      { ...useless },
-    ),
-  );
+  actor.on('*', (emitted) => {
+    // Events come before the snapshot's subscribers, and after the snapshot.
+    identify(actor.getSnapshot().context.deviceId);
+    write(log, entryOfEmitted(emitted));
+  });
   actor.start();
   return { settled, broken, stop: () => actor.stop() };
 }
 
-function logFailure(log: Log, { type, ...failed }: Failed): void {
-  const { step, code, attempt, retryInMs, cause } = failed;
-  const next =
-    retryInMs === null ? 'no further try by itself' : `next try in ${(retryInMs / 1000).toFixed(1)} s`;
-  log('warn', type, `${step}, attempt ${attempt}: ${code}: ${cause}; ${next}`, { ...failed });
-}
-
-function logRegistered(log: Log, directory: StateDirectory, durationMs: number): void {
-  const alias = aliasOf(directory);
-  log('info', 'device.registered', `registered${alias === null ? '' : ` as ${alias}`}`, {
-    alias,
-    durationMs,
-  });
-}
-
-function aliasOf(directory: StateDirectory): string | null {
-  try {
-    return currentState(directory).registration?.alias ?? null;
-  } catch {
-    return null;
-  }
-}
-
-/** What earlier starts left. */
-function historyOf(directory: StateDirectory): readonly Visit[] {
-  try {
-    return currentState(directory).progress.history;
-  } catch {
-    return [];
-  }
-}
-
-function deviceIdOf(directory: StateDirectory): string | null {
-  try {
-    return currentState(directory).deviceId;
-  } catch {
-    return null;
-  }
-}
-
-/** Bookkeeping for `status`: where it cannot be written, the device goes on. */
-function saveProgress(directory: StateDirectory, log: Log, progress: Progress): boolean {
-  try {
-    updateState(directory, () => ({ progress }));
-    return true;
-  } catch (error) {
-    log('debug', 'progress.unsaved', String(error), {});
-    return false;
-  }
+function clockOf({ timers }: Platform) {
+  return timers && { clock: timers as NonNullable<Parameters<typeof createActor>[1]>['clock'] & {} };
 }

@@ -12,10 +12,10 @@ import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
 import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
 import type { KeyReader } from '../services/onboarding/resume.ts';
-import type { Progress, StateDirectory } from '../services/state/deviceState.ts';
+import type { DeviceState, Progress, StateDirectory } from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
 
-/** All that the daemon touches outside itself: the adapters, or a simulated world. */
+/** All that the daemon touches outside itself: the adapters, or simulated ones. */
 export interface Platform {
   readonly directory: StateDirectory;
   readonly exportFile: DeliverPorts['exportFile'];
@@ -40,7 +40,9 @@ export interface Platform {
   /** Calls back when the wall clock jumps. @returns a function that ends the watch */
   readonly watchForSteps: (since: number, onStep: () => void) => () => void;
   /** Tells the service manager. `isRegistered`: and everything was delivered */
-  readonly announce?: (progress: Progress, isRegistered: boolean) => void;
+  readonly announce?: (progress: Omit<Progress, 'history'>, isRegistered: boolean) => void;
+  /** Shows the status to users without rights on the state directory. `state`: null if it cannot be read */
+  readonly publish?: (state: DeviceState | null, progress: Progress) => void;
   /** The state machine's timers; the system's where absent */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;

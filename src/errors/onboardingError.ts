@@ -9,6 +9,8 @@ export class OnboardingError extends Error {
   readonly reason: Reason | null;
   /** How long the other side asked us to wait, in milliseconds. */
   readonly retryAfterMs: number | null;
+  /** The device that it befell, if that was known before anything else was; null otherwise */
+  readonly deviceId: string | null;
 
   constructor(
     code: ErrorCode,
@@ -18,6 +20,7 @@ export class OnboardingError extends Error {
       class?: ErrorClass;
       reason?: Reason | null;
       retryAfterMs?: number | null;
+      deviceId?: string | null;
     } = {},
   ) {
     super(excerpt(message, longestMessage), { cause: options.cause });
@@ -26,6 +29,13 @@ export class OnboardingError extends Error {
     this.class = options.class ?? catalogue[code].class;
     this.reason = options.reason ?? onlyReason[code] ?? null;
     this.retryAfterMs = options.retryAfterMs ?? null;
+    this.deviceId = options.deviceId ?? null;
+  }
+
+  /** @returns the same error, of a device that is known by now */
+  of(deviceId: string): OnboardingError {
+    const { code, message, cause, class: errorClass, reason, retryAfterMs } = this;
+    return new OnboardingError(code, message, { cause, class: errorClass, reason, retryAfterMs, deviceId });
   }
 }
 

@@ -9,6 +9,8 @@ import type { Unopened } from './unopened.ts';
 /** What the disk says of where the device stands. */
 export interface Resumed {
   readonly deviceId: string;
+  /** The name that the fleet gave; null: none yet, or it gives none */
+  readonly alias: string | null;
   readonly stage: Stage;
   /** Milliseconds since 1970; null without a certificate */
   readonly renewAt: number | null;
@@ -55,6 +57,8 @@ export type Step = 'idle' | 'keygen' | 'csr' | 'provisioned' | 'registering' | '
 export interface Context {
   /** Null until the facts on disk were read */
   readonly deviceId: string | null;
+  /** The name that the fleet gave; null: none yet, or it gives none */
+  readonly alias: string | null;
   /** The step under way; a failure of a renewal is recorded as `renewing` all the same. */
   readonly step: Step;
   /** Of the current step, from 1 */
@@ -75,12 +79,26 @@ export interface Context {
 export type RegisterEvent =
   | { readonly type: 'CONNECTED' }
   | { readonly type: 'ASKED' }
-  | { readonly type: 'ANSWERED' }
+  | { readonly type: 'ANSWERED'; readonly alias: string | null }
   /** The certificate has expired: nothing can be requested with it. */
   | { readonly type: 'EXPIRED' }
   | { readonly type: 'FAILED'; readonly error: unknown };
 
 export type OnboardingEvent = RegisterEvent | { readonly type: 'CLOCK_STEPPED' };
+
+/** An actor is done; the chart invokes it with its name as id. */
+interface Done<Actor extends string, Output> {
+  readonly type: `xstate.done.actor.${Actor}`;
+  readonly output: Output;
+}
+
+/** All events that guards and actions read. */
+export type MachineEvent =
+  | OnboardingEvent
+  | Done<'resume', Resumed>
+  | Done<'requestCertificate' | 'renewCertificate', Issued>
+  | Done<'tryCertificate', Renewed>
+  | Done<'prepareIdentity', { readonly registered: boolean }>;
 
 /** Emitted to whoever listens: the log. */
 export type EmittedEvent =

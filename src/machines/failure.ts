@@ -72,10 +72,14 @@ export function errorOf(
   return new OnboardingError('INTERNAL', describe(event.error), { cause: event.error });
 }
 
+interface FailedStep {
+  readonly step: Step;
+  readonly error: OnboardingError;
+}
+
 /** How long a step waits after a failure, in milliseconds; 0 after a permanent one: for ever. */
 function waitMs(
-  { class: errorClass, retryAfterMs }: OnboardingError,
-  step: Step,
+  { step, error: { class: errorClass, retryAfterMs } }: FailedStep,
   attempt: number,
   { retry }: Policy,
   clock: Clock,
@@ -87,19 +91,21 @@ function waitMs(
 
 /** What a failure changes: it is recorded, the next try is set, and requests and certificates are judged by it. */
 export function afterFailure(
-  { attempt, pace, unopened }: Context,
-  step: Step,
-  error: OnboardingError,
+  { deviceId, attempt, pace, unopened }: Context,
+  failed: FailedStep,
   policy: Policy,
   clock: Clock,
-): Pick<Context, 'failure' | 'delayMs' | 'nextRetryAt' | 'pace' | 'unopened'> {
+): Pick<Context, 'deviceId' | 'failure' | 'delayMs' | 'nextRetryAt' | 'pace' | 'unopened'> {
+  const { step, error } = failed;
   const { code, reason, class: errorClass, message } = error;
   const now = clock.now();
   const isOfRequest = step === 'csr' || step === 'renewing';
   // Requests in a row count through every state, attempts in this one only.
   const exponent = isOfRequest ? Math.max(attempt, pace.requests) : attempt;
-  const delayMs = waitMs(error, step, exponent, policy, clock);
+  const delayMs = waitMs(failed, exponent, policy, clock);
   return {
+    // A device that cannot resume has an id all the same, if one could be read.
+    deviceId: deviceId ?? error.deviceId,
     failure: { step, code, reason, class: errorClass, message, at: now },
     delayMs,
     nextRetryAt: errorClass === 'permanent' && delayMs === 0 ? null : now + delayMs,

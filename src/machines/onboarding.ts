@@ -1,78 +1,46 @@
-import type { Clock, Context, Issued, Policy, Renewed, Resumed } from './contracts.ts';
-import { missing, onboardingSetup } from './onboardingSetup.ts';
-import { unpaced } from './requestPace.ts';
-import { untried } from './unopened.ts';
+import type { Clock, Policy } from './contracts.ts';
+import { initialContext, missing, onboardingSetup } from './onboardingSetup.ts';
 
 /**
  * The life of a device, on one page. Leaving a step, by a timeout or a failure, aborts its work; `backingOff` and
  * `failed` record the failure that led there. Nothing here touches disk, network or clock: the actors do, and the
  * daemon provides them. A start resumes from facts on disk, never from a snapshot.
+ *
+ * An invocation whose output is read has its actor's name as id: the output's type follows from it.
  */
 export function onboarding(policy: Policy, clock: Clock) {
   const parts = onboardingSetup(policy, clock);
-  const resumed = ({ event }: { event: { output: Resumed } }) => event.output;
-  const issued = ({ event }: { event: { output: Issued } }) => event.output;
-  const renewed = ({ event }: { event: { output: Renewed } }) => event.output;
-  const prepared = ({ event }: { event: { output: { registered: boolean } } }) => event.output;
-  const currentStep = ({ context }: { context: Context }) => ({ step: context.step });
-  const noteDevice = { type: 'noteDevice', params: resumed } as const;
-  const noteRenewal = { type: 'noteRenewal', params: resumed } as const;
-  const reportRenewal = { type: 'reportRenewal', params: renewed } as const;
-  const endReplacement = { type: 'endReplacement', params: renewed } as const;
-  const noteCandidate = { type: 'noteCandidate', params: issued } as const;
   const watchClock = {
     src: 'watchClock',
-    input: ({ context }: { context: Context }) => ({ since: context.failure?.at ?? clock.now() }),
+    input: () => ({ since: clock.now() }),
     onError: { actions: 'reportUnwatchedClock' },
   } as const;
-  const watchClockFromNow = { ...watchClock, input: () => ({ since: clock.now() }) } as const;
   const backingOff = parts.createStateConfig({
-    description:
-      'The step failed and is tried again: after a random wait, or when a set clock may have cured it.',
-    entry: [{ type: 'recordFailure', params: currentStep }, 'reportFailure'],
+    description: 'The step failed and is tried again: after a random wait, or once a set clock may cure it.',
+    entry: ['recordFailure', 'reportFailure'],
     exit: 'nextAttempt',
     invoke: watchClock,
   });
+  const failForGood = { guard: 'isPermanent', target: '#onboarding.failed' } as const;
   /** A device that has a certificate goes on with it if another one is not to be had. */
   const keepCertificate = {
     guard: 'isReplaced',
     target: '#onboarding.provisioned',
-    actions: [
-      { type: 'recordFailure', params: { step: 'csr' } },
-      'reportFailure',
-      { type: 'endReplacement', params: { opened: false } },
-    ],
+    actions: ['recordFailure', 'reportFailure', 'giveUpReplacement'],
   } as const;
   /** A certificate that has never opened NATS is not tried for ever. */
   const replaceCertificate = {
     guard: 'isUseless',
     target: '#onboarding.csr',
-    actions: [
-      { type: 'recordFailure', params: { step: 'registering' } },
-      'reportFailure',
-      'reportUseless',
-      'startReplacement',
-    ],
+    actions: ['recordFailure', 'reportFailure', 'reportUseless', 'startReplacement'],
   } as const;
 
   return parts.createMachine({
     id: 'onboarding',
-    description:
-      'From first power-on to a registered device, and its watch over the certificate from then on.',
+    description: 'From first power-on to a registered device, and on with an eye on its certificate.',
     // Nothing loops without a wait; if something ever does, it ends the process instead of hanging it.
     options: { maxIterations: 100 },
-    context: {
-      deviceId: null,
-      step: 'idle',
-      attempt: 1,
-      failure: null,
-      delayMs: 0,
-      nextRetryAt: null,
-      renewAt: null,
-      candidate: null,
-      pace: unpaced,
-      unopened: untried,
-    },
+    context: initialContext,
     initial: 'idle',
     states: {
       idle: {
@@ -81,34 +49,26 @@ export function onboarding(policy: Policy, clock: Clock) {
         initial: 'resuming',
         states: {
           resuming: {
-            description:
-              'Reads the facts on disk and repairs what a crash left; makes the id of a new device.',
+            description: 'Reads the facts on disk, repairs what a crash left, makes the id of a new device.',
             invoke: {
               src: 'resume',
+              id: 'resume',
               onDone: [
+                { guard: 'needsKey', target: '#onboarding.keygen', actions: 'noteIdentity' },
+                { guard: 'needsCertificate', target: '#onboarding.csr', actions: 'noteIdentity' },
                 {
-                  guard: { type: 'needsKey', params: resumed },
-                  target: '#onboarding.keygen',
-                  actions: noteDevice,
-                },
-                {
-                  guard: { type: 'needsCertificate', params: resumed },
+                  guard: 'wasUseless',
                   target: '#onboarding.csr',
-                  actions: noteDevice,
+                  actions: ['noteIdentity', 'reportUseless', 'startReplacement'],
                 },
                 {
-                  guard: { type: 'wasUseless', params: resumed },
-                  target: '#onboarding.csr',
-                  actions: [noteDevice, 'reportUseless', 'startReplacement'],
-                },
-                {
-                  guard: { type: 'mayRegister', params: resumed },
+                  guard: 'mayRegister',
                   target: '#onboarding.provisioned',
-                  actions: [noteDevice, { type: 'noteOpenedBefore', params: resumed }],
+                  actions: ['noteIdentity', 'noteOpenedBefore'],
                 },
-                { target: '#onboarding.registered', actions: noteDevice },
+                { target: '#onboarding.registered', actions: 'noteIdentity' },
               ],
-              onError: [{ guard: 'isPermanent', target: '#onboarding.failed' }, { target: 'backingOff' }],
+              onError: [failForGood, 'backingOff'],
             },
           },
           backingOff: {
@@ -125,11 +85,7 @@ export function onboarding(policy: Policy, clock: Clock) {
         states: {
           generating: {
             description: 'Makes the key pair and keeps it.',
-            invoke: {
-              src: 'generateKey',
-              onDone: '#onboarding.csr',
-              onError: [{ guard: 'isPermanent', target: '#onboarding.failed' }, { target: 'backingOff' }],
-            },
+            invoke: { src: 'generateKey', onDone: '#onboarding.csr', onError: [failForGood, 'backingOff'] },
           },
           backingOff: {
             ...backingOff,
@@ -146,7 +102,7 @@ export function onboarding(policy: Policy, clock: Clock) {
           pacing: {
             description: 'Keeps requests for certificates apart, whatever led here again.',
             entry: 'notePace',
-            invoke: watchClockFromNow,
+            invoke: watchClock,
             always: { guard: 'mayRequest', target: 'requesting' },
             after: { pace: 'requesting' },
             on: { CLOCK_STEPPED: { target: 'requesting', actions: 'forgetPace' } },
@@ -156,16 +112,13 @@ export function onboarding(policy: Policy, clock: Clock) {
             entry: 'noteRequest',
             invoke: {
               src: 'requestCertificate',
+              id: 'requestCertificate',
               input: ({ context }) => ({ again: context.unopened.isReplaced }),
               onDone: [
-                { guard: { type: 'isCandidate', params: issued }, target: 'trying', actions: noteCandidate },
-                { target: '#onboarding.provisioned', actions: endReplacement },
+                { guard: 'isCandidate', target: 'trying', actions: 'noteCandidate' },
+                { target: '#onboarding.provisioned', actions: 'endReplacement' },
               ],
-              onError: [
-                keepCertificate,
-                { guard: 'isPermanent', target: '#onboarding.failed' },
-                { target: 'backingOff' },
-              ],
+              onError: [keepCertificate, failForGood, 'backingOff'],
             },
             after: { provisioningTimeout: [keepCertificate, { target: 'backingOff' }] },
           },
@@ -174,13 +127,10 @@ export function onboarding(policy: Policy, clock: Clock) {
             exit: 'forgetCandidate',
             invoke: {
               src: 'tryCertificate',
+              id: 'tryCertificate',
               input: ({ context }) => context.candidate ?? missing('the candidate'),
-              onDone: { target: '#onboarding.provisioned', actions: endReplacement },
-              onError: [
-                keepCertificate,
-                { guard: 'isPermanent', target: '#onboarding.failed' },
-                { target: 'backingOff' },
-              ],
+              onDone: { target: '#onboarding.provisioned', actions: 'endReplacement' },
+              onError: [keepCertificate, failForGood, 'backingOff'],
             },
             after: { connectTimeout: [keepCertificate, { target: 'backingOff' }] },
           },
@@ -200,11 +150,12 @@ export function onboarding(policy: Policy, clock: Clock) {
             description: 'Checks the clock against the certificate and exports the identity.',
             invoke: {
               src: 'prepareIdentity',
+              id: 'prepareIdentity',
               onDone: [
-                { guard: { type: 'hasResult', params: prepared }, target: '#onboarding.registered' },
+                { guard: 'hasResult', target: '#onboarding.registered' },
                 { target: '#onboarding.registering' },
               ],
-              onError: [{ guard: 'isPermanent', target: '#onboarding.failed' }, { target: 'backingOff' }],
+              onError: [failForGood, 'backingOff'],
             },
           },
           backingOff: {
@@ -224,20 +175,12 @@ export function onboarding(policy: Policy, clock: Clock) {
             invoke: {
               src: 'register',
               input: ({ context }) => ({ deviceId: context.deviceId ?? missing('the device id') }),
-              onError: [
-                { guard: 'isPermanent', target: '#onboarding.failed' },
-                replaceCertificate,
-                { target: 'backingOff' },
-              ],
+              onError: [failForGood, replaceCertificate, 'backingOff'],
             },
             on: {
-              ANSWERED: '#onboarding.registered',
+              ANSWERED: { target: '#onboarding.registered', actions: 'noteAlias' },
               EXPIRED: '#onboarding.idle',
-              FAILED: [
-                { guard: 'isPermanent', target: '#onboarding.failed' },
-                replaceCertificate,
-                { target: 'backingOff' },
-              ],
+              FAILED: [failForGood, replaceCertificate, 'backingOff'],
             },
             initial: 'connecting',
             states: {
@@ -249,8 +192,7 @@ export function onboarding(policy: Policy, clock: Clock) {
                 },
               },
               lookingUp: {
-                description:
-                  'Looks for a result of an earlier request in the stream, then publishes the request.',
+                description: 'Looks for a result of an earlier request in the stream, then publishes.',
                 on: { ASKED: 'awaitingResult' },
                 after: { lookUpTimeout: '#onboarding.registering.backingOff' },
               },
@@ -277,7 +219,7 @@ export function onboarding(policy: Policy, clock: Clock) {
             invoke: {
               src: 'deliverResult',
               onDone: { target: 'checking', actions: 'noteSuccess' },
-              onError: [{ guard: 'isPermanent', target: '#onboarding.failed' }, { target: 'backingOff' }],
+              onError: [failForGood, 'backingOff'],
             },
           },
           backingOff: {
@@ -295,17 +237,14 @@ export function onboarding(policy: Policy, clock: Clock) {
             tags: 'delivered',
             invoke: {
               src: 'resume',
+              id: 'resume',
               onDone: [
-                {
-                  guard: { type: 'isRegistered', params: resumed },
-                  target: 'watching',
-                  actions: ['noteSuccess', noteRenewal],
-                },
-                { guard: { type: 'mayRenew', params: resumed }, target: 'renewing' },
-                { guard: { type: 'isDue', params: resumed }, target: 'watching', actions: noteRenewal },
+                { guard: 'isRegistered', target: 'watching', actions: ['noteSuccess', 'noteRenewal'] },
+                { guard: 'mayRenew', target: 'renewing' },
+                { guard: 'isDue', target: 'watching', actions: 'noteRenewal' },
                 { target: '#onboarding.idle' },
               ],
-              onError: [{ guard: 'isPermanent', target: '#onboarding.failed' }, { target: 'backingOff' }],
+              onError: [failForGood, 'backingOff'],
             },
           },
           renewing: {
@@ -314,9 +253,10 @@ export function onboarding(policy: Policy, clock: Clock) {
             entry: 'noteRequest',
             invoke: {
               src: 'renewCertificate',
+              id: 'renewCertificate',
               onDone: [
-                { guard: { type: 'isCandidate', params: issued }, target: 'trying', actions: noteCandidate },
-                { target: 'delivering', actions: reportRenewal },
+                { guard: 'isCandidate', target: 'trying', actions: 'noteCandidate' },
+                { target: 'delivering', actions: 'reportRenewal' },
               ],
               onError: 'renewalBackingOff',
             },
@@ -328,14 +268,15 @@ export function onboarding(policy: Policy, clock: Clock) {
             exit: 'forgetCandidate',
             invoke: {
               src: 'tryCertificate',
+              id: 'tryCertificate',
               input: ({ context }) => context.candidate ?? missing('the candidate'),
               onDone: [
                 {
-                  guard: { type: 'isAddressRefused', params: renewed },
+                  guard: 'isAddressRefused',
                   target: 'delivering',
-                  actions: [reportRenewal, { type: 'reportAddress', params: renewed }],
+                  actions: ['reportRenewal', 'reportAddress'],
                 },
-                { target: 'delivering', actions: reportRenewal },
+                { target: 'delivering', actions: 'reportRenewal' },
               ],
               onError: 'renewalBackingOff',
             },
@@ -343,10 +284,9 @@ export function onboarding(policy: Policy, clock: Clock) {
           },
           renewalBackingOff: {
             ...backingOff,
-            description:
-              'The renewal failed, whichever way; the device stays registered with the certificate it has.',
+            description: 'The renewal failed; the device stays registered with the certificate it has.',
             tags: 'delivered',
-            entry: [{ type: 'recordFailure', params: { step: 'renewing' } }, 'reportFailure'],
+            entry: ['recordFailedRenewal', 'reportFailure'],
             after: { backoff: 'checking' },
             on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'checking', actions: 'forgetPace' } },
           },
@@ -354,7 +294,7 @@ export function onboarding(policy: Policy, clock: Clock) {
       },
       failed: {
         description: 'Somebody has to change something. Rests for `retry.failedAfterMs`, then starts over.',
-        entry: [{ type: 'recordFailure', params: currentStep }, 'reportFailure'],
+        entry: ['recordFailure', 'reportFailure'],
         invoke: watchClock,
         after: { cooldown: { guard: 'cooldownEnds', target: 'idle' } },
         on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'idle', actions: 'forgetPace' } },

@@ -1,10 +1,11 @@
-import { assign, emit, fromCallback, fromPromise, setup } from 'xstate';
+import { assertEvent, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
 import type { OnboardingError } from '../errors/onboardingError.ts';
 import type {
   Clock,
   Context,
   EmittedEvent,
   Issued,
+  MachineEvent,
   OnboardingEvent,
   Policy,
   Renewed,
@@ -14,9 +15,31 @@ import type {
 import { afterFailure, errorOf, isClockSensitive, timeoutsOf } from './failure.ts';
 import { lookIntervalMs } from './renewal.ts';
 import { afterRequest, requestWaitMs, unpaced } from './requestPace.ts';
-import { afterOpening, afterReplacement, afterResume, becomesUseless, isUseless } from './unopened.ts';
+import {
+  afterOpening,
+  afterReplacement,
+  afterResume,
+  becomesUseless,
+  isUseless,
+  untried,
+} from './unopened.ts';
 
-/** For what is provided, or known, by the time that it is needed. */
+/** Of a daemon that has just started. */
+export const initialContext: Context = {
+  deviceId: null,
+  alias: null,
+  step: 'idle',
+  attempt: 1,
+  failure: null,
+  delayMs: 0,
+  nextRetryAt: null,
+  renewAt: null,
+  candidate: null,
+  pace: unpaced,
+  unopened: untried,
+};
+
+/** For what is provided by the time that it is needed. */
 export function missing(what: string): never {
   throw new Error(`${what} is missing`);
 }
@@ -36,16 +59,38 @@ function stepFailed(
   return { type: 'step.failed', step, code, reason, class: errorClass, attempt, retryInMs, cause: message };
 }
 
-/** What the names in the chart stand for. Actions only assign and emit; the actors are placeholders. */
-export function onboardingSetup(policy: Policy, clock: Clock) {
-  const { retry } = policy;
-  const timeouts = timeoutsOf(policy);
-  const requestWait = ({ pace }: Context) => requestWaitMs(pace, clock.now(), retry);
+/** Outputs of actors, from the event that says that they are done. @throws {Error} for another event: a bug in the chart */
+function resumed(event: MachineEvent): Resumed {
+  assertEvent(event, 'xstate.done.actor.resume');
+  return event.output;
+}
 
+function issued(event: MachineEvent): Issued {
+  assertEvent(event, ['xstate.done.actor.requestCertificate', 'xstate.done.actor.renewCertificate']);
+  return event.output;
+}
+
+/** A certificate that is kept: at once, or once it has opened NATS. */
+function renewed(event: MachineEvent): Renewed {
+  assertEvent(event, [
+    'xstate.done.actor.requestCertificate',
+    'xstate.done.actor.renewCertificate',
+    'xstate.done.actor.tryCertificate',
+  ]);
+  return event.output;
+}
+
+function prepared(event: MachineEvent): { readonly registered: boolean } {
+  assertEvent(event, 'xstate.done.actor.prepareIdentity');
+  return event.output;
+}
+
+/** The types, and a placeholder for each actor. */
+function actors() {
   return setup({
     types: {
       context: {} as Context,
-      events: {} as OnboardingEvent,
+      events: {} as MachineEvent,
       emitted: {} as EmittedEvent,
       tags: {} as 'delivered',
     },
@@ -63,6 +108,15 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       /** `since`: the wall clock at the failure, so that a step right after it is seen too. */
       watchClock: fromCallback<OnboardingEvent, { since: number }>(() => missing('watchClock')),
     },
+  });
+}
+
+/** When something happens, and whether. */
+function conditions(policy: Policy, clock: Clock) {
+  const { retry } = policy;
+  const timeouts = timeoutsOf(policy);
+  const requestWait = ({ pace }: Context) => requestWaitMs(pace, clock.now(), retry);
+  return actors().extend({
     delays: {
       provisioningTimeout: timeouts.provisioningTimeout.ms,
       connectTimeout: timeouts.connectTimeout.ms,
@@ -78,22 +132,30 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       cooldownEnds: () => retry.failedAfterMs > 0,
       clockMayCure: ({ context }) => isClockSensitive(context.failure),
       mayRequest: ({ context }) => requestWait(context) === 0,
-      needsKey: (_, { stage }: Resumed) => stage === 'keygen',
-      needsCertificate: (_, { stage }: Resumed) => stage === 'csr',
-      wasUseless: ({ context }, { stage }: Resumed) =>
-        stage === 'provisioned' && isUseless(context.unopened, clock.now()),
-      mayRegister: (_, { stage }: Resumed) => stage === 'provisioned',
-      isRegistered: (_, { stage }: Resumed) => stage === 'registered',
-      mayRenew: ({ context }, { stage }: Resumed) => stage === 'renewal' && requestWait(context) === 0,
-      isDue: (_, { stage }: Resumed) => stage === 'renewal',
-      hasResult: (_, { registered }: { registered: boolean }) => registered,
-      isCandidate: (_, { candidate }: Issued) => candidate !== null,
-      isAddressRefused: (_, { addressRefused }: Renewed) => addressRefused !== undefined,
+      needsKey: ({ event }) => resumed(event).stage === 'keygen',
+      needsCertificate: ({ event }) => resumed(event).stage === 'csr',
+      wasUseless: ({ context, event }) =>
+        resumed(event).stage === 'provisioned' && isUseless(context.unopened, clock.now()),
+      mayRegister: ({ event }) => resumed(event).stage === 'provisioned',
+      isRegistered: ({ event }) => resumed(event).stage === 'registered',
+      mayRenew: ({ context, event }) => resumed(event).stage === 'renewal' && requestWait(context) === 0,
+      isDue: ({ event }) => resumed(event).stage === 'renewal',
+      hasResult: ({ event }) => prepared(event).registered,
+      isCandidate: ({ event }) => issued(event).candidate !== null,
+      isAddressRefused: ({ event }) => renewed(event).addressRefused !== undefined,
       /** The certificate at hand is kept, whatever the request for another one meets. */
       isReplaced: ({ context }) => context.unopened.isReplaced,
       isUseless: ({ context, event }) =>
         becomesUseless(context.unopened, errorOf(event, timeouts).code, clock.now()),
     },
+  });
+}
+
+/** Changes of the context. */
+function assignments(policy: Policy, clock: Clock) {
+  const { retry } = policy;
+  const timeouts = timeoutsOf(policy);
+  return conditions(policy, clock).extend({
     actions: {
       startStep: assign((_, { step }: { step: Step }) => ({
         step,
@@ -103,27 +165,49 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       })),
       noteSuccess: assign({ attempt: 1, delayMs: 0, nextRetryAt: null, failure: null }),
       nextAttempt: assign({ attempt: ({ context }) => context.attempt + 1, nextRetryAt: null }),
-      recordFailure: assign(({ context, event }, { step }: { step: Step }) =>
-        afterFailure(context, step, errorOf(event, timeouts), policy, clock),
+      recordFailure: assign(({ context, event }) =>
+        afterFailure(context, { step: context.step, error: errorOf(event, timeouts) }, policy, clock),
       ),
-      noteDevice: assign((_, { deviceId }: Resumed) => ({ deviceId })),
-      noteOpenedBefore: assign(({ context }, { opened }: Resumed) => ({
-        unopened: afterResume(context.unopened, opened),
-      })),
+      recordFailedRenewal: assign(({ context, event }) =>
+        afterFailure(context, { step: 'renewing', error: errorOf(event, timeouts) }, policy, clock),
+      ),
+      noteIdentity: assign(({ event }) => {
+        const { deviceId, alias } = resumed(event);
+        return { deviceId, alias };
+      }),
+      noteAlias: assign(({ event }) => {
+        assertEvent(event, 'ANSWERED');
+        return { alias: event.alias };
+      }),
+      noteOpenedBefore: assign({
+        unopened: ({ context, event }) => afterResume(context.unopened, resumed(event).opened),
+      }),
       noteOpened: assign({ unopened: ({ context }) => afterOpening(context.unopened) }),
-      noteCandidate: assign((_, candidate: Issued) => ({ candidate })),
+      noteCandidate: assign({ candidate: ({ event }) => issued(event) }),
       forgetCandidate: assign({ candidate: null }),
-      noteRenewal: assign((_, { renewAt }: Resumed) => ({ renewAt })),
+      noteRenewal: assign({ renewAt: ({ event }) => resumed(event).renewAt }),
       startReplacement: assign({ unopened: ({ context }) => ({ ...context.unopened, isReplaced: true }) }),
-      endReplacement: assign(({ context }, { opened }: { opened: boolean }) => ({
-        unopened: afterReplacement(context.unopened, opened),
-      })),
+      endReplacement: assign({
+        unopened: ({ context, event }) => afterReplacement(context.unopened, renewed(event).opened),
+      }),
+      giveUpReplacement: assign({ unopened: ({ context }) => afterReplacement(context.unopened, false) }),
       noteRequest: assign({
         pace: ({ context }) => afterRequest(context.pace, clock, retry),
         nextRetryAt: null,
       }),
-      notePace: assign({ nextRetryAt: ({ context }) => clock.now() + requestWait(context) }),
+      notePace: assign({
+        nextRetryAt: ({ context }) => clock.now() + requestWaitMs(context.pace, clock.now(), retry),
+      }),
       forgetPace: assign({ pace: unpaced }),
+    },
+  });
+}
+
+/** What the names in the chart stand for. Actions only assign and emit; the actors are placeholders. */
+export function onboardingSetup(policy: Policy, clock: Clock) {
+  const timeouts = timeoutsOf(policy);
+  return assignments(policy, clock).extend({
+    actions: {
       reportFailure: emit(({ context: { failure, attempt, nextRetryAt, delayMs } }): EmittedEvent => {
         const failed = failure ?? missing('failure');
         return stepFailed(failed.step, failed, attempt, nextRetryAt === null ? null : delayMs);
@@ -137,19 +221,14 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
         const { code } = failure ?? missing('failure');
         return { type: 'certificate.useless', code, failures: unopened.failures };
       }),
-      reportRenewal: emit(
-        (_, { notAfter, renewAt }: Renewed): EmittedEvent => ({
-          type: 'certificate.renewed',
-          notAfter,
-          renewAt,
-        }),
-      ),
-      reportAddress: emit(
-        (_, { addressRefused }: Renewed): EmittedEvent => ({
-          type: 'address.refused',
-          ...(addressRefused ?? missing('the refusal')),
-        }),
-      ),
+      reportRenewal: emit(({ event }): EmittedEvent => {
+        const { notAfter, renewAt } = renewed(event);
+        return { type: 'certificate.renewed', notAfter, renewAt };
+      }),
+      reportAddress: emit(({ event }): EmittedEvent => {
+        const { addressRefused } = renewed(event);
+        return { type: 'address.refused', ...(addressRefused ?? missing('the refusal')) };
+      }),
     },
   });
 }

@@ -1,5 +1,6 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
+import { redact } from '../../errors/onboardingError.ts';
 import { isReason, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
@@ -28,48 +29,59 @@ export interface Status {
   readonly history: readonly Visit[];
 }
 
+/** Who asks for a status. */
+export interface StatusContext {
+  readonly reader: CertificateReader;
+  /** Of the program that shows the status */
+  readonly version: string;
+  /** Whether a daemon runs on the state directory; null: not known */
+  readonly running: boolean | null;
+}
+
 /**
- * @param stateText content of `state.json`, null where there is none
- * @param running whether a daemon runs on the state directory; null: not known
+ * @param stateText content of `state.json`, null if there is none
  * @throws {OnboardingError} STATE_CORRUPT
  */
-export function statusOf(
-  stateText: string | null,
-  reader: CertificateReader,
-  version: string,
-  running: boolean | null,
+export function statusOf(stateText: string | null, context: StatusContext): Status {
+  const state = stateText === null ? null : parseState(stateText);
+  return describeStatus(state, state?.progress ?? nothingBegun, context);
+}
+
+const nothingBegun = {
+  state: 'idle',
+  since: null,
+  attempt: null,
+  nextRetryAt: null,
+  lastError: null,
+  history: [],
+} as const;
+
+/**
+ * @param state null if there is none, or it cannot be read
+ * @param progress in place of the one in the state
+ */
+export function describeStatus(
+  state: Pick<DeviceState, 'deviceId' | 'provisioned' | 'registration'> | null,
+  progress: DeviceState['progress'] | typeof nothingBegun,
+  { reader, version, running }: StatusContext,
 ): Status {
-  if (stateText === null) {
-    return {
-      state: 'idle',
-      since: null,
-      deviceId: null,
-      alias: null,
-      attempt: null,
-      nextRetryAt: null,
-      lastError: null,
-      certificate: null,
-      natsUrl: null,
-      version,
-      running,
-      history: [],
-    };
-  }
-  const { deviceId, progress, provisioned, registration } = parseState(stateText);
-  const { state, since, attempt, nextRetryAt, lastError, history } = progress;
+  const provisioned = state?.provisioned ?? null;
   return {
-    state,
-    since,
-    deviceId,
-    alias: registration?.alias ?? null,
-    attempt,
-    nextRetryAt,
-    lastError,
-    certificate: provisioned ? certificateOf(reader, provisioned) : null,
-    natsUrl: provisioned ? shownAddress(provisioned.natsUrl) : null,
+    state: progress.state,
+    since: progress.since,
+    deviceId: state?.deviceId ?? null,
+    alias: state?.registration?.alias ?? null,
+    attempt: progress.attempt,
+    nextRetryAt: progress.nextRetryAt,
+    lastError: progress.lastError && {
+      ...progress.lastError,
+      message: redact(progress.lastError.message),
+    },
+    certificate: provisioned && certificateOf(reader, provisioned),
+    natsUrl: provisioned && shownAddress(provisioned.natsUrl),
     version,
     running,
-    history,
+    history: progress.history,
   };
 }
 

@@ -3,6 +3,7 @@ import {
   type DeviceState,
   isoTime,
   type OpenRequest,
+  type Registration,
   type StateDirectory,
   updateState,
 } from '../state/deviceState.ts';
@@ -79,6 +80,7 @@ const answered = { request: null, idIsNew: false } as const;
  * earlier request may have been accepted; to one that asked for the first time, another device has its id.
  *
  * @param before the state before the request was recorded
+ * @returns the registration that was kept
  * @throws {OnboardingError} REGISTRATION_REJECTED, STATE_*
  */
 export function persistResult(
@@ -86,7 +88,7 @@ export function persistResult(
   session: Session,
   { message, result }: Answer,
   before: DeviceState,
-): void {
+): Registration {
   const askedBefore = before.request !== null || before.mayBeRegistered;
   if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
     const alias = result.kind === 'success' ? result.alias : null;
@@ -98,7 +100,7 @@ export function persistResult(
       lastRejection: null,
       mayBeRegistered: false,
     }));
-    return;
+    return registration;
   }
   updateState(directory, (state) => ({
     ...opened(session, state),

@@ -60,7 +60,7 @@ export function register(
   const controller = new AbortController();
   const { signal } = controller;
   run(ports, options, (event) => signal.aborted || tell(event), signal).then(
-    (end) => signal.aborted || tell({ type: end }),
+    (end) => signal.aborted || tell(end),
     (error: unknown) => signal.aborted || tell({ type: 'FAILED', error }),
   );
   return () => controller.abort(new Error('the attempt ended'));
@@ -86,13 +86,13 @@ async function run(
   options: RegisterOptions,
   tell: Attempt['tell'],
   signal: AbortSignal,
-): Promise<'ANSWERED' | 'EXPIRED'> {
+): Promise<RegisterEvent> {
   const before = currentState(ports.directory);
   // The answer was kept, and something after it failed.
-  if (before.registration !== null) return 'ANSWERED';
+  if (before.registration !== null) return { type: 'ANSWERED', alias: before.registration.alias };
   const identity = identityOf(before, ports, options);
   const [certificate] = ports.pki.parseCertificates(identity.certificate);
-  if (certificate && ports.now() > certificate.notAfter.getTime()) return 'EXPIRED';
+  if (certificate && ports.now() > certificate.notAfter.getTime()) return { type: 'EXPIRED' };
   checkClock(ports.now(), options.builtAt, certificate);
   const results = `device_results.${identity.deviceId}.register`;
   const session = await ports.connect(identity, signal);
@@ -102,8 +102,8 @@ async function run(
   try {
     signal.throwIfAborted();
     const attempt = { ports, options, tell, signal, before, identity, certificate, session, results };
-    persistResult(ports, session, await awaitAnswer(attempt), before);
-    return 'ANSWERED';
+    const { alias } = persistResult(ports, session, await awaitAnswer(attempt), before);
+    return { type: 'ANSWERED', alias };
   } finally {
     signal.removeEventListener('abort', close);
     close();

@@ -41,15 +41,30 @@ export interface ResumePorts {
  *
  * @param configuredId `identity.deviceId`
  * @param fleetCa SHA-256 of the CAs that the configuration allows, hex; a certificate of another is none. null: any
- * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_UNWRITABLE
+ * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_CLONED, STATE_UNWRITABLE;
+ *   with the device id if `state.json` could be read
  */
 export function resume(
   ports: ResumePorts,
   configuredId: string | null,
   fleetCa: readonly string[] | null = null,
 ): Resumed {
+  const deviceId = assertOwnState(ports);
+  const identified = (error: OnboardingError) => (deviceId === null ? error : error.of(deviceId));
+  const onQuarantined = (error: OnboardingError) => ports.onQuarantined(identified(error));
+  try {
+    return readFacts({ ...ports, onQuarantined }, configuredId, fleetCa);
+  } catch (error) {
+    throw error instanceof OnboardingError ? identified(error) : error;
+  }
+}
+
+function readFacts(
+  ports: ResumePorts,
+  configuredId: string | null,
+  fleetCa: readonly string[] | null,
+): Resumed {
   const { directory, now } = ports;
-  assertOwnState(ports);
   const key = loadOrQuarantineKey(ports);
   const state = bind(ports, loadOrRebuildState(ports, key, configuredId));
   directory.refresh(files.deviceId, state.deviceId, 0o644);
@@ -60,26 +75,30 @@ export function resume(
     result: state.registration !== null,
   };
   const due = state.provisioned && Date.parse(state.provisioned.renewAt);
-  const { deviceId, provisioned } = state;
-  return { deviceId, stage: stageOf(facts), renewAt: due, opened: provisioned?.opened === true };
+  const { deviceId, provisioned, registration } = state;
+  const alias = registration?.alias ?? null;
+  return { deviceId, alias, stage: stageOf(facts), renewAt: due, opened: provisioned?.opened === true };
 }
 
 /**
  * What a newer version left is not ours to judge, nor is its key; what another machine left is not ours to use.
  *
+ * @returns the device id of the state; null where there is no state, or a damaged one
  * @throws {OnboardingError} STATE_CORRUPT, STATE_CLONED
  */
-function assertOwnState({ directory, machine }: ResumePorts): void {
+function assertOwnState({ directory, machine }: ResumePorts): string | null {
   try {
     const { deviceId, machine: bound } = parseState(directory.read(files.state) ?? '');
-    if (bound === null || !isClone(bound, machine())) return;
+    if (bound === null || !isClone(bound, machine())) return deviceId;
     throw new OnboardingError(
       'STATE_CLONED',
       `the identity ${deviceId} was made on another machine and copied to this one`,
+      { deviceId },
     );
   } catch (error) {
     const { code } = error as OnboardingError;
     if (error instanceof NewerStateError || code === 'STATE_CLONED') throw error;
+    return null;
   }
 }
 

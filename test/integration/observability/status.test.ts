@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { reasons } from '../../../src/errors/reasons.ts';
 import { fleetWith, launch } from '../../support/harness.ts';
 import { at, patience, registered } from '../../support/observabilityHarness.ts';
-import { programFile } from '../../support/program.ts';
+import { newDevice, programFile, runToEnd, start, temporaryFolder } from '../../support/program.ts';
 import { tell } from '../../support/runCommand.ts';
 
 test('status tells a person state, way, certificate and whether the daemon runs', async () => {
@@ -102,6 +102,98 @@ test('status --watch follows the device and ends by Ctrl-C', async () => {
   const [code] = await once(child, 'exit');
   expect(code).toBe(0);
   expect(seen.length).toBeLessThan(20);
+});
+
+/** A folder as systemd makes it for `RuntimeDirectory=`. */
+function runtimeDirectory() {
+  const folder = temporaryFolder();
+  chmodSync(folder, 0o755);
+  const file = join(folder, 'status.json');
+  return {
+    environment: { RUNTIME_DIRECTORY: folder },
+    file,
+    read: () => JSON.parse(readFileSync(file, 'utf8')),
+  };
+}
+
+test('the status is published for everybody, without secrets, and stays after a stop', async () => {
+  const device = at(await fleetWith());
+  const { environment, file, read } = runtimeDirectory();
+  const program = start(device, [], environment);
+  await program.until(registered);
+  await expect.poll(() => read().state, patience).toBe('registered');
+  expect(statSync(file).mode & 0o777).toBe(0o644);
+  const flag = join(file, '../registered');
+  await expect.poll(() => existsSync(flag), patience).toBe(true);
+  const { stdout } = await tell(device, 'status', '--json');
+  expect(read()).toEqual(JSON.parse(stdout));
+  expect(readFileSync(file, 'utf8')).not.toMatch(/PRIVATE|BEGIN|token/);
+  program.child.kill('SIGTERM');
+  await program.ended;
+  expect(read()).toEqual({ ...JSON.parse(stdout), running: false });
+  expect(existsSync(flag)).toBe(false);
+});
+
+test('the status is published although the configuration is invalid', async () => {
+  const device = newDevice({ provisioning: { url: 'http://user:secret@/' } });
+  const { environment, read } = runtimeDirectory();
+  expect(await start(device, [], environment).ended).toBe(78);
+  expect(read()).toMatchObject({
+    state: 'failed',
+    running: false,
+    deviceId: null,
+    lastError: { code: 'CONFIG_INVALID', message: expect.stringContaining('provisioning.url') },
+  });
+  expect(JSON.stringify(read())).not.toContain('secret');
+});
+
+test('the status is published although the state directory cannot be made', async () => {
+  const device = at(await fleetWith(), { stateDir: join(temporaryFolder(), 'x'.repeat(300)) });
+  const { environment, read } = runtimeDirectory();
+  await start(device, [], environment).until(({ event }) => event === 'step.failed');
+  await expect
+    .poll(() => read(), patience)
+    .toMatchObject({ state: 'idle', lastError: { code: 'STATE_UNWRITABLE' } });
+});
+
+test('a status that cannot be published is never in the way', async () => {
+  const device = at(await fleetWith(), { log: { format: 'json', level: 'debug' } });
+  const program = start(device, ['--once'], { RUNTIME_DIRECTORY: '/nonexistent' });
+  expect(await program.ended).toBe(0);
+  expect(program.lines).toContainEqual(
+    expect.objectContaining({ event: 'progress.unsaved', level: 'debug' }),
+  );
+});
+
+test('a reset forgets the published status', async () => {
+  const device = at(await fleetWith());
+  const { environment, file } = runtimeDirectory();
+  expect(await start(device, ['--once'], environment).ended).toBe(0);
+  expect(existsSync(file)).toBe(true);
+  expect(runToEnd(['reset', '--yes', '--config', device.configFile], environment).status).toBe(0);
+  expect(existsSync(file)).toBe(false);
+});
+
+test.runIf(process.getuid?.() === 0)('another user sees the published status', async () => {
+  const device = at(await fleetWith());
+  const { environment } = runtimeDirectory();
+  const program = start(device, [], environment);
+  await program.until(registered);
+  chmodSync(join(device.stateDir, '..'), 0o755);
+  const ask = async (...args: string[]) => {
+    const child = spawn(process.execPath, [programFile, 'status', ...args, '--config', device.configFile], {
+      ...{ uid: 65534, gid: 65534, cwd: '/' },
+      env: { ...process.env, ...environment },
+    });
+    let stdout = '';
+    child.stdout.on('data', (text) => {
+      stdout += text;
+    });
+    const [status] = await once(child, 'close');
+    return { status, stdout };
+  };
+  expect(await ask()).toMatchObject({ status: 0, stdout: expect.stringMatching(/^state +registered for /m) });
+  expect(JSON.parse((await ask('--json')).stdout)).toMatchObject({ state: 'registered', running: true });
 });
 
 test.runIf(process.getuid?.() === 0)(

@@ -6,7 +6,7 @@ import { usualConfig } from '../../simulation/life.ts';
 import * as pki from '../../simulation/pki.ts';
 
 /** A device without network, whose disk is memory. */
-function boot(stored: Map<string, string>, hardware: string) {
+function boot(stored: Map<string, string>, hardware: string, more: Partial<Platform> = {}) {
   const directory: StateDirectory = {
     read: (name) => stored.get(name) ?? null,
     write: (name, text) => void stored.set(name, text),
@@ -14,7 +14,7 @@ function boot(stored: Map<string, string>, hardware: string) {
     restrict: () => undefined,
     quarantine: (name) => name,
   };
-  const known: LogContext = { deviceId: null, state: 'idle' };
+  const logContext: LogContext = { deviceId: null, state: 'idle' };
   const platform: Platform = {
     directory,
     pki,
@@ -31,27 +31,60 @@ function boot(stored: Map<string, string>, hardware: string) {
     setTimer: () => () => undefined,
     watchForSteps: () => () => undefined,
     timers: { setTimeout: () => undefined, clearTimeout: () => undefined },
+    ...more,
   };
+  const lines: unknown[] = [];
+  const log = (_level: string, event: string) => lines.push({ event, ...logContext });
   const settings = { config: usualConfig, hostname: '', fleetCa: null, builtAt: 0 };
-  return { known, daemon: startDaemon(platform, settings, known, () => undefined) };
+  return { logContext, daemon: startDaemon(platform, settings, logContext, log), lines };
 }
 
 test('a device that was copied from another machine shows its id, and what keeps it, although it cannot resume', async () => {
-  const original = { ...newState('device-1', 0), machine: { hardware: 'a', installation: null } };
+  const visit = { state: 'csr', at: '2026-11-24T00:00:00.000Z', durationMs: 5 } as const;
+  const fresh = newState('device-1', 0);
+  const original = {
+    ...fresh,
+    machine: { hardware: 'a', installation: null },
+    progress: { ...fresh.progress, history: [visit] },
+  };
   const stored = new Map([[files.state as string, JSON.stringify(original)]]);
-  const { known, daemon } = boot(stored, 'b');
+  const { logContext, daemon, lines } = boot(stored, 'b');
   expect(await daemon.settled).toBe('failed');
   daemon.stop();
-  expect(known).toEqual({ deviceId: 'device-1', state: 'failed' });
+  expect(logContext).toEqual({ deviceId: 'device-1', state: 'failed' });
   expect(parseState(stored.get(files.state) ?? '')).toMatchObject({
     deviceId: 'device-1',
-    progress: { state: 'failed', lastError: { code: 'STATE_CLONED' } },
+    progress: { state: 'failed', lastError: { code: 'STATE_CLONED' }, history: [visit, { state: 'idle' }] },
   });
+  expect(lines).toContainEqual({ event: 'step.failed', deviceId: 'device-1', state: 'idle' });
 });
 
 test('a new device knows its id as soon as it has one', async () => {
-  const { known, daemon } = boot(new Map(), 'a');
+  const { logContext, daemon } = boot(new Map(), 'a');
   await new Promise(setImmediate);
   daemon.stop();
-  expect(known).toEqual({ deviceId: 'ff', state: 'keygen' });
+  expect(logContext).toEqual({ deviceId: 'ff', state: 'keygen' });
+});
+
+test('a damaged key is logged with the id of the device', async () => {
+  const stored = new Map<string, string>([
+    [files.state, JSON.stringify(newState('device-1', 0))],
+    [files.key, 'garbage'],
+  ]);
+  const { daemon, lines } = boot(stored, 'a');
+  await new Promise(setImmediate);
+  daemon.stop();
+  expect(lines).toContainEqual({ event: 'step.failed', deviceId: 'device-1', state: 'idle' });
+});
+
+test('what cannot be published is a line for debugging, and nothing else', async () => {
+  const { daemon, lines, logContext } = boot(new Map(), 'a', {
+    publish: () => {
+      throw new Error('the folder is gone');
+    },
+  });
+  await new Promise(setImmediate);
+  daemon.stop();
+  expect(lines).toContainEqual(expect.objectContaining({ event: 'progress.unsaved' }));
+  expect(logContext.state).toBe('keygen');
 });

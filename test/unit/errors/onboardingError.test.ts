@@ -93,3 +93,25 @@ test('a NATS address says what is wrong with it in a short line, however long it
     expect(processorMs(read)).toBeLessThan(promptMs);
   }
 });
+
+test('an error of a device that is known keeps everything else', () => {
+  const cause = new Error('ENOSPC');
+  const options = { cause, class: 'permanent', reason: 'timeout', retryAfterMs: 5 } as const;
+  const error = new OnboardingError('STATE_UNWRITABLE', 'the disk is full', options);
+  expect(error.deviceId).toBeNull();
+  const {
+    code,
+    message,
+    retryAfterMs,
+    reason,
+    deviceId,
+    cause: kept,
+    class: errorClass,
+  } = error.of('device-1');
+  expect({ code, message, retryAfterMs, reason, deviceId, cause: kept, class: errorClass }).toEqual({
+    ...options,
+    code: 'STATE_UNWRITABLE',
+    message: 'the disk is full',
+    deviceId: 'device-1',
+  });
+});

@@ -15,6 +15,7 @@ const policy: Policy = {
 };
 const context: Context = {
   deviceId: 'a',
+  alias: null,
   step: 'idle',
   attempt: 3,
   failure: null,
@@ -34,7 +35,7 @@ function fail(step: Step, error: OnboardingError, chosen: Policy = policy, befor
     return 0.5;
   };
   return {
-    ...afterFailure({ ...context, ...before }, step, error, chosen, { now: () => now, random }),
+    ...afterFailure({ ...context, ...before }, { step, error }, chosen, { now: () => now, random }),
     draws,
   };
 }

@@ -33,13 +33,12 @@ const fails = (work: Work, error: Error): Move => ({ fails: work, error });
 const waits = (ms: number): Move => ({ waits: ms });
 const throwsNext = (callback: Callback, error: Error): Move => ({ willThrow: callback, error });
 const clockStepped: Move = { sends: 'watchClock', event: { type: 'CLOCK_STEPPED' } };
-const session = (type: 'CONNECTED' | 'ASKED' | 'ANSWERED' | 'EXPIRED'): Move => ({
-  sends: 'register',
-  event: { type },
-});
+const session = (type: 'CONNECTED' | 'ASKED' | 'EXPIRED'): Move => ({ sends: 'register', event: { type } });
+const answered: Move = { sends: 'register', event: { type: 'ANSWERED', alias: 'Alpha' } };
 const sessionFails = (error: Error): Move => ({ sends: 'register', event: { type: 'FAILED', error } });
 const facts = (stage: Stage, more: Partial<Resumed> = {}): Resumed => ({
   deviceId: 'device-1',
+  alias: null,
   stage,
   renewAt: null,
   opened: false,
@@ -122,7 +121,7 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
       [done('prepareIdentity', { registered: false }), connecting],
       [session('CONNECTED'), 'registering.requesting.lookingUp'],
       [session('ASKED'), 'registering.requesting.awaitingResult'],
-      [session('ANSWERED'), 'registered.delivering'],
+      [answered, 'registered.delivering'],
       [done('deliverResult'), 'registered.checking'],
       [resumes('registered'), 'registered.watching'],
       [waits(minute), 'registered.checking'],
@@ -549,10 +548,35 @@ test.each<[string, Line[], Move, string, ErrorCode]>([
   expect(context().failure).toMatchObject({ step, code });
 });
 
+test.each([
+  ['the answer', [...toRegistering, [answered, '']]],
+  ['the disk', [[resumes('registered', { alias: 'Alpha' }), '']]],
+] satisfies [string, Line[]][])('the alias is that of %s', async (_, lines) => {
+  expect((await play(lines)).context()).toMatchObject({ deviceId: 'device-1', alias: 'Alpha' });
+});
+
+test('a device that cannot resume shows its id, if that could be read', async () => {
+  const cloned = new OnboardingError('STATE_CLONED', 'copied', { deviceId: 'device-2' });
+  expect((await play([[fails('resume', cloned), '']])).context().deviceId).toBe('device-2');
+  expect((await play([...toChecking, [fails('resume', cloned), '']])).context().deviceId).toBe('device-1');
+});
+
+test('an invocation whose output is read has the name of its actor as id', () => {
+  const invoked = nodesOf(statechart()).flatMap(({ invoke }) => invoke);
+  const named = invoked.filter(({ id, src }) => id === src).map(({ src }) => src);
+  expect([...new Set(named)].sort()).toEqual([
+    'prepareIdentity',
+    'renewCertificate',
+    'requestCertificate',
+    'resume',
+    'tryCertificate',
+  ]);
+});
+
 test('a device that is registered has no failure to show', async () => {
   const { move, context } = await play([...toRegistering, [sessionFails(passing), ''], [waits(500), '']]);
   expect(context().failure).not.toBeNull();
-  await move(session('ANSWERED'));
+  await move(answered);
   expect(context()).toMatchObject({ failure: null, attempt: 1 });
 });
 

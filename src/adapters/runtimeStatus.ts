@@ -1,0 +1,55 @@
+import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Status } from '../services/diagnostics/status.ts';
+import { isRecord, parseJson } from '../text/json.ts';
+
+/** `/run/onboardd/status.json`: the status without secrets, for users without rights on the state directory. */
+export interface RuntimeStatus {
+  /** Replaces the file, readable for everybody; not durable. No-op without a runtime directory. @throws {Error} */
+  write(status: Status): void;
+  /** What was written last says from then on that no daemon runs. Never throws. */
+  stop(): void;
+}
+
+/** @param environment with `RUNTIME_DIRECTORY`, which systemd sets */
+export function runtimeStatus(environment: NodeJS.ProcessEnv): RuntimeStatus {
+  const path = statusFileOf(environment.RUNTIME_DIRECTORY);
+  let last: Status | null = null;
+  const write = (status: Status) => {
+    if (path === null) return;
+    last = status;
+    const temporary = `${path}.tmp`;
+    writeFileSync(temporary, `${JSON.stringify(status)}\n`, { mode: 0o644 });
+    // The umask took the rights of others away.
+    chmodSync(temporary, 0o644);
+    renameSync(temporary, path);
+  };
+  return {
+    write,
+    stop() {
+      try {
+        if (last !== null) write({ ...last, running: false });
+      } catch {
+        // The file is never in the way.
+      }
+    },
+  };
+}
+
+/** @param directory as systemd names it: the first of several counts. @returns null without one */
+export function statusFileOf(directory: string | undefined): string | null {
+  const [first = ''] = directory?.split(':') ?? [];
+  return first === '' ? null : join(first, 'status.json');
+}
+
+/** @returns what the daemon published; null if it cannot be read, or is not a status */
+export function readRuntimeStatus(path: string): Status | null {
+  try {
+    const json = parseJson(readFileSync(path, 'utf8'));
+    return isRecord(json) && typeof json.state === 'string' && Array.isArray(json.history)
+      ? (json as unknown as Status)
+      : null;
+  } catch {
+    return null;
+  }
+}

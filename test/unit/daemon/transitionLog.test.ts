@@ -1,0 +1,72 @@
+import { expect, test } from 'vitest';
+import {
+  entryOfEmitted,
+  entryOfQuarantined,
+  type LogEntry,
+  write,
+} from '../../../src/daemon/transitionLog.ts';
+import { OnboardingError } from '../../../src/errors/onboardingError.ts';
+import type { EmittedEvent } from '../../../src/machines/contracts.ts';
+
+const failed = {
+  type: 'step.failed',
+  step: 'registering',
+  code: 'NATS_TLS',
+  reason: null,
+  class: 'transient',
+  attempt: 2,
+  retryInMs: 1234,
+  cause: 'not trusted',
+} as const;
+
+test.each<[EmittedEvent, string, string]>([
+  [failed, 'warn', 'registering, attempt 2: NATS_TLS: not trusted; next try in 1.2 s'],
+  [
+    { ...failed, retryInMs: null },
+    'warn',
+    'registering, attempt 2: NATS_TLS: not trusted; no further try by itself',
+  ],
+  [
+    { type: 'certificate.renewed', notAfter: '2027-01-01T00:00:00Z', renewAt: '2026-12-20T00:00:00Z' },
+    'info',
+    'the certificate was renewed and is valid until 2027-01-01T00:00:00Z',
+  ],
+  [
+    { type: 'address.refused', code: 'NATS_UNREACHABLE', cause: 'refused' },
+    'warn',
+    'the new NATS address is not taken: NATS_UNREACHABLE: refused',
+  ],
+  [
+    { type: 'certificate.useless', code: 'NATS_TLS', failures: 10 },
+    'warn',
+    'the certificate has not opened NATS in 10 tries: another one is asked for',
+  ],
+])('%j is one line with all its fields', (emitted, level, message) => {
+  const { type, ...fields } = emitted;
+  expect(entryOfEmitted(emitted)).toEqual([level, type, message, fields]);
+});
+
+test('a quarantined file is a failure of the start that goes on at once', () => {
+  const error = new OnboardingError('STATE_CORRUPT', 'the key is kept as x');
+  expect(entryOfQuarantined(error)).toEqual([
+    'warn',
+    'step.failed',
+    'the key is kept as x',
+    {
+      step: 'idle',
+      code: 'STATE_CORRUPT',
+      reason: null,
+      class: 'permanent',
+      attempt: 1,
+      retryInMs: 0,
+      cause: 'the key is kept as x',
+    },
+  ]);
+});
+
+test('an entry is written as it is', () => {
+  const lines: unknown[] = [];
+  const entry: LogEntry = ['debug', 'progress.unsaved', 'no space', {}];
+  write((...line) => lines.push(line), entry);
+  expect(lines).toEqual([entry]);
+});
