@@ -1,0 +1,26 @@
+/**
+ * `npm run test:mutants`: changes the modules below one spot at a time and wants a unit test to fail each time.
+ * One module: `npm run test:mutants -- --mutate src/machines/backoff.ts`.
+ */
+export default {
+  testRunner: 'vitest',
+  vitest: { configFile: 'vitest.unit.config.ts', related: true },
+  mutate: [
+    'src/machines/**/*.ts',
+    'src/config/**/*.ts',
+    'src/text/json*.ts',
+    'src/services/onboarding/{acceptCertificate,judgeResult,registrationResult,resume,pendingRequest}.ts',
+    'src/services/state/deviceState.ts',
+  ],
+  // What a mutant reaches is known from one run: only those tests run on it.
+  coverageAnalysis: 'perTest',
+  incremental: false,
+  concurrency: 2,
+  thresholds: { high: 90, low: 80, break: 80 },
+  reporters: ['clear-text', 'json'],
+  clearTextReporter: { allowColor: false, allowEmojis: false, logTests: false, reportTests: false },
+  jsonReporter: { fileName: 'build/mutants/report.json' },
+  tempDirName: 'build/mutants/sandbox',
+  ignorePatterns: ['.tools', 'build', 'coverage', 'dist', 'docs/plots'],
+  allowConsoleColors: false,
+};
