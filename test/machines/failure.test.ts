@@ -134,6 +134,12 @@ test.each<[string, Step, OnboardingError, Policy, number, number | null]>([
   expect(fail(step, error, chosen)).toMatchObject({ delayMs, nextRetryAt });
 });
 
+test('a wait that chance makes nothing of is over at once, and not for ever', () => {
+  const error = errorOfClass('transient');
+  const after = afterFailure(context, 'csr', error, policy, { now: () => now, random: () => 0 });
+  expect(after).toMatchObject({ delayMs: 0, nextRetryAt: now });
+});
+
 test('chance is asked only when a wait is random', () => {
   expect(fail('csr', errorOfClass('permanent')).draws).toBe(0);
   expect(fail('csr', errorOfClass('transient')).draws).toBe(1);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { lookIntervalMs } from '../../src/machines/renewal.ts';
+import { lookIntervalMs, renewAt } from '../../src/machines/renewal.ts';
 
 const now = 1_000_000;
 
@@ -13,4 +13,25 @@ test.each<[string, number | null, number, number]>([
   ['due, and a request is allowed in an hour: in a minute', now, 3_600_000, 60_000],
 ])('%s', (_, renewAt, requestWaitMs, expected) => {
   expect(lookIntervalMs(renewAt, requestWaitMs, now)).toBe(expected);
+});
+
+const year = 365 * 24 * 3_600_000;
+
+test.each<[string, number, number, number]>([
+  ['on the way: at the fraction of its life', 0, 100, 500],
+  ['the moment before: at the fraction of its life', 0, 499, 500],
+  ['at that very moment: at the fraction of what is left', 0, 500, 750],
+  ['dated back: at the fraction of what is left', 0, 600, 800],
+  ['not valid yet: at the fraction of its life', 500, 100, 750],
+])('a certificate, %s', (_, notBefore, at, expected) => {
+  const life = { notBefore: new Date(notBefore), notAfter: new Date(1000) };
+  expect(renewAt(life, 0.5, 0, at).getTime()).toBe(expected);
+});
+
+test.each([
+  ['half a year', year, year / 2],
+  ['a century', 100 * year, year],
+])('a certificate that would be due in %s is due in a year at the latest', (_, lifeMs, expected) => {
+  const life = { notBefore: new Date(now), notAfter: new Date(now + lifeMs) };
+  expect(renewAt(life, 0.5, 0, now).getTime()).toBe(now + expected);
 });
