@@ -1,5 +1,6 @@
-import { createActor } from 'xstate';
+import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
+import { OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
 import type { StateName } from '../events.ts';
 import type { Failed } from '../machines/contracts.ts';
@@ -36,10 +37,11 @@ export interface Daemon {
  */
 export function startDaemon(world: Platform, settings: Settings, known: LogContext, log: Log): Daemon {
   const { directory } = world;
-  const actor = createActor(
-    wire(world, settings, log),
-    world.timers && { clock: world.timers as NonNullable<Parameters<typeof createActor>[1]>['clock'] & {} },
-  );
+  const { timers, onBug } = world;
+  const actor = createActor(wire(world, settings, log), {
+    ...(timers && { clock: timers as NonNullable<Parameters<typeof createActor>[1]>['clock'] & {} }),
+    ...(onBug && { inspect: (inspected: InspectionEvent) => tellBug(inspected, onBug) }),
+  });
   const started = world.monotonic();
   let since = world.now();
   let entered = started;
@@ -122,6 +124,14 @@ export function startDaemon(world: Platform, settings: Settings, known: LogConte
   );
   actor.start();
   return { settled, broken, stop: () => actor.stop() };
+}
+
+/** Tells the error of a step that failed, if it is not of the catalogue or is INTERNAL there. */
+function tellBug(inspected: InspectionEvent, onBug: (error: unknown) => void): void {
+  if (inspected.type !== '@xstate.event' || !/^(xstate\.error\.actor\.|FAILED$)/.test(inspected.event.type))
+    return;
+  const error: unknown = inspected.event.error;
+  if (!(error instanceof OnboardingError) || error.code === 'INTERNAL') onBug(error);
 }
 
 function logFailure(log: Log, { type, ...failed }: Failed): void {

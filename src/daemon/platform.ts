@@ -6,6 +6,7 @@ import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
+import { reportBug } from '../adapters/stackTrace.ts';
 import type { Config } from '../config/schema.ts';
 import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
@@ -41,6 +42,8 @@ export interface Platform {
   readonly watchForSteps: (since: number, onStep: () => void) => () => void;
   /** Tells the service manager. `isRegistered`: and everything was delivered */
   readonly announce?: (progress: Progress, isRegistered: boolean) => void;
+  /** Told of a failure that is a bug, besides the log: with its stack. */
+  readonly onBug?: (error: unknown) => void;
   /** The state machine's timers; the system's where absent */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
@@ -78,6 +81,7 @@ export function createPlatform({
     randomUUID,
     setTimer,
     watchForSteps,
+    onBug: reportBug,
   };
 }
 
