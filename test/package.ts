@@ -93,7 +93,7 @@ function trace(program: string): void {
   const required = { ONBOARDD_PROVISIONING_URL: 'http://127.0.0.1:9', ONBOARDD_DEVICE_TYPE: 'mobile' };
   const env = { ...process.env, ...required };
   const { stderr } = spawnSync('sh', ['-c', script, program, folder], { encoding: 'utf8', env });
-  assert.match(stderr, /^onboardd: .*uv_cwd\n[^]*src\/cli\/run\.ts:\d+:\d+/);
+  assert.match(stderr, /^onboardd: .*uv_cwd\n[\s\S]*src\/cli\/run\.ts:\d+:\d+/);
   tell('a bug', 'its trace names the source');
 }
 
