@@ -12,17 +12,15 @@ export function commandsOfProgram(): CommandHelp[] {
     .map(([usage = '', does = '']) => {
       const own = section(help([usage.split(' ')[0] ?? '']), 'Options:');
       const options = own.flatMap((line) => /^ {2}(?:-\w, )?(--[a-z-]+)/.exec(line)?.[1] ?? []);
-      const common = ['--config', '--env-file', '--state-dir', '--help'];
-      return { usage, does, options: options.filter((name) => !common.includes(name)) };
+      return { usage, does, options: options.filter((name) => name !== '--help') };
     });
 }
 
 function help(args: string[]): string[] {
-  const env = { ...process.env, COLUMNS: '400' };
-  return execFileSync(process.execPath, [join(root, 'dist/onboardd.cjs'), ...args, '--help'], {
-    encoding: 'utf8',
-    env,
-  }).split('\n');
+  const program = join(root, 'dist/onboardd.cjs');
+  const text = execFileSync(process.execPath, [program, ...args, '--help'], { encoding: 'utf8' });
+  // Without a terminal it has 80 columns: a line that goes on is indented as deep as the descriptions.
+  return text.replace(/\n {8,}(?=\S)/g, ' ').split('\n');
 }
 
 function section(lines: readonly string[], title: string): string[] {

@@ -1,7 +1,12 @@
 import type { CommandHelp } from './manual.ts';
 
-const fileOptions = ['--config', '--env-file', '--state-dir'];
-const common = [...fileOptions, '--help', '--version'];
+/** Options of the program itself, which most commands take too, as zsh describes them. */
+const fileOptions = {
+  '--config': '[configuration file]:file:_files',
+  '--env-file': '[environment file of the Go agent]:file:_files',
+  '--state-dir': '[state directory]:directory:_files -/',
+} as const;
+const ofProgram = [...Object.keys(fileOptions), '--help', '--version'];
 const nameOf = ({ usage }: CommandHelp) => usage.split(' ')[0] ?? usage;
 
 /** Completion for bash: commands, options, and files where an option takes one. */
@@ -21,7 +26,7 @@ _onboardd() {
 	done
 	case $command in
 ${cases.join('\n')}
-	*) words="${[...commands.map(nameOf), ...common].join(' ')}" ;;
+	*) words="${[...commands.map(nameOf), ...ofProgram].join(' ')}" ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 	[ "$command" = report ] && [[ $current != -* ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -33,18 +38,18 @@ complete -o filenames -F _onboardd onboardd
 
 export function zshCompletion(commands: readonly CommandHelp[]): string {
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''").replaceAll(':', '\\:')}'`;
+  const described = (option: string) =>
+    `'${option}${Object.hasOwn(fileOptions, option) ? fileOptions[option as keyof typeof fileOptions] : ''}'`;
   const cases = commands.map(
     (command) =>
-      `\t${nameOf(command)}) _arguments $common ${command.options.map((name) => `'${name}'`).join(' ')} '*:file:_files' ;;`,
+      `\t${nameOf(command)}) _arguments ${optionsOf(command).map(described).join(' ')} '*:file:_files' ;;`,
   );
   return `#compdef onboardd
-local -a common commands
-common=('--config[configuration file]:file:_files' '--env-file[environment file of the Go agent]:file:_files'
-	'--state-dir[state directory]:directory:_files -/' '--help' '--version')
+local -a commands
 commands=(
 ${commands.map((command) => `\t${quoted(nameOf(command))}:${quoted(command.does)}`).join('\n')}
 )
-_arguments -C $common '1:command:->command' '*::argument:->argument'
+_arguments -C ${ofProgram.map(described).join(' ')} '1:command:->command' '*::argument:->argument'
 case $state in
 command) _describe command commands ;;
 argument)
@@ -56,5 +61,5 @@ esac
 }
 
 function optionsOf(command: CommandHelp): string[] {
-  return [...command.options, ...common];
+  return [...command.options, '--help'];
 }

@@ -8,6 +8,7 @@ import { root } from './tools.mjs';
 export interface CommandHelp {
   readonly usage: string;
   readonly does: string;
+  /** All that it takes but `--help` */
   readonly options: readonly string[];
 }
 

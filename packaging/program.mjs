@@ -40,6 +40,8 @@ export async function makeProgram(architecture) {
       output: blob,
       disableExperimentalSEAWarning: true,
       useCodeCache: true,
+      // Read when a bug is told (src/adapters/stackTrace.ts).
+      assets: { 'onboardd.cjs.map': join('dist', 'onboardd.cjs.map') },
       // Whatever NODE_OPTIONS says: an environment must not bring code of its own into the program.
       execArgvExtension: 'none',
       // Once the program runs, SIGUSR1 does nothing. While the runtime starts it ends the process, and opens no debugger.

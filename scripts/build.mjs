@@ -34,6 +34,9 @@ await build({
   keepNames: true,
   banner: { js: '#!/usr/bin/env node' },
   define: { BUILD_VERSION: JSON.stringify(version), BUILD_TIME: String(buildSeconds() * 1000) },
+  // Beside the bundle, which does not name it: it is read when a bug is told, and never at a start.
+  sourcemap: 'external',
+  sourcesContent: false,
   logLevel: 'warning',
 });
 chmodSync(outfile, 0o755);

@@ -1,6 +1,7 @@
 // First, so that a signal is heard while the others load.
 import './adapters/signals.ts';
 import { format } from 'node:util';
+import { reportBug } from './adapters/stackTrace.ts';
 import { exit } from './cli/options.ts';
 import { runProgram } from './cli/program.ts';
 import { excerpt } from './errors/onboardingError.ts';
@@ -14,15 +15,15 @@ const builtAt = typeof BUILD_TIME === 'undefined' ? 0 : BUILD_TIME;
 // nats.js prints now and then, also what a server sent; standard output belongs to the log.
 console.log = console.info = (...parts: unknown[]) => console.error(plainText(excerpt(format(...parts))));
 
-runProgram(process.argv, { version, builtAt }).then(
-  (code) => {
-    process.exitCode = code;
-    // A look-up of a name or a connection that is being closed must not hold the process.
-    setTimeout(() => process.exit(code), 100).unref();
-  },
-  (error: unknown) => {
-    const told = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    process.stderr.write(`onboardd: ${told.split('\n').map(plainText).join('\n')}\n`);
-    process.exit(exit.failed);
-  },
-);
+process.on('uncaughtException', endOfBug);
+
+runProgram(process.argv, { version, builtAt }).then((code) => {
+  process.exitCode = code;
+  // A look-up of a name or a connection that is being closed must not hold the process.
+  setTimeout(() => process.exit(code), 100).unref();
+}, endOfBug);
+
+function endOfBug(error: unknown): void {
+  reportBug(error);
+  process.exit(exit.failed);
+}

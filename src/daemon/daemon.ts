@@ -1,5 +1,6 @@
-import { createActor } from 'xstate';
+import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
+import { OnboardingError } from '../errors/onboardingError.ts';
 import type { StateName } from '../events.ts';
 import { type Settings, wire } from './actors.ts';
 import type { Platform } from './platform.ts';
@@ -39,7 +40,7 @@ export function startDaemon(
     identify(error.deviceId);
     write(log, entryOfQuarantined(error));
   });
-  const actor = createActor(machine, clockOf(platform));
+  const actor = createActor(machine, optionsOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
   let position: Position = { state: logContext.state, since: platform.now(), entered: started };
@@ -74,6 +75,18 @@ export function startDaemon(
   return { settled, broken, stop: () => actor.stop() };
 }
 
-function clockOf({ timers }: Platform) {
-  return timers && { clock: timers as NonNullable<Parameters<typeof createActor>[1]>['clock'] & {} };
+/** XState's own clock if the platform has timers, and an inspector if it wants to hear of bugs. */
+function optionsOf({ timers, onBug }: Platform) {
+  return {
+    ...(timers && { clock: timers as NonNullable<Parameters<typeof createActor>[1]>['clock'] & {} }),
+    ...(onBug && { inspect: (inspected: InspectionEvent) => reportBug(inspected, onBug) }),
+  };
+}
+
+/** Reports the error of a step that failed, if it is not of the catalogue or is INTERNAL there. */
+function reportBug(inspected: InspectionEvent, onBug: (error: unknown) => void): void {
+  if (inspected.type !== '@xstate.event' || !/^(xstate\.error\.actor\.|FAILED$)/.test(inspected.event.type))
+    return;
+  const error: unknown = inspected.event.error;
+  if (!(error instanceof OnboardingError) || error.code === 'INTERNAL') onBug(error);
 }

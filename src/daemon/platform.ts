@@ -6,6 +6,7 @@ import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
+import { reportBug } from '../adapters/stackTrace.ts';
 import type { Config } from '../config/schema.ts';
 import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
@@ -43,6 +44,8 @@ export interface Platform {
   readonly announce?: (progress: Omit<Progress, 'history'>, isRegistered: boolean) => void;
   /** Shows the status to users without rights on the state directory. `state`: null if it cannot be read */
   readonly publish?: (state: DeviceState | null, progress: Progress) => void;
+  /** Called with a failure that is a bug, besides the log: it has a stack. */
+  readonly onBug?: (error: unknown) => void;
   /** The state machine's timers; the system's where absent */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
@@ -80,6 +83,7 @@ export function createPlatform({
     randomUUID,
     setTimer,
     watchForSteps,
+    onBug: reportBug,
   };
 }
 

@@ -20,6 +20,7 @@ export interface Failure {
 interface Timeout {
   readonly ms: number;
   readonly code: ErrorCode;
+  readonly reason: Reason | null;
   readonly message: string;
 }
 
@@ -33,21 +34,25 @@ export function timeoutsOf(policy: Policy) {
     provisioningTimeout: {
       ms: provisioningTimeoutMs,
       code: 'PROVISIONING_TIMEOUT',
+      reason: 'timeout',
       message: `no answer from the provisioning server within ${seconds(provisioningTimeoutMs)}`,
     },
     connectTimeout: {
       ms: connectTimeoutMs,
       code: 'NATS_UNREACHABLE',
+      reason: 'timeout',
       message: `no connection to the NATS server within ${seconds(connectTimeoutMs)}`,
     },
     lookUpTimeout: {
       ms: lookUpTimeoutMs,
       code: 'REGISTRATION_TIMEOUT',
+      reason: null,
       message: `the stream of the results did not answer within ${seconds(lookUpTimeoutMs)}`,
     },
     resultTimeout: {
       ms: registrationTimeoutMs,
       code: 'REGISTRATION_TIMEOUT',
+      reason: null,
       message: `no result from the fleet manager within ${seconds(registrationTimeoutMs)}`,
     },
   } as const satisfies Readonly<Record<string, Timeout>>;
@@ -67,7 +72,8 @@ export function errorOf(
 ): OnboardingError {
   const [, delay = ''] = /^xstate\.after\.(\w+)\./.exec(event.type) ?? [];
   const timeout = Object.hasOwn(timeouts, delay) ? timeouts[delay] : undefined;
-  if (timeout !== undefined) return new OnboardingError(timeout.code, timeout.message);
+  if (timeout !== undefined)
+    return new OnboardingError(timeout.code, timeout.message, { reason: timeout.reason });
   if (event.error instanceof OnboardingError) return event.error;
   return new OnboardingError('INTERNAL', describe(event.error), { cause: event.error });
 }

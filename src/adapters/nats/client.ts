@@ -8,7 +8,7 @@ import {
   headers as newHeaders,
 } from 'nats';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
-import { networkFailure } from '../../errors/networkProblem.ts';
+import { classifyNetworkError, networkFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
@@ -281,7 +281,13 @@ function onSubject(
 function endOf(error: unknown): OnboardingError {
   if (error instanceof OnboardingError) return error;
   const text = `the connection broke${error ? `: ${describe(error)}` : ''}`;
-  return new OnboardingError('NATS_UNREACHABLE', text);
+  const { code, reason } = classifyNetworkError(error, 'nats');
+  // It was open: whatever ended it, the server is out of reach for now.
+  const isOfReach = code === 'NATS_UNREACHABLE';
+  return new OnboardingError('NATS_UNREACHABLE', text, {
+    cause: error,
+    reason: isOfReach ? reason : 'reset',
+  });
 }
 
 /** Never throws. */

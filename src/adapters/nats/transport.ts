@@ -19,6 +19,9 @@ export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   readonly signal: AbortSignal;
 }
 
+/** The version of the NATS client, which a server shows among its connections; the client exports it nowhere. */
+export const clientVersion = '2.29.3';
+
 /** A server that does not read makes the client's answers to its pings pile up; an honest publish is a few kilobytes. */
 const mostUnsent = 1024 * 1024;
 
@@ -39,7 +42,7 @@ export function connectNats(options: TransportOptions): Promise<NatsConnection> 
 
 class NatsTransport implements Transport {
   readonly lang = 'nats.js';
-  readonly version = '2.29.3';
+  readonly version = clientVersion;
   closeError?: Error;
   #socket: Socket | undefined;
   #greeting: Uint8Array = new Uint8Array();
@@ -98,6 +101,7 @@ class NatsTransport implements Transport {
     const broken = new OnboardingError(
       'NATS_UNREACHABLE',
       `the NATS server reads nothing: ${mostUnsent} bytes wait to be sent`,
+      { reason: 'timeout' },
     );
     this.#onBroken(broken);
     this.#end(broken);

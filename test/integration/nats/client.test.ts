@@ -129,5 +129,7 @@ test('a connection that the server ends is told, and nothing behind it', async (
   const session = await open(identity);
   const reading = readUntil(session, 'live');
   await server.kill();
-  expect(await reading).toMatchObject([{ type: 'closed', error: { code: 'NATS_UNREACHABLE' } }]);
+  expect(await reading).toMatchObject([
+    { type: 'closed', error: { code: 'NATS_UNREACHABLE', reason: 'reset' } },
+  ]);
 });

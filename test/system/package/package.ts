@@ -4,9 +4,10 @@
  * architecture: `npm run test:package -- arm64`. Needs root for the trees, and says so where there is none.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
@@ -25,6 +26,8 @@ for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as con
   assert.equal(digest(again), digest(deb), 'two builds of the same commit differ');
   tell('built in two folders: the same bytes', `sha256 ${digest(deb).slice(0, 16)}…`);
   contents(join(root, 'dist', architecture, 'tree'));
+  if (architecture === (process.arch === 'x64' ? 'amd64' : process.arch))
+    trace(join(root, 'dist', architecture, 'tree/usr/bin/onboardd'));
   optional(['lintian'], 'lintian', () =>
     execFileSync('lintian', ['--fail-on', 'error,warning', '--tag-display-limit', '0', deb], {
       encoding: 'utf8',
@@ -81,6 +84,17 @@ function contents(tree: string): void {
     );
     return /Overall exposure level .*: (\S+)/.exec(rated)?.[1] ?? '';
   });
+}
+
+/** A bug names the source: a current folder that is gone is one that can be had in the packaged program. */
+function trace(program: string): void {
+  const folder = mkdtempSync(join(tmpdir(), 'onboardd-'));
+  const script = 'cd "$1" && rmdir "$1" && exec "$0" run --state-dir relative';
+  const required = { ONBOARDD_PROVISIONING_URL: 'http://127.0.0.1:9', ONBOARDD_DEVICE_TYPE: 'mobile' };
+  const env = { ...process.env, ...required };
+  const { stderr } = spawnSync('sh', ['-c', script, program, folder], { encoding: 'utf8', env });
+  assert.match(stderr, /^onboardd: .*uv_cwd\n[\s\S]*src\/cli\/run\.ts:\d+:\d+/);
+  tell('a bug', 'its trace names the source');
 }
 
 /** The units, against the tree that they are installed in. */

@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest';
-import { resolveConfig, type Sources } from '../../../src/config/resolve.ts';
-import type { HostDefaults } from '../../../src/config/schema.ts';
+import {
+  changedKeys,
+  coerce,
+  exportsOf,
+  resolveConfig,
+  type Sources,
+  stateDirOf,
+} from '../../../src/config/resolve.ts';
+import { type Config, type HostDefaults, settingKeys } from '../../../src/config/schema.ts';
 import { redact } from '../../../src/errors/onboardingError.ts';
 
 const host: HostDefaults = {
@@ -12,8 +19,167 @@ const host: HostDefaults = {
   caFile: null,
 };
 const required = { provisioning: { url: 'http://10.0.0.1' }, device: { type: 'mobile' } };
-const resolve = (sources: Partial<Sources>) =>
-  resolveConfig({ flags: {}, environment: {}, overlay: new Map(), file: required, ...sources }, host);
+
+function sourcesOf(sources: Partial<Sources>): Sources {
+  return { flags: {}, environment: {}, overlay: new Map(), file: required, ...sources };
+}
+const resolve = (sources: Partial<Sources>) => resolveConfig(sourcesOf(sources), host);
+function configOf(sources: Partial<Sources>): Config {
+  const resolution = resolve(sources);
+  if ('problems' in resolution) throw new Error(resolution.problems.join('\n'));
+  return resolution.config;
+}
+function problemsOf(sources: Partial<Sources>): readonly string[] {
+  const resolution = resolve(sources);
+  return 'problems' in resolution ? resolution.problems : [];
+}
+
+test('exports of all layers are taken together, and the higher layer wins', () => {
+  const config = configOf({
+    file: { ...required, exports: { token: '/file', key: '/file' } },
+    overlay: new Map([['exports', { key: '/overlay', deviceId: '/overlay' }]]),
+    environment: { ONBOARDD_EXPORTS: '{"deviceId":"/whole","ca":"/whole"}', ONBOARDD_EXPORTS_CA: '/one' },
+  });
+  expect(config.exports).toEqual({ token: '/file', key: '/overlay', deviceId: '/whole', ca: '/one' });
+});
+
+test('exports that are no object are a mistake, whatever lies below them', () => {
+  const file = { ...required, exports: { token: '/file' } };
+  expect(problemsOf({ file, environment: { ONBOARDD_EXPORTS: 'x' } })).toEqual([
+    'exports is "x"; allowed: an object of paths',
+  ]);
+  expect(configOf({ environment: { ONBOARDD_EXPORTS: '[]', ONBOARDD_EXPORTS_KEY: '/k' } }).exports).toEqual({
+    key: '/k',
+  });
+});
+
+test('the name of an export in the environment is that of the item in camel case', () => {
+  const environment = { ONBOARDD_EXPORTS_UTM_CLIENT_SECRET: '/u', ONBOARDD_EXPORTS_A_1B: '/b' };
+  expect(configOf({ environment }).exports).toEqual({ utmClientSecret: '/u', a1b: '/b' });
+});
+
+test('what is not set in a layer leaves what lies below', () => {
+  const overlay = new Map([['device.alias', undefined]]);
+  const file = { ...required, device: { type: 'mobile', alias: 'a' } };
+  expect(configOf({ file, overlay, environment: { ONBOARDD_DEVICE_ALIAS: '' } }).device.alias).toBe('a');
+  expect(configOf({ file, environment: { ONBOARDD_DEVICE_ALIAS: undefined } }).device.alias).toBe('a');
+});
+
+test('the file may name its JSON schema', () => {
+  expect(problemsOf({ file: { $schema: 'config.schema.json', ...required } })).toEqual([]);
+});
+
+test.each<[unknown, string]>([
+  [{ ...required, retry: 5 }, 'retry is 5; allowed: an object'],
+  [{ ...required, retry: [1] }, 'retry is [1]; allowed: an object'],
+  [
+    { ...required, retyr: 1 },
+    'retyr is 1; there is no such key; allowed: stateDir, provisioning, identity, device, nats, registration, retry, renewal, exports, log',
+  ],
+  [{ ...required, renewal: { att: 1 } }, 'renewal.att is 1; there is no such key; allowed: renewal.at'],
+  [{ ...required, log: { a: 1 } }, 'log.a is 1; there is no such key; allowed: log.level, log.format'],
+  [{ ...required, 'retry.factor': 1 }, expect.stringMatching(/^retry\.factor is 1; there is no such key/)],
+  [
+    { provisioning: required.provisioning },
+    'device.type is missing; it is required: one line of 1 to 256 characters',
+  ],
+])('of %j it is said that %s', (file, problem) => {
+  expect(problemsOf({ file })).toEqual([problem]);
+});
+
+test('a file that is no object is a mistake besides what it leaves out', () => {
+  expect(problemsOf({ file: undefined })[0]).toBe(
+    'the configuration file holds undefined; allowed: a JSON object',
+  );
+});
+
+test('a value that is long is cut at 120 characters', () => {
+  const told = (length: number) =>
+    problemsOf({ file: { ...required, stateDir: [1], log: 'x'.repeat(length) } });
+  expect(told(118)).toContain(`log is "${'x'.repeat(118)}"; allowed: an object`);
+  expect(told(119)).toContain(`log is "${'x'.repeat(116)}…; allowed: an object`);
+});
+
+test('credentials of a URL are masked, also those without a user', () => {
+  expect(problemsOf({ file: { ...required, log: '@host' } })[0]).toBe(
+    'log is "***@host"; allowed: an object',
+  );
+  expect(problemsOf({ file: { ...required, log: 'a b@c' } })[0]).toBe('log is "a ***@c"; allowed: an object');
+});
+
+test.each([
+  'TOKEN',
+  'SECRET',
+  'PASSWORD',
+  'CREDENTIAL',
+  'KEY',
+])('a value under an unknown %s is masked', (name) => {
+  expect(problemsOf({ environment: { [`ONBOARDD_LOG_${name}`]: 'hunter2' } })).toEqual([
+    `ONBOARDD_LOG_${name} is ***; there is no such key`,
+  ]);
+});
+
+test('a variable that only looks like one of a section is not ours', () => {
+  expect(
+    problemsOf({ environment: { RETRY_MAX: '1', ONBOARDD_RETRYING: '1', ONBOARDD_STATE: '1' } }),
+  ).toEqual([]);
+  expect(problemsOf({ environment: { ONBOARDD_RETRY_X: '' } })).toEqual([]);
+  expect(problemsOf({ environment: { ONBOARDD_RETRY_X: '1' } })).toEqual([
+    'ONBOARDD_RETRY_X is 1; there is no such key'.replace('1', '"1"'),
+  ]);
+});
+
+test.each<[string, unknown]>([
+  ['5', 5],
+  ['-5', -5],
+  ['+1.25', 1.25],
+  [' 12 ', 12],
+  ['5s', '5s'],
+  ['s5', 's5'],
+  ['1.', '1.'],
+  ['1e3', '1e3'],
+  ['', ''],
+])('the text %j is read as %j where a number is due', (text, expected) => {
+  expect(coerce('retry.factor', text)).toBe(expected);
+  expect(coerce('device.alias', text)).toBe(text);
+});
+
+test('the state directory is known whatever else is wrong: flag, environment, agent’s file, file, host', () => {
+  const sources = sourcesOf({
+    flags: { stateDir: '/flag' },
+    environment: { ONBOARDD_STATE_DIR: '/environment' },
+    overlay: new Map([['stateDir', '/overlay']]),
+    file: { stateDir: '/file', retyr: 1 },
+  });
+  expect(stateDirOf(sources, host)).toBe('/flag');
+  expect(stateDirOf({ ...sources, flags: {} }, host)).toBe('/environment');
+  expect(stateDirOf({ ...sources, flags: {}, environment: { ONBOARDD_STATE_DIR: '' } }, host)).toBe(
+    '/overlay',
+  );
+  const low = { ...sources, flags: {}, environment: {}, overlay: new Map() };
+  expect(stateDirOf(low, host)).toBe('/file');
+  expect(stateDirOf({ ...low, file: { stateDir: 5 } }, host)).toBe('/var/lib/onboardd');
+  expect(stateDirOf({ ...low, file: null }, host)).toBe('/var/lib/onboardd');
+});
+
+test('reset learns of every path of any layer, once each', () => {
+  const sources = sourcesOf({
+    file: { exports: { a: '/a', b: '/b', c: 5, d: '' }, retyr: 1 },
+    overlay: new Map<string, unknown>([['exports', { a: '/a', e: '/e' }]]),
+    environment: { ONBOARDD_EXPORTS_F: '/f', ONBOARDD_RETRY_X: '1' },
+  });
+  expect(exportsOf(sources)).toEqual(['/a', '/b', '/e', '/f']);
+  expect(exportsOf(sourcesOf({ file: { exports: ['/x'] } }))).toEqual([]);
+});
+
+test('the keys whose values differ are told, and no others', () => {
+  const before = configOf({});
+  expect(changedKeys(before, configOf({}))).toEqual([]);
+  expect(changedKeys(before, configOf({ flags: { stateDir: '/x' } }))).toEqual(['stateDir']);
+  const environment = { ONBOARDD_RETRY_FACTOR: '3', ONBOARDD_EXPORTS_KEY: '/k', ONBOARDD_RENEWAL_AT: '0.8' };
+  expect(changedKeys(before, configOf({ environment }))).toEqual(['retry.factor', 'renewal.at', 'exports']);
+  expect(settingKeys).toContain('renewal.at');
+});
 
 test('flag wins over environment over agent’s file over configuration file over default', () => {
   const sources: Partial<Sources> = {

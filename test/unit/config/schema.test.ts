@@ -140,6 +140,7 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['stateDir', '', false],
   ['stateDir', '/a\0', false],
   ['provisioning.url', 'HTTPS://a/b', true],
+  ['provisioning.url', 'http://a:80', true],
   ['provisioning.url', 'ftp://a', false],
   ['provisioning.swarmId', 'a'.repeat(256), true],
   ['provisioning.swarmId', 'a'.repeat(257), false],
@@ -169,7 +170,9 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['exports', { token: 1 }, false],
 ];
 
-const isValid = new Ajv2020({ strict: true }).compile(jsonSchema());
+function isValid(file: unknown): boolean {
+  return new Ajv2020({ strict: true }).compile(jsonSchema())(file) === true;
+}
 
 test.each(values)('%s may be %j: %s, to the program and to an editor', (key, value, isAllowed) => {
   expect(problemsOf(fileWith(key, value)).length === 0).toBe(isAllowed);
@@ -183,4 +186,98 @@ test.each(['__proto__', 'constructor', 'prototype'])('an export cannot be called
 
 test('a part of a schema that the JSON schema cannot tell is a mistake', () => {
   expect(() => jsonSchemaOf(v.bigint())).toThrow('the JSON Schema of "bigint" is not known');
+});
+
+test.each([
+  'httpx://a',
+  'http://a?b',
+  'http://a#b',
+  'http://',
+  'a',
+])('%s is no base URL of a provisioning server', (url) => {
+  expect(problemsOf(fileWith('provisioning.url', url))).toEqual([
+    `provisioning.url is "${url}"; allowed: an http: or https: URL without query or fragment`,
+  ]);
+});
+
+test.each(['http://a', ',', 'a:0'])('%s is no NATS address', (url) => {
+  expect(problemsOf(fileWith('nats.url', url))).toHaveLength(1);
+});
+
+test.each<[string, string]>([
+  ['stateDir', 'a path'],
+  ['provisioning.swarmId', 'one line of 1 to 256 characters'],
+  [
+    'provisioning.fleetCaFingerprint',
+    'SHA-256 as `openssl x509 -noout -fingerprint -sha256` prints it, or a comma-separated list',
+  ],
+  ['identity.keyType', 'one of rsa-2048, rsa-3072, rsa-4096, ec-p256, ec-p384'],
+  ['nats.url', 'nats://host:port, tls://host:port, host:port or host, one or a comma-separated list'],
+  ['retry.factor', 'a number from 1 to 100'],
+  ['retry.failedAfterMs', 'a whole number from 0 to 2147483647'],
+])('what is allowed for %s is told in words: %s', (key, allowed) => {
+  expect(problemsOf(fileWith(key, null))).toEqual([`${key} is null; allowed: ${allowed}`]);
+});
+
+test.each<[keyof typeof settings, string]>([
+  ['provisioning.url', 'none, required'],
+  ['provisioning.swarmId', 'none'],
+  ['provisioning.timeoutMs', '15000'],
+  ['nats.tls', '`required`'],
+  ['identity.deviceId', 'a new UUID without dashes'],
+])('the default of %s is told in words: %s', (key, shown) => {
+  expect(settings[key].shownDefault).toBe(shown);
+});
+
+test.each<[unknown, boolean]>([
+  [required, true],
+  [{ ...required, $schema: 'config.schema.json' }, true],
+  [{ ...required, $schema: 5 }, false],
+  [{ ...required, more: 1 }, false],
+  [{ ...required, retry: { more: 1 } }, false],
+  [{ ...required, retry: [] }, false],
+  [[], false],
+])('an editor takes %j for a configuration: %s', (file, expected) => {
+  expect(isValid(file)).toBe(expected);
+});
+
+test('the JSON schema says of what it is, and describes each key', () => {
+  expect(jsonSchema()).toMatchObject({
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'onboardd configuration',
+    type: 'object',
+    properties: {
+      stateDir: { description: 'The state directory' },
+      retry: { type: 'object', properties: { factor: { description: expect.stringContaining('Growth') } } },
+    },
+  });
+});
+
+test.each<[string, v.GenericSchema, object]>([
+  ['text', v.string(), { type: 'string' }],
+  ['a number', v.number(), { type: 'number' }],
+  ['a choice', v.picklist(['a', 'b']), { enum: ['a', 'b'] }],
+  ['a pattern', v.pipe(v.string(), v.regex(/^a$/)), { type: 'string', pattern: '^a$' }],
+  [
+    'a range',
+    v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2)),
+    { type: 'integer', minimum: 1, maximum: 2 },
+  ],
+  [
+    'an object of numbers',
+    v.record(v.string(), v.number()),
+    { type: 'object', additionalProperties: { type: 'number' } },
+  ],
+  [
+    'a check',
+    v.pipe(
+      v.string(),
+      v.check((text: string) => text !== ''),
+    ),
+    { type: 'string' },
+  ],
+  ['a type of our own', v.custom(Boolean), {}],
+  ['metadata', v.pipe(v.string(), v.metadata({ pattern: 'x' })), { type: 'string', pattern: 'x' }],
+])('%s has its JSON schema', (_, schema, expected) => {
+  expect(jsonSchemaOf(schema)).toEqual(expected);
 });

@@ -49,16 +49,23 @@ test.each([
   [
     'provisioningTimeout',
     'PROVISIONING_TIMEOUT',
+    'timeout',
     'no answer from the provisioning server within 15 s',
     15_000,
   ],
-  ['connectTimeout', 'NATS_UNREACHABLE', 'no connection to the NATS server within 35 s', 35_000],
-  ['lookUpTimeout', 'REGISTRATION_TIMEOUT', 'the stream of the results did not answer within 20 s', 20_000],
-  ['resultTimeout', 'REGISTRATION_TIMEOUT', 'no result from the fleet manager within 30 s', 30_000],
-] as const)('%s means %s', (delay, code, message, ms) => {
+  ['connectTimeout', 'NATS_UNREACHABLE', 'timeout', 'no connection to the NATS server within 35 s', 35_000],
+  [
+    'lookUpTimeout',
+    'REGISTRATION_TIMEOUT',
+    null,
+    'the stream of the results did not answer within 20 s',
+    20_000,
+  ],
+  ['resultTimeout', 'REGISTRATION_TIMEOUT', null, 'no result from the fleet manager within 30 s', 30_000],
+] as const)('%s means %s for the reason %s', (delay, code, reason, message, ms) => {
   const timeouts = timeoutsOf(policy);
   const error = errorOf({ type: `xstate.after.${delay}.onboarding.csr.requesting` }, timeouts);
-  expect(error).toMatchObject({ code, message, class: 'transient' });
+  expect(error).toMatchObject({ code, reason, message, class: 'transient' });
   expect(timeouts[delay].ms).toBe(ms);
 });
 
@@ -126,6 +133,12 @@ test.each<[string, Step, OnboardingError, Policy, number, number | null]>([
   ],
 ])('the wait, %s', (_, step, error, chosen, delayMs, nextRetryAt) => {
   expect(fail(step, error, chosen)).toMatchObject({ delayMs, nextRetryAt });
+});
+
+test('a wait that chance makes nothing of is over at once, and not for ever', () => {
+  const error = errorOfClass('transient');
+  const after = afterFailure(context, { step: 'csr', error }, policy, { now: () => now, random: () => 0 });
+  expect(after).toMatchObject({ delayMs: 0, nextRetryAt: now });
 });
 
 test('chance is asked only when a wait is random', () => {

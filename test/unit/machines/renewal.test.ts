@@ -17,11 +17,26 @@ test.each<[string, number | null, number, number]>([
 
 test('renewal lies at the fraction of the life that was rolled', () => {
   const life = { notBefore: new Date(0), notAfter: new Date(1000) };
-  expect(renewAt(life, 0.5, 0.9, 0).getTime()).toBe(500);
   expect(renewAt(life, [0.7, 0.9], 0.5, 0).getTime()).toBe(800);
 });
 
-test('a certificate that was dated back is renewed at the fraction of what is left', () => {
-  const life = { notBefore: new Date(0), notAfter: new Date(1000) };
-  expect(renewAt(life, 0.5, 0, 800).getTime()).toBe(900);
+const year = 365 * 24 * 3_600_000;
+
+test.each<[string, number, number, number]>([
+  ['on the way: at the fraction of its life', 0, 100, 500],
+  ['the moment before: at the fraction of its life', 0, 499, 500],
+  ['at that very moment: at the fraction of what is left', 0, 500, 750],
+  ['dated back: at the fraction of what is left', 0, 600, 800],
+  ['not valid yet: at the fraction of its life', 500, 100, 750],
+])('a certificate, %s', (_, notBefore, at, expected) => {
+  const life = { notBefore: new Date(notBefore), notAfter: new Date(1000) };
+  expect(renewAt(life, 0.5, 0, at).getTime()).toBe(expected);
+});
+
+test.each([
+  ['half a year', year, year / 2],
+  ['a century', 100 * year, year],
+])('a certificate that would be due in %s is due in a year at the latest', (_, lifeMs, expected) => {
+  const life = { notBefore: new Date(now), notAfter: new Date(now + lifeMs) };
+  expect(renewAt(life, 0.5, 0, now).getTime()).toBe(now + expected);
 });

@@ -34,3 +34,7 @@ test.each<[string, RequestPace, RequestPace]>([
 ])('%s', (_, pace, expected) => {
   expect(afterRequest(pace, clock(400_000), retry)).toEqual(expected);
 });
+
+test('the first request is none in a row, also on a clock that says 1970', () => {
+  expect(afterRequest({ ...unpaced, requests: 3 }, clock(1000), retry).requests).toBe(1);
+});

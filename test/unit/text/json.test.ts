@@ -17,6 +17,11 @@ test('brackets in strings, escaped quotes and backslashes do not count as levels
   expect(() => parseJson(`["\\\\",${'['.repeat(64)}`)).toThrow(/64 levels/);
 });
 
+test('an escaped quote does not end a string', () => {
+  const value = [`"${'['.repeat(500)}`];
+  expect(parseJson(JSON.stringify(value))).toEqual(value);
+});
+
 test('JSON that is too long is refused before it is read', () => {
   expect(() => parseJson('[1]', { maxLength: 2 })).toThrow(/longer than 2 characters/);
   expect(parseJson('[1]', { maxLength: 3 })).toEqual([1]);

@@ -3,8 +3,10 @@ import { expect, test } from 'vitest';
 import { parseNatsAddresses } from '../../../../src/config/natsAddress.ts';
 import {
   isAcknowledgement,
+  isAlreadyRegistered,
   readKeptResult,
   readResult,
+  resultField,
 } from '../../../../src/services/onboarding/registrationResult.ts';
 import { parseState } from '../../../../src/services/state/deviceState.ts';
 import { processorMs } from '../../../support/processorTime.ts';
@@ -82,6 +84,11 @@ test.each([
   ['{"error":5}', 'has neither a status nor a field of a result'],
   ['{"token":5}', 'has a field of a wrong type'],
   ['[]', 'is no JSON object'],
+  ['{"alias":"a","token":5}', 'has a field of a wrong type'],
+  ['{', 'is no JSON, or nested too deep'],
+  [deep(65), 'is no JSON, or nested too deep'],
+  [null, 'is no text, or too long'],
+  [success('a'.repeat(257)), 'has an alias that is no line of at most 256 characters'],
 ])('%s says what is wrong with it: %s', (text, what) => {
   expect(() => readResult(text)).toThrow(`the fleet manager’s answer ${what}`);
 });
@@ -122,4 +129,75 @@ test('whatever arrives, parsers answer or refuse, and only a status or a field s
     }),
     { numRuns: 2000 },
   );
+});
+
+test('an answer has at most 4 Mi characters', () => {
+  const ofLength = (length: number) => `{"status":"success"${' '.repeat(length - 20)}}`;
+  expect(readResult(ofLength(4 * 1024 * 1024))).toMatchObject({ kind: 'success' });
+  expect(() => readResult(ofLength(4 * 1024 * 1024 + 1))).toThrow('is no text, or too long');
+});
+
+test('the parser’s own word for what is no JSON is kept as the cause', () => {
+  expect(() => readResult('{')).toThrow(expect.objectContaining({ cause: expect.any(SyntaxError) }));
+});
+
+test.each([
+  ['{"status":"success","error":"a warning"}', null],
+  ['{"status":"success","token":5}', null],
+  ['{"status":"success","alias":5}', null],
+  ['{"status":"success"}', null],
+  ['{"alias":"a"}', 'a'],
+  ['{"payload":{"alias":"a"}}', 'a'],
+  ['{"alias":null,"payload":{"alias":"a"}}', 'a'],
+  ['{"alias":"a","payload":{"alias":"b"}}', 'a'],
+  ['{"alias":"a","payload":null}', 'a'],
+  ['{"token":"t"}', null],
+  ['{"configuration":"c"}', null],
+  ['{"payload":{"utmClientSecret":"u"}}', null],
+  ['{"rabbitMqSecret":"r"}', null],
+])('%s is a success, kept as it arrived, with the alias %s', (text, alias) => {
+  expect(readResult(text)).toEqual({ kind: 'success', alias, text });
+});
+
+test('a refusal and a success without an alias that were kept are read as they were', () => {
+  expect(readKeptResult('{"error":"already registered"}')).toEqual({
+    kind: 'failure',
+    error: 'already registered',
+  });
+  expect(readKeptResult('{"status":"success"}')).toMatchObject({ kind: 'success', alias: null });
+  expect(readKeptResult(success('a'))).toMatchObject({ alias: 'a' });
+});
+
+test.each([
+  ['device already registered', true],
+  ['Already  been\tregistered', true],
+  ['ALREADY BEEN  REGISTERED: d1', true],
+  ['already   registered', true],
+  ['already beenregistered', false],
+  ['alreadyregistered', false],
+  ['already known, not registered', false],
+  ['no', false],
+])('"%s" is the word for an id that is known: %s', (error, expected) => {
+  expect(isAlreadyRegistered(error)).toBe(expected);
+});
+
+test.each<[unknown, unknown]>([
+  [{ a: 1, payload: { a: 2 } }, 1],
+  [{ a: null, payload: { a: 2 } }, 2],
+  [{ payload: { a: 2 } }, 2],
+  [{ payload: { payload: { a: 3 } } }, undefined],
+  [{ payload: [2] }, undefined],
+  [{ payload: null }, undefined],
+  [Object.create({ a: 1 }), undefined],
+  [null, undefined],
+  ['a', undefined],
+  [undefined, undefined],
+])('of %j the field a is %j', (result, expected) => {
+  expect(resultField(result, 'a')).toBe(expected);
+});
+
+test('an acknowledgement is text, of at most 64 levels', () => {
+  expect(isAcknowledgement(null)).toBe(false);
+  expect(isAcknowledgement(`{"stream":"a","seq":${deep(63)}}`)).toBe(true);
+  expect(isAcknowledgement(`{"stream":"a","seq":${deep(64)}}`)).toBe(false);
 });

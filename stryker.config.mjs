@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+
+const requests = 'src/services/onboarding/requestCertificate.ts';
+/** Of that file, the part that reads an answer: lines from and to. */
+const lines = readFileSync(new URL(requests, import.meta.url), 'utf8').split('\n');
+const answer = `${lines.findIndex((line) => line.startsWith('const answerSchema')) + 1}-${lines.length}`;
+
+/**
+ * `npm run test:mutants`: changes the modules below one spot at a time and wants a unit test to fail each time.
+ * One module: `npm run test:mutants -- --mutate src/machines/backoff.ts`.
+ */
+export default {
+  testRunner: 'vitest',
+  vitest: { configFile: 'vitest.unit.config.ts', related: true },
+  mutate: [
+    'src/machines/**/*.ts',
+    'src/config/**/*.ts',
+    'src/text/json*.ts',
+    'src/services/onboarding/{acceptCertificate,judgeResult,registrationResult,resume,pendingRequest}.ts',
+    'src/services/state/deviceState.ts',
+    `${requests}:${answer}`,
+  ],
+  // What a mutant reaches is known from one run: only those tests run on it.
+  coverageAnalysis: 'perTest',
+  incremental: false,
+  concurrency: 2,
+  thresholds: { high: 90, low: 80, break: 80 },
+  reporters: ['clear-text', 'json'],
+  clearTextReporter: { allowColor: false, allowEmojis: false, logTests: false, reportTests: false },
+  jsonReporter: { fileName: 'build/mutants/report.json' },
+  tempDirName: 'build/mutants/sandbox',
+  ignorePatterns: ['.tools', 'build', 'coverage', 'dist', 'docs/plots'],
+  allowConsoleColors: false,
+};

@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { commandsOfProgram } from '../../../packaging/commands.ts';
+
+test('what a command does is told whole, however many lines its help takes', () => {
+  const does = Object.fromEntries(commandsOfProgram().map(({ usage, does }) => [usage.split(' ')[0], does]));
+  expect(Object.keys(does)).toEqual(['run', 'status', 'check', 'report', 'explain', 'reset']);
+  expect(does.status).toBe('what the device is doing, from what the daemon left on disk');
+  expect(does.reset).toBe('forget the identity, for a golden image or a device handed on');
+});
+
+test('a command has the options that its own help lists', () => {
+  const options = Object.fromEntries(commandsOfProgram().map(({ usage, options }) => [usage, options]));
+  expect(options['report [options] [files...]']).toEqual(['--html', '--stuck-after']);
+  expect(options['run [options]']).toEqual(['--config', '--env-file', '--state-dir', '--once']);
+});
