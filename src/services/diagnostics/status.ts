@@ -1,11 +1,11 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
-import { isReason, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
+import { isReason, reasons, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
 import { type DeviceState, parseState, type Visit } from '../state/deviceState.ts';
 
-/** `status --json`: what the device is doing; what is not known is null. Times are RFC 3339. */
+/** `status --json`: what the device is doing; unknown values are null. Times are RFC 3339. */
 export interface Status {
   readonly state: StateName;
   readonly since: string | null;
@@ -29,8 +29,8 @@ export interface Status {
 }
 
 /**
- * @param stateText content of `state.json`, null where there is none
- * @param running whether a daemon runs on the state directory; null: not known
+ * @param stateText content of `state.json`, null if there is none
+ * @param running whether a daemon runs on the state directory; null: unknown
  * @throws {OnboardingError} STATE_CORRUPT
  */
 export function statusOf(
@@ -73,7 +73,14 @@ export function statusOf(
   };
 }
 
-/** What to do about an error of the state or of a log, where its code is one of this version. */
+/** What was observed, in a few words; null without a reason of this version. */
+export function causeOf(code: string, reason: string | null): string | null {
+  if (!isReason(reason)) return null;
+  const { codes, cause } = reasons[reason];
+  return (codes as readonly (string | null)[]).includes(code) ? cause : null;
+}
+
+/** What to do about an error of the state or of a log; null for a code of another version. */
 export function remedyOf(code: string, reason: string | null = null): string | null {
   if (!Object.hasOwn(catalogue, code)) return null;
   return remedyOfFailure(code as ErrorCode, isReason(reason) ? reason : null);
@@ -93,7 +100,7 @@ function certificateOf(
   }
 }
 
-/** Rebuilt from what was understood, so that no credentials can slip through. */
+/** Built from the parsed address, so that it never holds credentials; null if it cannot be parsed. */
 export function shownAddress(natsUrl: string): string | null {
   try {
     return parseNatsAddresses(natsUrl).map(showNatsAddress).join(',');
