@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
+import { reasonOfDiskError } from '../../errors/reasons.ts';
 import type { StateDirectory } from '../../services/state/deviceState.ts';
 
 /** The calls of node:fs that durability rests on, so that a simulated disk can stand in for them. */
@@ -265,11 +266,11 @@ function withFile<T>(path: string, disk: Disk, use: (file: number) => T): T | nu
     file = disk.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (error) {
     if (isAbsent(error)) return null;
-    if (codeOf(error) === 'ELOOP') throw new LinkError('it is a symbolic link, and none is followed');
+    if (codeOf(error) === 'ELOOP') throw new LinkError('it is a symbolic link');
     throw error;
   }
   try {
-    if (!disk.fstatSync(file).isFile()) throw new Error('it is no regular file');
+    if (!disk.fstatSync(file).isFile()) throw new Error('it is not a regular file');
     return use(file);
   } finally {
     disk.closeSync(file);
@@ -292,7 +293,7 @@ function writeAll(file: number, bytes: Buffer, disk: Disk): void {
   let written = 0;
   while (written < bytes.length) {
     const more = disk.writeSync(file, bytes, written, bytes.length - written);
-    if (more <= 0) throw new Error('the disk took no more bytes');
+    if (more <= 0) throw new Error('the disk accepted no more bytes');
     written += more;
   }
 }
@@ -341,6 +342,10 @@ function attempt<T>(action: string, path: string, call: () => T): T {
   try {
     return call();
   } catch (cause) {
-    throw new OnboardingError('STATE_UNWRITABLE', `cannot ${action} ${path}: ${describe(cause)}`, { cause });
+    const reason = reasonOfDiskError(cause);
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot ${action} ${path}: ${describe(cause)}`, {
+      cause,
+      reason,
+    });
   }
 }

@@ -7,7 +7,7 @@ import {
   updateState,
 } from '../state/deviceState.ts';
 import { fingerprint } from './judgeResult.ts';
-import { isAlreadyRegistered, type Message, type Result } from './registrationResult.ts';
+import { isAlreadyRegistered, type Message, type Result, reasonOfRejection } from './registrationResult.ts';
 import type { Session } from './session.ts';
 
 export interface RequestPorts {
@@ -41,7 +41,7 @@ export function recordRequest(
       : { messageId: randomUUID(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) },
   }));
   if (request === null)
-    throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
+    throw new OnboardingError('STATE_CORRUPT', 'the request was not recorded', { class: 'transient' });
   return request;
 }
 
@@ -106,7 +106,13 @@ export function persistResult(
     lastRejection: fingerprint(message),
     mayBeRegistered: state.mayBeRegistered || (state.request !== null && state.request.publishes > 1),
   }));
-  throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
+  throw new OnboardingError(
+    'REGISTRATION_REJECTED',
+    `the fleet manager rejected the device: ${result.error}`,
+    {
+      reason: reasonOfRejection(result.error),
+    },
+  );
 }
 
 /** What an answer must come after, given the last message that the stream holds. */

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
+import type { Reason } from '../../errors/reasons.ts';
 import { isRecord, parseJson } from '../../text/json.ts';
 
 /** A message of the fleet, as a session hands it on. */
@@ -44,10 +45,10 @@ const longestAlias = 256;
  * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
  */
 export function readResult(text: string | null): Result {
-  if (text === null || text.length > longestResult) throw invalid('is no text, or too long');
+  if (text === null || text.length > longestResult) throw invalid('is not UTF-8 text, or is too long');
   const result = judge(parse(text, deepestResult), text);
   if (result.kind === 'failure' || result.alias === null || isShowable(result.alias)) return result;
-  throw invalid(`has an alias that is no line of at most ${longestAlias} characters`);
+  throw invalid(`has an alias that is not one line of at most ${longestAlias} characters`);
 }
 
 /**
@@ -65,12 +66,12 @@ function parse(text: string, maxDepth: number): unknown {
   try {
     return parseJson(text, { maxDepth, maxLength: Number.POSITIVE_INFINITY });
   } catch (cause) {
-    throw invalid('is no JSON, or nested too deep', cause);
+    throw invalid('is not valid JSON, or is nested too deeply', cause);
   }
 }
 
 function judge(json: unknown, text: string): Result {
-  if (!isRecord(json)) throw invalid('is no JSON object');
+  if (!isRecord(json)) throw invalid('is not a JSON object');
   const verdict = v.safeParse(verdictSchema, json);
   if (!verdict.success) throw invalid('has an unknown status');
   const { status, error } = verdict.output;
@@ -80,7 +81,7 @@ function judge(json: unknown, text: string): Result {
   const found = textFields.filter((name) => resultField(json, name) !== undefined);
   // Without a status the fields alone say that this is a result; with one, whatever arrives is kept.
   if (status === undefined) {
-    if (found.length === 0) throw invalid('has neither a status nor a field of a result');
+    if (found.length === 0) throw invalid('has neither a `status` nor a field of a result');
     if (found.some((name) => typeof resultField(json, name) !== 'string'))
       throw invalid('has a field of a wrong type');
   }
@@ -92,7 +93,13 @@ function isShowable(alias: string): boolean {
   return alias.length <= longestAlias && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(alias);
 }
 
-/** The fleet's word for an id that it knows already. */
+/** The reason of a rejection; null for an error that onboardd does not know. @param error the fleet manager's text */
+export function reasonOfRejection(error: string): Reason | null {
+  if (isAlreadyRegistered(error)) return 'already-registered';
+  return /\bquota\b|\bdevice limit\b/i.test(error) ? 'quota-exceeded' : null;
+}
+
+/** Whether the fleet manager's error says that it already has this id. */
 export function isAlreadyRegistered(error: string): boolean {
   return /already\s+(been\s+)?registered/i.test(error);
 }
@@ -117,5 +124,5 @@ export function isAcknowledgement(text: string | null): boolean {
 }
 
 function invalid(what: string, cause?: unknown): OnboardingError {
-  return new OnboardingError('REGISTRATION_ANSWER_INVALID', `the fleet manager’s answer ${what}`, { cause });
+  return new OnboardingError('REGISTRATION_ANSWER_INVALID', `the fleet manager's answer ${what}`, { cause });
 }
