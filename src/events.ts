@@ -64,11 +64,11 @@ const reason = (meaning: string): Field<Reason | null> => ({
 export const commonFields = {
   timestamp: time('when it happened'),
   level: oneOf({ error: 0, warn: 0, info: 0, debug: 0 }, 'how much it matters'),
-  event: string('the event’s name'),
+  event: string("the event's name"),
   message: string('one sentence for a person; its wording may change'),
   deviceId: {
     schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' },
-    meaning: 'the device’s id',
+    meaning: "the device's id",
   },
   state: state('the state that the device is in after the event'),
 } as const satisfies Record<string, Field<unknown>>;

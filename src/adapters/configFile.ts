@@ -13,7 +13,7 @@ import { jsonFlaw } from '../text/jsonFlaw.ts';
  */
 export async function readConfigFile(path: string): Promise<unknown> {
   if (!existsSync(path)) return {};
-  if (!statSync(path).isFile()) throw new Error('it is no file');
+  if (!statSync(path).isFile()) throw new Error('it is not a regular file');
   process.env.HOME ||= '/nonexistent';
   const before = new Map(
     process.eventNames().map((name) => [name, process.listeners(name as NodeJS.Signals)]),
@@ -41,9 +41,9 @@ export async function readConfigFile(path: string): Promise<unknown> {
 /** @throws {Error} which says where it is no JSON, or holds something else than an object, and quotes nothing of it */
 function parsed(text: string): Record<string, unknown> {
   const flaw = jsonFlaw(text);
-  if (flaw !== null) throw new Error(`it is no JSON at line ${flaw.line}, column ${flaw.column}`);
+  if (flaw !== null) throw new Error(`invalid JSON at line ${flaw.line}, column ${flaw.column}`);
   const json: unknown = JSON.parse(text);
-  if (!isRecord(json)) throw new Error('it holds no JSON object');
+  if (!isRecord(json)) throw new Error('it is not a JSON object');
   return json;
 }
 

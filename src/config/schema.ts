@@ -152,12 +152,12 @@ export const settings = {
   'provisioning.timeoutMs': withDefault(milliseconds, 'Limit of one attempt', 15000),
   'identity.deviceId': optional(
     text(/^[A-Za-z0-9_-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 _ -'),
-    'The device’s id',
+    "The device's id",
     'a new UUID without dashes',
   ),
   'identity.commonName': withDefault(
     line,
-    'Template of the CSR’s common name; `{id}` is filled in',
+    "Template of the CSR's common name; `{id}` is filled in",
     '/Finland~Solita/fleet/{id}/registration_agent',
   ),
   'identity.keyType': withDefault(
@@ -169,7 +169,7 @@ export const settings = {
   'device.architecture': withDefaultOf(
     line,
     '`architecture`, as Go names it (`arm64`, `amd64`, …)',
-    'this machine’s',
+    "this machine's",
     (host) => host.architecture,
   ),
   'device.buildVersion': withDefaultOf(
@@ -212,7 +212,7 @@ export const settings = {
   ),
   'renewal.at': withDefaultOf(
     number(0.01, 0.99),
-    'Fraction of the certificate’s life at which it is renewed',
+    "Fraction of the certificate's life at which it is renewed",
     '0.7 to 0.9, rolled once per certificate',
     (): readonly [number, number] => [0.7, 0.9],
   ),

@@ -47,7 +47,7 @@ test('nor of status and check, while programs get the value as it is', async () 
   writeFileSync(join(fleet.dir, nasty, 'thesis.txt'), '');
   for (const args of [['check'], ['check', '--json'], ['run', '--once']]) {
     const { stdout, stderr } = await tell(odd, ...args);
-    expect(stdout + stderr).toContain('holds other things');
+    expect(stdout + stderr).toContain('holds other files');
     expect(stdout + stderr).not.toMatch(unseen);
   }
 });
@@ -73,7 +73,7 @@ test('nor does a file that holds JSON of another kind', () => {
   writeFileSync(device.configFile, '"hunter2"');
   const { status, stdout, stderr } = runToEnd(['run', '--config', device.configFile]);
   expect([status, /hunter2/.test(stdout + stderr)]).toEqual([78, false]);
-  expect(stderr).toContain('it holds no JSON object');
+  expect(stderr).toContain('it is not a JSON object');
 });
 
 test('files that everybody may change, and a token in the clear, are warned of in the log and by check', async () => {

@@ -38,7 +38,7 @@ function placeOf(folder: string, { statSync }: Look = fs): Place {
   try {
     return statSync(folder);
   } catch (error) {
-    throw unwritable(folder, `is gone: ${describe(error)}`);
+    throw unwritable(folder, `cannot be read: ${describe(error)}`);
   }
 }
 
@@ -69,7 +69,8 @@ export function stateDirectory(
       try {
         // Locking takes a while, in which the path may have come to lead elsewhere.
         judge(folder, disk);
-        if (!isSamePlace(placeOf(folder, disk), place)) throw unwritable(folder, 'is another one by now');
+        if (!isSamePlace(placeOf(folder, disk), place))
+          throw unwritable(folder, 'was replaced by another directory');
         held = { directory: openStateDirectory(folder, disk, ownMode, place), unlock };
       } finally {
         if (held === null) unlock();

@@ -18,7 +18,7 @@ export type Look = Pick<
 export interface OwnFiles {
   /** Whether a name is that of a file of onboardd */
   readonly isOwn: (name: string) => boolean;
-  /** Whether the text of such a file shows that onboardd wrote it; null: it is no file to read */
+  /** Whether the text of such a file shows that onboardd wrote it; null: it is not a regular file to read */
   readonly provesState: (name: string, readText: () => string | null) => boolean;
 }
 
@@ -72,20 +72,20 @@ export function refusalOf(
   const kernel = kernels.find((root) =>
     [path, real].some((one) => one === root || one.startsWith(`${root}/`)),
   );
-  if (kernel !== undefined) return `lies below ${kernel}, which is the kernel’s`;
+  if (kernel !== undefined) return `lies below ${kernel}, which belongs to the kernel`;
   let at: fs.Stats;
   let names: string[];
   let isState: boolean;
   try {
     at = look.statSync(path);
-    if (!at.isDirectory()) return 'is no directory';
+    if (!at.isDirectory()) return 'is not a directory';
     names = look.readdirSync(path).filter((name) => name !== 'lost+found');
     const own = names.filter((name) => isOwn(name) && isTrusted(join(path, name), at, look));
     isState =
       own.length > 0 &&
       (names.every(isOwn) || own.some((name) => provesState(name, () => beginning(join(path, name), look))));
   } catch (error) {
-    return codeOf(error) === 'ENOTDIR' ? 'lies below what is no directory' : null;
+    return codeOf(error) === 'ENOTDIR' ? 'has a parent that is not a directory' : null;
   }
   const open = `is open to everybody (mode ${(at.mode & 0o7777).toString(8)})`;
   const isOpen = isOpenToAll(at);
@@ -93,10 +93,10 @@ export function refusalOf(
   if (names.length > 0) {
     // Nothing of it would be changed: systemd has made it ours alone.
     const isGiven = given.includes(path) && at.uid === process.geteuid?.() && (at.mode & 0o077) === 0;
-    return isGiven ? null : `holds other things (${someOf(names)}) and no state of onboardd`;
+    return isGiven ? null : `holds other files (${someOf(names)}) and no state of onboardd`;
   }
   if (isOpen || (at.mode & 0o1000) !== 0) return open;
-  return systems.has(real) ? 'is a folder of the system' : null;
+  return systems.has(real) ? 'is a system directory' : null;
 }
 
 /** Whether a path leads to a file of the state directory, through whatever links and folders. */

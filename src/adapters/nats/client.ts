@@ -55,7 +55,7 @@ export function natsClient(options: JetStreamOptions) {
         inboxPrefix = privateInbox(identity.deviceId);
     };
     const addresses = shuffled(parse(identity.natsUrl), options.random);
-    let failure = new OnboardingError('NATS_UNREACHABLE', 'there is no address');
+    let failure = new OnboardingError('NATS_UNREACHABLE', 'no NATS address is known');
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
@@ -108,7 +108,7 @@ export async function trySubscription(
 async function assertInbox({ connection, address, inboxPrefix }: Opened, session: Session): Promise<void> {
   try {
     if (await hasInbox(connection, inboxPrefix)) return;
-    throw new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${inboxPrefix}.>`, {
+    throw new OnboardingError('NATS_DENIED', `the NATS server denies the subscription to ${inboxPrefix}.>`, {
       reason: 'permission-denied',
     });
   } catch (error) {
@@ -280,7 +280,7 @@ function onSubject(
 /** Why the connection ended by itself */
 function endOf(error: unknown): OnboardingError {
   if (error instanceof OnboardingError) return error;
-  const text = `the connection broke${error ? `: ${describe(error)}` : ''}`;
+  const text = `the connection to the NATS server broke${error ? `: ${describe(error)}` : ''}`;
   return new OnboardingError('NATS_UNREACHABLE', text);
 }
 

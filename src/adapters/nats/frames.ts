@@ -13,7 +13,7 @@ const carriageReturn = 13;
  * announced size in memory, and a line without an end.
  *
  * @returns a function to call with each chunk, in order
- * @throws {RangeError} (the function) for a message over 4 MiB, a line over 64 KiB, an INFO that is no JSON, and anything that is no operation
+ * @throws {RangeError} (the function) for a message over 4 MiB, a line over 64 KiB, an INFO that is not JSON, and anything that is no operation
  *   of the protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol); no later chunk is to be used
  */
 export function frameGuard(): (chunk: Uint8Array) => void {
@@ -55,7 +55,7 @@ function checkEnd(chunk: Uint8Array, at: number, left: number, index: number): v
 function payloadBytes(line: string): number {
   const operation = /^(MSG|HMSG|PING|PONG|INFO|\+OK|-ERR)(?=[ \t\r]|$)/i.exec(line)?.[1]?.toUpperCase();
   if (operation === undefined) throw new RangeError('something that is not the NATS protocol');
-  if (operation === 'INFO' && !isJson(line.slice(4))) throw new RangeError('an INFO that is no JSON');
+  if (operation === 'INFO' && !isJson(line.slice(4))) throw new RangeError('an INFO that is not JSON');
   if (operation !== 'MSG' && operation !== 'HMSG') return 0;
   const size = Number(/[ \t](\d{1,15})\r?$/.exec(line)?.[1] ?? Number.NaN);
   if (!(size <= longestMessage)) throw new RangeError(`a message longer than ${longestMessage} bytes`);

@@ -97,7 +97,7 @@ class NatsTransport implements Transport {
     if ((this.#socket?.writableLength ?? 0) <= mostUnsent) return;
     const broken = new OnboardingError(
       'NATS_UNREACHABLE',
-      `the NATS server reads nothing: ${mostUnsent} bytes wait to be sent`,
+      `the NATS server does not read: ${mostUnsent} bytes are unsent`,
     );
     this.#onBroken(broken);
     this.#end(broken);
@@ -248,7 +248,7 @@ function cutInHandshake(): NodeJS.ErrnoException {
 function interference(what: string): OnboardingError {
   return new OnboardingError(
     'NATS_TLS',
-    `the NATS server sent ${what}, before TLS: possibly a man in the middle; nothing of it is believed`,
+    `the NATS server sent ${what}, before TLS, possibly a man in the middle; it is discarded`,
     { reason: 'not-tls' },
   );
 }

@@ -125,7 +125,7 @@ export async function acceptCertificate(
     }
     const verdict = await verdictOf(verifier, path, key, signal);
     if (verdict === null) return { leaf, certificate: pemOf(chain), caCertificate: pemOf(anchors) };
-    refusals.push(untrusted(`OpenSSL refuses the certificate of ${leaf.subject}: ${verdict}`));
+    refusals.push(untrusted(`OpenSSL rejects the certificate of ${leaf.subject}: ${verdict}`));
     if (++verdicts === mostVerdicts) break;
   }
   if (refusals.length > 0) throw refusals[0];
@@ -144,7 +144,7 @@ function parse(reader: CertificateReader, pem: string, field: string): Certifica
     const reason = cause instanceof TypeError ? `: ${cause.message}` : '';
     throw new OnboardingError(
       'PROVISIONING_ANSWER_INVALID',
-      `the answer's ${field} holds no readable certificate${reason}`,
+      `the answer's ${field} is not a readable certificate${reason}`,
       { cause },
     );
   }
@@ -205,7 +205,7 @@ function checkAnchors(
       !known.some((ca) => isSameCa(anchor, ca, signs) || isSuccessor(anchor, ca, signs))
     ) {
       throw untrusted(
-        `the answer brings another CA, ${subject}, which the device's own did not sign; over http: nobody vouches for it`,
+        `the answer brings another CA, ${subject}, which the device's CA did not sign; over http: it cannot be verified`,
       );
     }
   }
@@ -229,7 +229,7 @@ function parseTrusted(reader: CertificateReader, pem: string): Certificate[] {
   try {
     return reader.parseCertificates(pem);
   } catch (cause) {
-    throw new OnboardingError('STATE_CORRUPT', 'the CA certificate of the state is unreadable', { cause });
+    throw new OnboardingError('STATE_CORRUPT', 'the CA certificate in the state cannot be read', { cause });
   }
 }
 
@@ -268,7 +268,7 @@ function isVersion1Root(certificate: Certificate, signs: Signs): boolean {
 function authorityFault(certificate: Certificate): string | null {
   const { version, basicConstraints, keyUsage } = certificate;
   if (version !== 3 || basicConstraints?.isAuthority !== true) return 'is not a CA by its basic constraints';
-  if (keyUsage?.keyCertSign === false) return 'may not sign certificates by its key usage';
+  if (keyUsage?.keyCertSign === false) return 'has a key usage that does not allow it to sign certificates';
   return keyFaultOf(certificate);
 }
 
@@ -339,11 +339,11 @@ function pathFault(
   // An anchor is trusted as it is: its own signature, which any algorithm may have made, proves nothing.
   if (!isAnchor && signatureFault !== null) return `is signed with ${signatureFault}`;
   if (basicConstraints?.isAuthority && !isForClients)
-    return 'may not issue for TLS clients by its extended key usage';
+    return 'has an extended key usage that does not allow TLS clients';
   const most = basicConstraints?.isAuthority ? basicConstraints.pathLength : null;
   // RFC 5280, 4.2.1.9: a CA's certificate for itself, as at a change of keys, does not count.
   const counted = below.filter(({ subjectName, issuerName }) => subjectName !== issuerName).length;
-  if (most !== null && counted > most) return `allows ${most} CAs below it, and there are ${counted}`;
+  if (most !== null && counted > most) return `allows ${most} CAs below it; there are ${counted}`;
   return keyFaultOf(certificate);
 }
 
@@ -352,19 +352,19 @@ function checkLeaf(leaf: Certificate, { deviceId, commonName, renews }: Expectat
   const refuse = (what: string) => {
     throw new OnboardingError('CERTIFICATE_WRONG_DEVICE', `the certificate of ${leaf.subject} ${what}`);
   };
-  if (leaf.basicConstraints?.isAuthority) refuse("is a CA's");
+  if (leaf.basicConstraints?.isAuthority) refuse('is a CA certificate');
   if (leaf.keyUsage?.digitalSignature === false)
-    refuse('may not sign by its key usage, as a TLS client does');
+    refuse('has a key usage without digitalSignature, which a TLS client needs');
   if (!leaf.isForClients) refuse('is not for a TLS client');
   if (leaf.notAfter.getTime() - leaf.notBefore.getTime() > longestValidityMs)
     refuse('is valid for more than 100 years');
   if (!identifiesDevice(leaf, commonName, deviceId))
-    refuse(`does not name this device; asked for was CN=${commonName}`);
+    refuse(`does not name this device; the request asked for CN=${commonName}`);
   if (renews !== null && leaf.notAfter <= renews.notAfter) {
-    const dates = `it ends at ${leaf.notAfter.toISOString()}, that one at ${renews.notAfter.toISOString()}`;
+    const dates = `it ends at ${leaf.notAfter.toISOString()}, the current one at ${renews.notAfter.toISOString()}`;
     throw new OnboardingError(
       'CERTIFICATE_EXPIRED',
-      `the answer replays an old certificate of ${leaf.subject} instead of a later one: ${dates}`,
+      `the answer replays an old certificate of ${leaf.subject}: ${dates}`,
     );
   }
 }
@@ -438,6 +438,6 @@ function clockWrong(now: number, serverTime: number): OnboardingError {
   const seconds = Math.round(Math.abs(serverTime - now) / 1000);
   return new OnboardingError(
     'CLOCK_WRONG',
-    `this clock says ${new Date(now).toISOString()}, ${seconds} s ${now < serverTime ? 'behind' : 'ahead of'} the server’s`,
+    `this clock says ${new Date(now).toISOString()}, ${seconds} s ${now < serverTime ? 'behind' : 'ahead of'} the server's`,
   );
 }

@@ -22,6 +22,6 @@ export async function generateKey(
   signal.throwIfAborted();
   directory.write(files.key, pem, 0o600);
   if (directory.read(files.key) !== pem) {
-    throw new OnboardingError('STATE_UNWRITABLE', `${files.key} does not read back as it was written`);
+    throw new OnboardingError('STATE_UNWRITABLE', `${files.key} reads back differently than it was written`);
   }
 }

@@ -80,10 +80,10 @@ function reasonToIgnore(message: Message, request: OpenRequest, facts: Facts): I
   const isStored = facts.source === 'stored';
   if (at !== null && at < askedAt - toleranceMs) {
     if (isStored) return 'older than the request';
-    const dates = `${isoTime(at)}, the question of ${isoTime(askedAt)}`;
+    const dates = `${isoTime(at)}, the request ${isoTime(askedAt)}`;
     throw new OnboardingError(
       'CLOCK_WRONG',
-      `the fleet’s result is of ${dates}: the clocks disagree, or it is an old one`,
+      `the fleet's result is dated ${dates}: the clocks differ, or the result is old`,
     );
   }
   const { lastRejection } = facts;

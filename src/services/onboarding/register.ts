@@ -219,7 +219,10 @@ function answerIn(
       throw verdict.error;
     case 'nobody listens':
       withdrawRequest(ports, before);
-      throw new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream');
+      throw new OnboardingError(
+        'REGISTRATION_TIMEOUT',
+        'no fleet manager and no stream listens for requests',
+      );
   }
 }
 
@@ -237,16 +240,20 @@ function pollTimer({ ports, session, results }: Attempt) {
 }
 
 function denied(operation: 'publish' | 'subscription', subject: string): OnboardingError {
-  return new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${excerpt(subject)}`, {
-    reason: 'permission-denied',
-  });
+  return new OnboardingError(
+    'NATS_DENIED',
+    `the NATS server denies the ${operation} to ${excerpt(subject)}`,
+    {
+      reason: 'permission-denied',
+    },
+  );
 }
 
 /** @throws {OnboardingError} STATE_CORRUPT where the certificate or the key is gone */
 function identityOf(state: DeviceState, { directory }: RegisterPorts, options: RegisterOptions): Identity {
   const key = directory.read(files.key);
   if (key === null || state.provisioned === null) {
-    throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate is gone`);
+    throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate does not exist`);
   }
   const { certificate, caCertificate, natsUrl } = state.provisioned;
   return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };

@@ -220,7 +220,7 @@ export function updateState(
 /** @throws {OnboardingError} STATE_CORRUPT where there is none: `resume` makes it, so somebody took it away */
 export function currentState(directory: StateDirectory): DeviceState {
   const text = directory.read(files.state);
-  if (text === null) throw new OnboardingError('STATE_CORRUPT', `${files.state} is gone`);
+  if (text === null) throw new OnboardingError('STATE_CORRUPT', `${files.state} does not exist`);
   return parseState(text);
 }
 
@@ -234,7 +234,7 @@ export function parseState(text: string): DeviceState {
   if (typeof version === 'number' && version > stateVersion) {
     throw new NewerStateError(
       'STATE_CORRUPT',
-      `${files.state} has version ${version}; this onboardd knows version ${stateVersion}`,
+      `${files.state} has version ${version}; this onboardd supports version ${stateVersion}`,
     );
   }
   const parsed = v.safeParse(stateSchema, withNewNames(json), { abortEarly: true });
@@ -253,9 +253,9 @@ function parseObject(text: string): Record<string, unknown> {
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw corrupt('is no JSON', cause);
+    throw corrupt('is not valid JSON', cause);
   }
-  if (!isRecord(json)) throw corrupt('is no JSON object');
+  if (!isRecord(json)) throw corrupt('is not a JSON object');
   return json;
 }
 

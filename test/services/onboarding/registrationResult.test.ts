@@ -73,9 +73,9 @@ test.each([
 
 test.each([
   ['{"status":null,"alias":"a"}', 'has an unknown status'],
-  ['{"error":5}', 'has neither a status nor a field of a result'],
+  ['{"error":5}', 'has neither a `status` nor a field of a result'],
   ['{"token":5}', 'has a field of a wrong type'],
-  ['[]', 'is no JSON object'],
+  ['[]', 'is not a JSON object'],
 ])('%s says what is wrong with it: %s', (text, what) => {
-  expect(() => readResult(text)).toThrow(`the fleet manager’s answer ${what}`);
+  expect(() => readResult(text)).toThrow(`the fleet manager's answer ${what}`);
 });

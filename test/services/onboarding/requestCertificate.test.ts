@@ -39,7 +39,7 @@ test('a provisioning answer that is nested beyond measure is refused before it i
   const body = `{"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
   await expect(askedOf({ body })).rejects.toMatchObject({
     code: 'PROVISIONING_ANSWER_INVALID',
-    message: expect.stringContaining('no JSON ('),
+    message: expect.stringContaining('invalid JSON ('),
   });
 });
 
@@ -72,8 +72,8 @@ const ask = (body: string, natsUrl: string | null = null) => askedOf({ body }, n
 const fields = { certificate: 'C', caCertificate: 'CA', fleetManagementNatsUrl: 'tls://a:4222' };
 
 test.each([
-  ['no JSON object (no content type, 2 characters)', []],
-  ['no JSON object (no content type, 4 characters)', null],
+  ['JSON that is not an object (no content type, 2 characters)', []],
+  ['JSON that is not an object (no content type, 4 characters)', null],
   ['no certificate', {}],
   ['no certificate', { ...fields, certificate: undefined, caCertificate: 1 }],
   ['a malformed certificate', { ...fields, certificate: ' \n' }],
@@ -94,7 +94,7 @@ test.each([undefined, null, 4222])('a configured NATS address takes the place of
   const body = JSON.stringify({ ...fields, fleetManagementNatsUrl: answered });
   // The address passes, and the certificates are looked at.
   await expect(ask(body, 'tls://b:4222')).rejects.toThrow(
-    "the answer's certificate holds no readable certificate",
+    "the answer's certificate is not a readable certificate",
   );
 });
 
