@@ -1,4 +1,4 @@
-// First, so that a signal is heard while the others load.
+// First, so that signals are handled while the other modules load.
 import './adapters/signals.ts';
 import { format } from 'node:util';
 import { exit } from './cli/options.ts';
@@ -11,18 +11,18 @@ declare const BUILD_TIME: number | undefined;
 const version = typeof BUILD_VERSION === 'undefined' ? '0.0.0' : BUILD_VERSION;
 const builtAt = typeof BUILD_TIME === 'undefined' ? 0 : BUILD_TIME;
 
-// nats.js prints now and then, also what a server sent; standard output belongs to the log.
+// nats.js sometimes prints, even text of a server; standard output is only for the log.
 console.log = console.info = (...parts: unknown[]) => console.error(plainText(excerpt(format(...parts))));
 
 runProgram(process.argv, { version, builtAt }).then(
   (code) => {
     process.exitCode = code;
-    // A look-up of a name or a connection that is being closed must not hold the process.
+    // A pending name look-up or a closing connection must not keep the process alive.
     setTimeout(() => process.exit(code), 100).unref();
   },
   (error: unknown) => {
-    const told = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    process.stderr.write(`onboardd: ${told.split('\n').map(plainText).join('\n')}\n`);
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`onboardd: ${text.split('\n').map(plainText).join('\n')}\n`);
     process.exit(exit.failed);
   },
 );

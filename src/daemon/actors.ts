@@ -25,7 +25,7 @@ export interface Settings {
   readonly builtAt: number;
 }
 
-/** The machine with the services as its actors, and the world as theirs. */
+/** The machine with the services as its actors, which use the platform. */
 export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,
@@ -85,7 +85,7 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
   });
 }
 
-/** A path means the same wherever `reset` is run later. */
+/** Absolute paths, so that `reset` finds the files from any working directory. */
 function absolute(exports: Config['exports']): Config['exports'] {
   return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
 }
@@ -103,7 +103,7 @@ function logDamage(log: Log): Parameters<typeof resume>[0]['onQuarantined'] {
     });
 }
 
-/** The body's fields that come from the configuration (protocol.md, part 2). */
+/** The fields of the request body that come from the configuration (protocol.md, part 2). */
 function deviceFields({ device }: Config, id: string, hostname: string): Record<string, string | null> {
   const fill = (text: string | null) =>
     text?.replaceAll('{id}', id).replaceAll('{hostname}', hostname) ?? null;

@@ -32,9 +32,7 @@ export function reportLines(report: Report, stuckAfterMs: number, terminal: Term
     {
       text: `${number(lines)} lines, ${number(lines - foreign)} of them from onboardd; ${several(devices.size, 'device')}${span}`,
     },
-    ...(unnamed > 0
-      ? [{ text: `${number(unnamed)} lines were written before the device id was known` }]
-      : []),
+    ...(unnamed > 0 ? [{ text: `${several(unnamed, 'line')} written before the device id was known` }] : []),
     ...(beyond > 0
       ? [
           {
