@@ -8,8 +8,8 @@ export interface GenerateKeyPorts {
 }
 
 /**
- * Makes the device's key and returns when it is durable: no request may leave the device before, or a power cut would
- * leave a certificate whose key is gone. A key that is there already stays.
+ * Generates the device's key and returns once it is durable. No request may leave the device before: a power cut could
+ * leave a certificate without its key. An existing key is kept.
  *
  * @throws {OnboardingError} STATE_UNWRITABLE
  */

@@ -3,9 +3,9 @@ import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import type { Reason } from '../../errors/reasons.ts';
 import { isRecord, parseJson } from '../../text/json.ts';
 
-/** A message of the fleet, as a session hands it on. */
+/** A message of the fleet, as a session delivers it. */
 export interface Message {
-  /** The payload as text; null where it is no UTF-8 */
+  /** The payload as text; null if it is not UTF-8 */
   readonly text: string | null;
   /** Header `ID` */
   readonly id: string | null;
@@ -15,7 +15,7 @@ export interface Message {
   readonly storedAt: number | null;
   /** Its place in the stream, from 1; null for a live message */
   readonly sequence: number | null;
-  /** The server's own status (`503`: nobody listens); null for a message of a person or program */
+  /** The server's own status (`503`: no listener); null for a message of a client */
   readonly status: number | null;
 }
 
@@ -38,7 +38,7 @@ const deepestResult = 64;
 const longestAlias = 256;
 
 /**
- * Reads a registration result of either API. Liberal in what may be missing, strict in what says `registered`:
+ * Reads a registration result of either API. Fields may be missing, but success has to be explicit:
  * `status` is `success`, or there is no `status` and one of the fields of the discontinued API is there. An alias is
  * shown and logged: one line of at most 256 characters.
  *
@@ -52,7 +52,7 @@ export function readResult(text: string | null): Result {
 }
 
 /**
- * Reads a result that the device took once and kept: what was good enough for an earlier version stays good.
+ * Reads a stored result: one that an earlier version accepted stays valid.
  *
  * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
  */
@@ -79,7 +79,7 @@ function judge(json: unknown, text: string): Result {
     return { kind: 'failure', error: error === null ? 'no reason given' : excerpt(error) };
   }
   const found = textFields.filter((name) => resultField(json, name) !== undefined);
-  // Without a status the fields alone say that this is a result; with one, whatever arrives is kept.
+  // Without a status, only the fields show that this is a result; with a status, any content is kept.
   if (status === undefined) {
     if (found.length === 0) throw invalid('has neither a `status` nor a field of a result');
     if (found.some((name) => typeof resultField(json, name) !== 'string'))
@@ -114,7 +114,7 @@ export function resultField(result: unknown, name: string): unknown {
     : undefined;
 }
 
-/** A stream's acknowledgement of a publish: it says that the question is stored, and nothing of the answer. */
+/** Whether this is a stream's acknowledgement of the publish, which is not an answer. */
 export function isAcknowledgement(text: string | null): boolean {
   try {
     return v.is(acknowledgementSchema, parseJson(text ?? '', { maxDepth: deepestResult }));
