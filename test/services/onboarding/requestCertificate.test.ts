@@ -68,6 +68,19 @@ test('a web page in place of an answer is a portal, and other text is not', asyn
   await expect(of('text/plain')).rejects.toMatchObject({ code: 'PROVISIONING_ANSWER_INVALID', reason: null });
 });
 
+test('an HTTP error shows what the server said on one line, cut to 300 characters, without control characters', async () => {
+  const messageOf = async (body: string, contentType: string | null = 'application/json') =>
+    String((await askedOf({ status: 400, body, contentType }).catch((error) => error)).message);
+  const answered = 'the provisioning server answered HTTP 400';
+  expect(await messageOf('{"error":"swarm_id is mandatory"}')).toBe(
+    `${answered}: {"error":"swarm_id is mandatory"}`,
+  );
+  expect(await messageOf('a\u001b[31m\n\tb')).toBe(`${answered}: a [31m b`);
+  expect(await messageOf('x'.repeat(10_000))).toHaveLength(answered.length + 2 + 300);
+  expect(await messageOf('<html>no</html>', 'text/html')).toBe(answered);
+  expect(await messageOf('')).toBe(answered);
+});
+
 const ask = (body: string, natsUrl: string | null = null) => askedOf({ body }, natsUrl);
 const fields = { certificate: 'C', caCertificate: 'CA', fleetManagementNatsUrl: 'tls://a:4222' };
 
