@@ -73,6 +73,7 @@ function show(flag: string, isRegistered: boolean, isStill: boolean): void {
 function inWords({ state, attempt, nextRetryAt, lastError }: Progress): string {
   const trouble = lastError === null ? '' : `: ${lastError.code}`;
   const tries = attempt > 1 || nextRetryAt !== null ? `, attempt ${attempt}` : '';
-  const next = nextRetryAt === null ? '' : `, next try at ${nextRetryAt.slice(0, 19).replace('T', ' ')} UTC`;
+  const next =
+    nextRetryAt === null ? '' : `, next attempt at ${nextRetryAt.slice(0, 19).replace('T', ' ')} UTC`;
   return `${state}${tries}${trouble}${next}`;
 }

@@ -64,7 +64,7 @@ test.each([
   );
   const { status, stdout, stderr } = runToEnd([command, '--config', device.configFile]);
   expect(status).toBe(78);
-  expect(stdout + stderr).toMatch(/no JSON at line 3, column 22/);
+  expect(stdout + stderr).toMatch(/invalid JSON at line 3, column 22/);
   expect(stdout + stderr).not.toContain('hunter2');
 });
 
@@ -91,7 +91,7 @@ test('files that everybody may change, and a token in the clear, are warned of i
   expect(await warnings()).toEqual(['--config', 'provisioning.tokenFile', 'provisioning.tokenFile']);
   const { status, stdout } = await tell(device, 'check');
   expect(status, stdout).toBe(0);
-  expect(stdout).toMatch(/^warn {2}configuration .*--config is .*everybody on this device may change/m);
+  expect(stdout).toMatch(/^warn {2}configuration .*--config is .*every user of this device may change/m);
   expect(stdout).toMatch(/^warn {2}configuration .*provisioning\.tokenFile is sent over http:/m);
   const json = JSON.parse((await tell(device, 'check', '--json')).stdout);
   expect(json.warnings.map(({ key }: { key: string }) => key)).toEqual(await warnings());
@@ -126,7 +126,7 @@ test.runIf(mayMount)('so is the service’s own file, which the program reads it
     {
       key: 'EnvironmentFile',
       message: expect.stringMatching(
-        /^EnvironmentFile is "\/etc\/default\/onboardd", which everybody on this device may change/,
+        /^EnvironmentFile is "\/etc\/default\/onboardd", which every user of this device may change/,
       ),
     },
   ]);
