@@ -255,27 +255,27 @@ const entries = {
   },
   'no-headers': {
     codes: [null, 'NATS_UNREACHABLE'],
-    cause: 'the NATS server does not support message headers',
+    cause: 'the server does not support message headers',
     remedy: 'Update the NATS server to 2.2 or newer, and leave message headers on.',
   },
   'nats-error': {
     codes: [null, 'NATS_UNREACHABLE'],
-    cause: 'the NATS server reports an error',
+    cause: 'error of the server',
     remedy: 'Read the error and the log of the NATS server: a limit of its configuration may be reached.',
   },
   'no-tls': {
     codes: [null, 'NATS_NOT_SECURE'],
-    cause: 'the NATS server does not offer TLS',
+    cause: 'the server does not offer TLS',
     remedy: 'Enable TLS on the NATS server. Only in a closed test network: set `nats.tls` to `optional`.',
   },
   'not-authorized': {
     codes: denied,
-    cause: 'the NATS server does not authorize this device',
+    cause: 'the server does not authorize this device',
     remedy: "Add the subject of the device's certificate to the users of the NATS server.",
   },
   'permission-denied': {
     codes: denied,
-    cause: 'the NATS server denies this device a subject',
+    cause: 'the server denies this device a subject',
     remedy:
       "Grant the device's certificate subject the named subject on the NATS server: publish device_actions.<id>.>, subscribe device_results.<id>.>.",
   },
