@@ -260,7 +260,7 @@ const entries = {
   },
   'nats-error': {
     codes: [null, 'NATS_UNREACHABLE'],
-    cause: 'error of the server',
+    cause: 'server error',
     remedy: 'Read the error and the log of the NATS server: a limit of its configuration may be reached.',
   },
   'no-tls': {
