@@ -260,7 +260,7 @@ const entries = {
   },
   'nats-error': {
     codes: [null, 'NATS_UNREACHABLE'],
-    cause: 'server error',
+    cause: 'the server reports an error',
     remedy: 'Read the error and the log of the NATS server: a limit of its configuration may be reached.',
   },
   'no-tls': {
@@ -270,7 +270,7 @@ const entries = {
   },
   'not-authorized': {
     codes: denied,
-    cause: 'the server does not authorize this device',
+    cause: 'this device is not authorized',
     remedy: "Add the subject of the device's certificate to the users of the NATS server.",
   },
   'permission-denied': {
