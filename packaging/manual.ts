@@ -42,7 +42,7 @@ function roff(text: string): string {
   const escaped = text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
-    .replaceAll('’', '\\(cq')
+    .replaceAll("'", '\\(cq')
     .replaceAll('…', '...')
     .replaceAll('→', '\\(->')
     .replaceAll('~', '\\(ti');

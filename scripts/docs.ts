@@ -86,7 +86,7 @@ export function eventsPage(): string {
     '# Log events\n\nGenerated from `src/events.ts` and `src/errors/catalogue.ts` by `npm run docs`. One JSON object a line on standard output;\nthe format `journal` puts the syslog priority `<N>` in front. `events.schema.json` is the JSON schema of a line, and\nevery line that the program writes in a test is held to it. `onboardd explain NAME` prints an entry.',
     ['| event | level | meaning | message id |', '| --- | --- | --- | --- |', ...overview].join('\n'),
     '**Stability.** Names, types and meanings stay; new events and new fields may come, so pass over what you do not know.\n`message` is for people and may be worded anew.',
-    '**Message ids.** A line on standard output cannot carry journal fields, and Node.js has no datagram socket for the\njournal’s native protocol: in the journal the event is found by its name (`journalctl -u onboardd -o cat | jq \'select(.event\n== "step.failed")\'`). Forwarders that do write the native journal may set `MESSAGE_ID` from the table; the ids never change.',
+    "**Message ids.** A line on standard output cannot carry journal fields, and Node.js has no datagram socket for the\njournal's native protocol: in the journal the event is found by its name (`journalctl -u onboardd -o cat | jq 'select(.event\n== \"step.failed\")'`). Forwarders that do write the native journal may set `MESSAGE_ID` from the table; the ids never change.",
     `## Every line\n\n\`deviceId\` and \`state\` are there once they are known.`,
     fieldTable(commonFields),
     ...sections,

@@ -16,17 +16,17 @@ export type StateName = (typeof stateNames)[number];
 /** The one catalogue of log events. The types of `log(…)`, docs/events.md and its JSON schema come from here. */
 export interface EventEntry {
   readonly level: 'error' | 'warn' | 'info' | 'debug';
-  /** 128 bits, hex, made once and never changed: for forwarders that write the native journal (docs/events.md). */
+  /** 128 bits, hex, never changed: for forwarders that write the native journal (docs/events.md). */
   readonly messageId: string;
   readonly meaning: string;
   readonly fields: Readonly<Record<string, Field<unknown>>>;
 }
 
-/** One field: its JSON schema, and what it says. `T` is its type in the source. */
+/** One field: its JSON schema and its meaning. `T` is its type in the source. */
 export interface Field<T> {
   readonly schema: Readonly<Record<string, unknown>>;
   readonly meaning: string;
-  /** Never set: carries the type alone. */
+  /** Never set: carries only the type. */
   readonly is?: T;
 }
 
@@ -60,15 +60,15 @@ const reason = (meaning: string): Field<Reason | null> => ({
   meaning,
 });
 
-/** Of every line. `deviceId` and `state` once they are known. */
+/** Fields of every line; `deviceId` and `state` once they are known. */
 export const commonFields = {
   timestamp: time('when it happened'),
-  level: oneOf({ error: 0, warn: 0, info: 0, debug: 0 }, 'how much it matters'),
-  event: string('the event’s name'),
+  level: oneOf({ error: 0, warn: 0, info: 0, debug: 0 }, 'severity'),
+  event: string("the event's name"),
   message: string('one sentence for a person; its wording may change'),
   deviceId: {
     schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' },
-    meaning: 'the device’s id',
+    meaning: "the device's id",
   },
   state: state('the state that the device is in after the event'),
 } as const satisfies Record<string, Field<unknown>>;
@@ -77,26 +77,25 @@ export const events = {
   'daemon.started': {
     level: 'info',
     messageId: '3127b89c96f540338c1204e7f070e19b',
-    meaning: 'The daemon runs and holds the state directory.',
+    meaning: 'The daemon has started and locked the state directory.',
     fields: { version: string('of onboardd'), pid: count('of the process') },
   },
   'daemon.stopped': {
     level: 'info',
     messageId: '56c63a19bb6d4eabaa78225c69815c54',
-    meaning: 'The daemon ends in good order.',
-    fields: { signal: orNull(string('the signal that ended it'), 'it ended by itself, with --once') },
+    meaning: 'The daemon stops in an orderly way.',
+    fields: { signal: orNull(string('the signal that ended it'), 'it stopped by itself, with --once') },
   },
   'config.reloaded': {
     level: 'info',
     messageId: 'a517366295f8f5606d92809ad2d82007',
-    meaning:
-      'The configuration was read again at SIGHUP; the device goes on from the facts on disk with the new one.',
+    meaning: 'The configuration was reloaded at SIGHUP; the device continues with it from the facts on disk.',
     fields: { changed: string('keys whose values differ, separated by commas; empty: none') },
   },
   'config.warning': {
     level: 'warn',
     messageId: '000ffe0d31bba1a90e173b9e1d7dbe77',
-    meaning: 'Something in the configuration is allowed and not safe.',
+    meaning: 'A setting is allowed but not safe.',
     fields: { key: string('the key, or the option that names the file') },
   },
   'state.changed': {
@@ -112,23 +111,23 @@ export const events = {
   'step.failed': {
     level: 'warn',
     messageId: '52cac6d549c24c8192a788ba26559834',
-    meaning: 'An attempt failed. A transient failure is tried again; a permanent one leads to `failed`.',
+    meaning: 'An attempt failed. A transient failure is retried; a permanent one leads to `failed`.',
     fields: {
       step: string(
-        'the state whose step failed; `renewing`: the renewal of a registered device; `reload`: a configuration that was read again',
+        'the state whose step failed; `renewing`: the renewal of a registered device; `reload`: reloading the configuration',
       ),
       code: code('the error code'),
-      reason: reason('why, finer than the code, where that is known; null: the code says it all'),
-      class: errorClass('whether trying again may help by itself'),
+      reason: reason('why, finer than the code; null if the code says it all'),
+      class: errorClass('`transient`: a retry may help; `permanent`: an operator has to act'),
       attempt: count('of this step, from 1'),
-      retryInMs: orNull(count('milliseconds until the next try'), 'never by itself'),
+      retryInMs: orNull(count('milliseconds until the next attempt'), 'no attempt by itself'),
       cause: string('what went wrong, in one line'),
     },
   },
   'device.registered': {
     level: 'info',
     messageId: '7b5709207cc64a25afd8ef462716bbe7',
-    meaning: 'The device is a member of the fleet: after registering, and again after each start.',
+    meaning: 'The device is registered: logged after registering, and after each start.',
     fields: {
       alias: orNull(string('the name that the fleet gave'), 'it gave none'),
       durationMs: count('milliseconds since this start of the daemon'),
@@ -137,36 +136,36 @@ export const events = {
   'device.failed': {
     level: 'error',
     messageId: '07b6264a580d48e38173a7f9a233bbf8',
-    meaning: 'Somebody has to do something: the device rests in `failed`, or the daemon cannot start.',
+    meaning: 'An operator has to act: the device waits in `failed`, or the daemon cannot start.',
     fields: { code: code('the error code'), remedy: string('what to do') },
   },
   'certificate.renewed': {
     level: 'info',
     messageId: 'f6617d73e7b1455c9edf95904581ccce',
-    meaning: 'A new certificate took the place of one that still lived.',
+    meaning: 'A new certificate replaced one that was still valid.',
     fields: { notAfter: time('when it expires'), renewAt: time('when it will be renewed') },
   },
   'address.refused': {
     level: 'warn',
     messageId: '90500bb88432433ba06e48755d54b894',
     meaning:
-      'An answer over plain HTTP named another NATS address, which the new certificate did not open: the certificate is kept, with the address that is known.',
-    fields: { code: code('why it did not open'), cause: string('what was seen') },
+      'An answer over plain HTTP named another NATS address, to which the new certificate could not connect: the certificate is kept, with the known address.',
+    fields: { code: code('why the connection failed'), cause: string('what went wrong, in one line') },
   },
   'certificate.useless': {
     level: 'warn',
     messageId: '179112bedabb4cf6b952d01846b15c1d',
     meaning:
-      'A certificate has never opened a connection to NATS, in many tries: another one is asked for, and this one kept until it is there.',
+      'A certificate has failed to open a connection to NATS many times and never succeeded: another one is requested, and this one is kept until it arrives.',
     fields: {
-      code: code('the error code of the last try'),
-      failures: count('tries in a row'),
+      code: code('the error code of the last attempt'),
+      failures: count('attempts in a row'),
     },
   },
   'progress.unsaved': {
     level: 'debug',
     messageId: 'a2d66d3b93d64b5480d1f24f9abf7aaf',
-    meaning: 'What `status` shows could not be written; the device goes on.',
+    meaning: 'The data for `status` could not be written; the device continues.',
     fields: {},
   },
 } as const satisfies Record<string, EventEntry>;

@@ -1,4 +1,4 @@
-// First, so that a signal is heard while the others load.
+// First, so that signals are handled while the other modules load.
 import './adapters/signals.ts';
 import { format } from 'node:util';
 import { reportBug } from './adapters/stackTrace.ts';
@@ -12,14 +12,14 @@ declare const BUILD_TIME: number | undefined;
 const version = typeof BUILD_VERSION === 'undefined' ? '0.0.0' : BUILD_VERSION;
 const builtAt = typeof BUILD_TIME === 'undefined' ? 0 : BUILD_TIME;
 
-// nats.js prints now and then, also what a server sent; standard output belongs to the log.
+// nats.js sometimes prints, even text of a server; standard output is only for the log.
 console.log = console.info = (...parts: unknown[]) => console.error(plainText(excerpt(format(...parts))));
 
 process.on('uncaughtException', endOfBug);
 
 runProgram(process.argv, { version, builtAt }).then((code) => {
   process.exitCode = code;
-  // A look-up of a name or a connection that is being closed must not hold the process.
+  // A pending name look-up or a closing connection must not keep the process alive.
   setTimeout(() => process.exit(code), 100).unref();
 }, endOfBug);
 

@@ -1,16 +1,16 @@
-/** The system's clock, as the rest of the program sees time and chance. */
+/** The system's clocks and random numbers. */
 export const systemClock = {
   now: () => Date.now(),
   random: () => Math.random(),
-  /** Milliseconds that no clock step changes, for durations */
+  /** Milliseconds of the monotonic clock, for durations */
   monotonic: () => Math.round(performance.now()),
 } as const;
 
 const lookEveryMs = 1_000;
-/** Timers are late on a busy machine; a clock that is set moves further than that. */
+/** Smaller differences are timers that are late on a busy machine, not clock steps. */
 const stepMs = 5_000;
 
-/** Calls back once after so many milliseconds. @returns a function that calls it off */
+/** Calls back once after this many milliseconds. @returns a function that cancels it */
 export function setTimer(ms: number, call: () => void): () => void {
   const timer = setTimeout(call, ms);
   return () => clearTimeout(timer);

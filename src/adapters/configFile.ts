@@ -5,15 +5,15 @@ import { isRecord } from '../text/json.ts';
 import { jsonFlaw } from '../text/jsonFlaw.ts';
 
 /**
- * Reads the configuration file with conf, and changes nothing: conf would make the folder of a file that is absent,
- * and takes the process's signals when it is loaded.
+ * Reads the configuration file with conf, and changes nothing: conf would create the folder of a missing file, and
+ * installs signal handlers when it is loaded.
  *
- * @returns the parsed JSON; an empty object where the file is absent
- * @throws {Error} where the file is unreadable or no JSON
+ * @returns the parsed JSON; an empty object if the file does not exist
+ * @throws {Error} if the file cannot be read or is not valid JSON
  */
 export async function readConfigFile(path: string): Promise<unknown> {
   if (!existsSync(path)) return {};
-  if (!statSync(path).isFile()) throw new Error('it is no file');
+  if (!statSync(path).isFile()) throw new Error('it is not a regular file');
   process.env.HOME ||= '/nonexistent';
   const before = new Map(
     process.eventNames().map((name) => [name, process.listeners(name as NodeJS.Signals)]),
@@ -38,16 +38,16 @@ export async function readConfigFile(path: string): Promise<unknown> {
   return { ...conf.store };
 }
 
-/** @throws {Error} which says where it is no JSON, or holds something else than an object, and quotes nothing of it */
+/** @throws {Error} with the position of a syntax error, or if it is not an object; without quoting the text */
 function parsed(text: string): Record<string, unknown> {
   const flaw = jsonFlaw(text);
-  if (flaw !== null) throw new Error(`it is no JSON at line ${flaw.line}, column ${flaw.column}`);
+  if (flaw !== null) throw new Error(`invalid JSON at line ${flaw.line}, column ${flaw.column}`);
   const json: unknown = JSON.parse(text);
-  if (!isRecord(json)) throw new Error('it holds no JSON object');
+  if (!isRecord(json)) throw new Error('it is not a JSON object');
   return json;
 }
 
-/** What an environment file of the fleet's Go agent says (protocol.md, part 4). */
+/** The content of an environment file of the fleet's Go agent (protocol.md, part 4). */
 export interface AgentEnvironment {
   readonly overlay: ReadonlyMap<SettingKey, unknown>;
   /** `ONBOARDD_*` lines, which are read like the environment */
@@ -55,7 +55,7 @@ export interface AgentEnvironment {
   readonly hostnameFile: string | null;
 }
 
-/** Relative paths of the agent's variables lie here. */
+/** Base of relative paths in the agent's variables. */
 const agentFolder = '/var/lib/fogdata';
 
 const exported: Readonly<Record<string, string>> = {
@@ -72,10 +72,10 @@ const exported: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads `--env-file`. Variables of other programs are passed over, an empty value counts as absent.
- * `AUTOMATIC_PROVISIONING` is read and changes nothing: a device that has its certificate never asks for another.
+ * Reads `--env-file`. Variables of other programs are ignored; an empty value counts as absent.
+ * `AUTOMATIC_PROVISIONING` has no effect: a device with a certificate never requests another one.
  *
- * @throws {Error} where the file is unreadable
+ * @throws {Error} if the file cannot be read
  */
 export function readAgentEnvironment(path: string): AgentEnvironment {
   const variables = parseEnvironment(readFileSync(path, 'utf8'));

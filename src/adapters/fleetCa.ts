@@ -8,7 +8,7 @@ import type { Config } from '../config/schema.ts';
  *
  * @returns SHA-256 of each certificate's DER, hex in lower case without colons; null: the configuration names none, and
  *   any is allowed
- * @throws {Error} where the file cannot be read, or holds no certificate, or one that is damaged
+ * @throws {Error} if the file cannot be read, or holds no certificate or a damaged one
  */
 export function fleetCaPins({ provisioning }: Pick<Config, 'provisioning'>): string[] | null {
   const { fleetCaFile, fleetCaFingerprint } = provisioning;
@@ -25,7 +25,7 @@ function fingerprintsIn(pem: string): string[] {
   return blocks.map((block) => plainFingerprint(new X509Certificate(block).fingerprint256));
 }
 
-/** `sha256 Fingerprint=AB:CD…` → `abcd…` */
+/** `sha256 Fingerprint=AB:CD...` -> `abcd...` */
 function plainFingerprint(text: string): string {
   return text.replace(/^.*=/, '').replace(/[:\s]/g, '').toLowerCase();
 }

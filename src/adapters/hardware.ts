@@ -10,7 +10,7 @@ const serialFiles = [
   '/sys/class/dmi/id/product_serial',
 ];
 
-/** What boards say that were given no serial number, without hyphens: the last three are UUIDs of firmware vendors. */
+/** Placeholders of boards without a serial number, without hyphens; the last three are UUIDs of firmware vendors. */
 const placeholders = new RegExp(
   `^(${[
     '0+|f+|none|n/a|default string|to be filled by o\\.?e\\.?m\\.?|not specified|unknown',
@@ -26,8 +26,8 @@ const placeholders = new RegExp(
 const tmpfs = 0x01021994;
 
 /**
- * The machine that this is. Only hashes, keyed by this program's name: machine-id(5) asks that the id itself be shown
- * to nobody. An id that lives until the next boot alone (`/run/machine-id`) says nothing.
+ * Identifies this machine, by hashes keyed with the program's name: machine-id(5) asks not to disclose the id itself. An
+ * id that lasts only until the next boot (`/run/machine-id`) is ignored.
  */
 export function readHardwareId(): HardwareId {
   const serial = serialFiles
@@ -38,7 +38,7 @@ export function readHardwareId(): HardwareId {
   return { hardware: serial ? hash(serial) : null, installation: isSet ? hash(machineId) : null };
 }
 
-/** Gone at the next boot: systemd's own for a read-only `/etc`, or an `/etc` in memory. */
+/** Lasts only until the next boot: systemd's own for a read-only `/etc`, or an `/etc` in memory. */
 function isPassing(path: string): boolean {
   try {
     return existsSync('/run/machine-id') || statfsSync(path).type === tmpfs;

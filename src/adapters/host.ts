@@ -10,7 +10,7 @@ const goNames: Readonly<Record<string, string>> = {
   ppc64: 'ppc64le',
 };
 
-/** What this machine gives to the configuration's defaults. */
+/** Facts of this machine for the configuration's defaults. */
 export function hostDefaults(environment: NodeJS.ProcessEnv): HostDefaults {
   return {
     stateDir: environment.STATE_DIRECTORY?.split(':')[0] || '/var/lib/onboardd',
@@ -22,7 +22,7 @@ export function hostDefaults(environment: NodeJS.ProcessEnv): HostDefaults {
   };
 }
 
-/** `LoadCredential=` of systemd.exec(5). @returns the file, null where the service manager gave none */
+/** `LoadCredential=` of systemd.exec(5). @returns the file; null without such a credential */
 function credential({ CREDENTIALS_DIRECTORY }: NodeJS.ProcessEnv, name: string): string | null {
   const path = CREDENTIALS_DIRECTORY ? join(CREDENTIALS_DIRECTORY, name) : null;
   return path !== null && existsSync(path) ? path : null;
@@ -54,7 +54,7 @@ function buildVersion(path: string): string | null {
   }
 }
 
-/** systemd.exec(5): standard output is the journal where its device and inode are the ones named. */
+/** systemd.exec(5): standard output is the journal if it has the named device and inode. */
 function isJournal(stream: string | undefined): boolean {
   if (stream === undefined) return false;
   const { dev, ino } = fstatSync(1);

@@ -2,16 +2,16 @@ import { createReadStream, statSync } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 import { createGunzip } from 'node:zlib';
 
-/** A longer line is cut: it is none of ours, and must not fill the memory. */
+/** A longer line is cut: onboardd did not write it, and it must not fill the memory. */
 const longestLine = 256 * 1024;
 const chunkBytes = 1024 * 1024;
 
 /**
- * Reads a log line by line, in memory that does not grow with it.
+ * Reads a log line by line, in constant memory.
  *
  * @param path a file, `.gz` too; `-`: standard input
- * @param onBytes how many bytes more were read of the file
- * @throws {Error} where it cannot be read
+ * @param onBytes receives the number of bytes that were read since the last call
+ * @throws {Error} if it cannot be read
  */
 export async function readLines(
   path: string,
@@ -48,7 +48,7 @@ function gunzipped(file: NodeJS.ReadableStream): AsyncIterable<Buffer> {
   return file.pipe(plain);
 }
 
-/** Size of all of them, for a progress bar; null where one is no file. */
+/** Total size, for a progress bar; null if one is not a regular file. */
 export function sizeOf(paths: readonly string[]): number | null {
   let all = 0;
   for (const path of paths) {
@@ -58,7 +58,7 @@ export function sizeOf(paths: readonly string[]): number | null {
       if (!file.isFile()) return null;
       all += file.size;
     } catch {
-      // Reading it says why.
+      // Reading it reports the error.
       return null;
     }
   }

@@ -31,7 +31,7 @@ export function createLog(
     format: format.printf((entry) => (style === 'pretty' ? pretty : structured)(entry.line as Line, style)),
     transports: [new transports.Console({ stderrLevels: [] })],
   });
-  // A reader that went away must not end the daemon. Once, whatever the number of logs.
+  // Ignore EPIPE from a closed log reader. Registered once for all logs.
   process.stdout.removeListener('error', ignore).on('error', ignore);
   return (lineLevel, event, message, fields) => {
     const line: Line = {
@@ -62,7 +62,7 @@ function pretty({ timestamp, level, event, message }: Line): string {
   return `${timestamp.slice(11, 23)} ${level.padEnd(5)} ${event.padEnd(18)} ${message}`;
 }
 
-/** What a server, a file or a person said must not steer whoever reads the line, in the journal or on a terminal. */
+/** Foreign text in a line must not control the reader's terminal. */
 function plain(line: Line): Line {
   const fields = Object.entries(line).map(([name, value]) => [name, plainValue(value, 1)]);
   return Object.fromEntries(fields);

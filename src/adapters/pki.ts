@@ -36,7 +36,7 @@ const ecOid = '1.2.840.10045.2.1';
 const dnsNameType = 2;
 const uriType = 6;
 
-/** Critical extensions that OpenSSL enforces, and that acceptance therefore need not refuse. */
+/** Critical extensions that OpenSSL enforces, so that acceptance need not reject them. */
 const enforcedExtensions = new Set([
   basicConstraintsOid,
   keyUsageOid,
@@ -78,7 +78,7 @@ const algorithmNames: Readonly<Record<string, string>> = {
   [rsaPssOid]: 'RSA-PSS',
 };
 
-/** What a server may make us read; real chains are a tenth of it. */
+/** Limits of what a server can make us parse; real chains need a tenth. */
 const mostCertificates = 8;
 const longestText = 64 * 1024;
 const longestDer = 16 * 1024;
@@ -102,7 +102,7 @@ export async function generateKey(type: KeyType): Promise<string> {
 
 /**
  * @returns SHA-256 of the key's SubjectPublicKeyInfo, hex
- * @throws {Error} where the text is no private key, RSA or EC
+ * @throws {Error} if the text is not an RSA or EC private key
  */
 export function spkiSha256Of(privateKeyPem: string): string {
   const key = createPrivateKey(privateKeyPem);
@@ -153,7 +153,7 @@ async function importKeyPair(pem: string) {
 }
 
 /**
- * All certificates of a PEM text, whatever stands around the blocks.
+ * All certificates of a PEM text; other text around the blocks is ignored.
  *
  * @throws {TypeError} if one is malformed, or there are none or too many
  */
@@ -183,7 +183,7 @@ interface Native {
   readonly publicKey: KeyObject | null;
 }
 
-/** OpenSSL's parsed form of each certificate, which signature checks use again. */
+/** OpenSSL's parsed form of each certificate, for signature checks. */
 const natives = new WeakMap<Certificate, Native>();
 
 function readCertificate(der: Buffer): Certificate {
@@ -218,7 +218,7 @@ function readCertificate(der: Buffer): Certificate {
   return certificate;
 }
 
-/** A key of another kind is not even decoded: parameters of its own choice make that costly. */
+/** Keys of other types are not decoded: their parameters can make that costly. */
 function readKey(
   x509: X509Certificate,
   { subjectPublicKeyInfo }: ParsedCertificate,
@@ -237,7 +237,7 @@ function readKey(
   };
 }
 
-/** The largest exponent bounds the work of a check: OpenSSL has that limit only from 3072 bits on. */
+/** The limit of the exponent bounds the cost of a check: OpenSSL enforces one only from 3072 bits on. */
 function rsaFault({ asymmetricKeyDetails: { modulusLength = 0, publicExponent = 0n } = {} }: KeyObject) {
   if (modulusLength < smallestRsaBits || modulusLength > largestRsaBits)
     return `an RSA key of ${modulusLength} bits, not ${smallestRsaBits} to ${largestRsaBits}`;
@@ -296,7 +296,7 @@ function readExtensions({ extensions = [] }: ParsedCertificate, version: number)
   };
 }
 
-/** Of what the extensions say, in whatever order: two certificates with the same digest differ in dates and serial. */
+/** Digest of the extensions in any order: certificates with the same digest differ only in dates and serial number. */
 function digestOf(extensions: NonNullable<ParsedCertificate['extensions']>): string {
   const texts = extensions.map(
     ({ extnID, critical, extnValue }) =>
@@ -305,7 +305,7 @@ function digestOf(extensions: NonNullable<ParsedCertificate['extensions']>): str
   return sha256(Buffer.from(texts.sort().join('\n')));
 }
 
-/** By hand, since pkijs takes 140 ms for a thousand names. @param der GeneralNames (RFC 5280, 4.2.1.6) */
+/** Parsed here because pkijs takes 140 ms for a thousand names. @param der GeneralNames (RFC 5280, 4.2.1.6) */
 function readNames(der: Uint8Array | undefined): { dnsNames: string[]; uris: string[] } {
   if (der === undefined) return { dnsNames: [], uris: [] };
   const { result } = fromBER(der);
@@ -319,7 +319,7 @@ function readNames(der: Uint8Array | undefined): { dnsNames: string[]; uris: str
   return { dnsNames: namesOf(dnsNameType), uris: namesOf(uriType) };
 }
 
-/** A number of more than 32 bits is no limit. */
+/** A number of more than 32 bits counts as no limit. */
 function pathLengthOf(length: BasicConstraints['pathLenConstraint']): number | null {
   if (length === undefined) return null;
   return typeof length === 'number' ? length : Number.MAX_SAFE_INTEGER;
@@ -344,9 +344,9 @@ function nativeOf(certificate: Certificate): Native {
 }
 
 /**
- * Lets OpenSSL's verifier judge a chain, by a TLS handshake with ourselves over two streams in memory: the server asks
- * for the client's certificate and trusts the chain's anchor alone. Level 2 refuses keys and signatures of less than
- * 112 bits. Dates are not judged: Node offers no way to choose the time.
+ * Lets OpenSSL verify a chain, by a TLS handshake with ourselves over two streams in memory: the server requests the
+ * client's certificate and trusts only the chain's anchor. Level 2 rejects keys and signatures of less than 112 bits.
+ * Dates are not checked: Node offers no way to set the time.
  *
  * @param chain leaf first, trust anchor last
  * @param key private key of the leaf, PEM
@@ -382,7 +382,7 @@ export async function verifyAsTlsClient(
         minVersion: 'TLSv1.3',
         rejectUnauthorized: false,
       } as const;
-      // A server takes allowPartialTrustChain from a context alone, and a context from SNI alone.
+      // A server takes allowPartialTrustChain only from a context, and a context only from SNI.
       const trusting = { key, cert: chain[0]?.pem, ca: chain.at(-1)?.pem, allowPartialTrustChain: true };
       const context = createSecureContext({ ...common, ...trusting });
       const SNICallback: TlsOptions['SNICallback'] = (_, give) => give(null, context);
@@ -399,7 +399,7 @@ export async function verifyAsTlsClient(
       client.on('error', (error) => resolve(reasonOf(error)));
     });
   } catch (error) {
-    // A context that OpenSSL does not let us build is its verdict, too.
+    // A context that OpenSSL refuses to build counts as a rejection.
     if (isOpenSslError(error)) return reasonOf(error);
     throw error;
   } finally {
@@ -407,7 +407,7 @@ export async function verifyAsTlsClient(
   }
 }
 
-/** @param error typed as an Error, and in fact the verifier's code */
+/** @param error typed as an Error, but in fact the verifier's code */
 function verdictOf(isAuthorized: boolean, error: Error | string | null): string | null {
   const code = typeof error === 'string' ? error : (error?.message ?? 'UNSPECIFIED');
   if (isAuthorized || code === 'CERT_NOT_YET_VALID' || code === 'CERT_HAS_EXPIRED') return null;

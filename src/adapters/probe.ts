@@ -8,12 +8,12 @@ import { networkFailure, observedFailure } from '../errors/networkProblem.ts';
 import type { Server } from '../errors/reasons.ts';
 import { provisioningFailure } from './provisioningApi.ts';
 
-/** Looks that change nothing on the other side: names, a GET, a greeting, a certificate. All are bounded in time. */
+/** Probes that change nothing on a server: name look-up, GET, INFO of NATS, certificate. All have time limits. */
 
 /**
  * The addresses of a name.
  *
- * @param server whose name it is, for the code
+ * @param server the server with this name, for the code
  * @throws {OnboardingError} with a reason: `dns`, `dns-timeout`
  */
 export async function lookUp(host: string, server: Server, timeoutMs: number): Promise<string[]> {
@@ -32,14 +32,14 @@ export interface HttpProbe {
   readonly location: string | null;
   /** The server's `Date`, milliseconds since 1970 */
   readonly serverTime: number | null;
-  /** When our clock was read for it */
+  /** Our clock at that moment, milliseconds since 1970 */
   readonly at: number;
 }
 
 /**
- * Sends a GET, follows nothing, reads no body.
+ * Sends a GET; follows no redirect and reads no body.
  *
- * @param ca PEM that alone is trusted; null: the system's roots
+ * @param ca PEM with the only trusted CAs; null: the system's roots
  * @throws {OnboardingError} as `postProvision`
  */
 export async function probeHttp(
@@ -79,7 +79,7 @@ export async function probeHttp(
   }
 }
 
-/** What a NATS server says of itself before anybody has said anything. */
+/** The INFO that a NATS server sends first. */
 export interface ServerInfo {
   readonly version: string | null;
   readonly tlsRequired: boolean;
@@ -89,7 +89,7 @@ export interface ServerInfo {
 
 const longestGreeting = 64 * 1024;
 
-/** Connects, reads the INFO line, and hangs up. @throws {OnboardingError} NATS_UNREACHABLE with a reason */
+/** Connects, reads the INFO line and disconnects. @throws {OnboardingError} NATS_UNREACHABLE with a reason */
 export async function probeNats(address: NatsAddress, timeoutMs: number): Promise<ServerInfo> {
   const where = `the NATS server ${showNatsAddress(address)}`;
   const socket = connectTcp({ host: address.host, port: address.port });
@@ -110,7 +110,7 @@ export async function probeNats(address: NatsAddress, timeoutMs: number): Promis
   }
 }
 
-/** @returns null for a line that is no INFO of a NATS server */
+/** @returns null for a line that is not the INFO of a NATS server */
 function readInfo(line: string): Record<string, unknown> | null {
   const [, json] = /^INFO (\{.*)$/.exec(line) ?? [];
   try {
@@ -120,7 +120,7 @@ function readInfo(line: string): Record<string, unknown> | null {
   }
 }
 
-/** The certificate that a server shows, in words: whose it is, whose CA, what dates, which hosts; null where none came. */
+/** The certificate of a server as text: subject, issuer, dates and hosts; null if it sends none. */
 export async function peerCertificate(
   host: string,
   port: number,
@@ -132,7 +132,7 @@ export async function peerCertificate(
   try {
     const ready: Promise<unknown> = protocol === 'nats' ? firstLine(socket) : connected(socket);
     await within(timeoutMs, ready);
-    // Nothing is sent over it but the handshake, so the certificate need not be trusted to be read.
+    // Only the handshake is sent over it, so the certificate need not be trusted.
     const tls = connectTls({
       socket,
       rejectUnauthorized: false,

@@ -1,14 +1,14 @@
 import { close, url } from 'node:inspector';
 
 /**
- * Signals, heard from the moment that this module is loaded: first of all, since loading the others takes a tenth of a
- * second, in which a signal would end the process without a word.
+ * Signals are handled as soon as this module is loaded. It is loaded first: loading the others takes a tenth of a second,
+ * in which a signal would end the process without a log line.
  *
- * SIGTERM and SIGINT stop the daemon, SIGHUP has it read its configuration again. SIGUSR1 and SIGUSR2 do nothing, to
- * any command: without a listener the one opens Node's debugger to whoever is on the machine, the other ends the process.
+ * SIGTERM and SIGINT stop the daemon, SIGHUP reloads the configuration. SIGUSR1 and SIGUSR2 do nothing in
+ * any command: without a listener, SIGUSR1 opens Node's debugger to local users, and SIGUSR2 ends the process.
  */
 for (const name of ['SIGUSR1', 'SIGUSR2'] as const) process.on(name, () => undefined);
-// One that came while Node itself was starting has opened it already.
+// A signal during the start of Node has opened it already.
 if (!process.execArgv.some((option) => option.startsWith('--inspect')) && url() !== undefined) close();
 
 const names = ['SIGTERM', 'SIGINT'] as const;
@@ -29,12 +29,12 @@ const hangUp = () => {
 for (const name of names) process.on(name, hear);
 process.on('SIGHUP', hangUp);
 
-/** The signal that asked to stop, the first of them. */
+/** The first signal that requests a stop. */
 export function stopSignal(): Promise<NodeJS.Signals> {
   return first;
 }
 
-/** Resolves once SIGHUP has come since the last time, at once where it has already. One waits at a time. */
+/** Resolves at the next SIGHUP, or at once if one has arrived since the last call. For one caller at a time. */
 export function reloadSignal(): Promise<'SIGHUP'> {
   return new Promise((resolve) => {
     tellHangup = () => {
@@ -47,14 +47,14 @@ export function reloadSignal(): Promise<'SIGHUP'> {
   });
 }
 
-/** Lets what has arrived be heard. @returns the signal that asked to stop so far */
+/** Lets pending signals arrive. @returns the signal that has requested a stop; null: none */
 export async function signalSoFar(): Promise<NodeJS.Signals | null> {
-  // The loop looks for signals before it runs immediates.
+  // The event loop handles signals before immediates.
   await new Promise((resolve) => setImmediate(resolve));
   return heard;
 }
 
-/** Leaves the signals to do what they do to any command, one that was heard already included. */
+/** Restores the default behaviour of signals, also for one that has arrived already. */
 export async function leaveSignals(): Promise<void> {
   const signal = (await signalSoFar()) ?? (isHungUp ? 'SIGHUP' : null);
   for (const name of names) process.removeListener(name, hear);

@@ -3,19 +3,19 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Progress } from '../services/state/deviceState.ts';
 
-/** Notifies the service manager, and the units that wait for this one. */
+/** Notifications to the service manager and to units that wait for this one. */
 export interface Supervisor {
-  /** @param isRegistered the device is registered and everything was delivered */
+  /** @param isRegistered the device is registered and all files are exported */
   announce(progress: Omit<Progress, 'history'>, isRegistered: boolean): void;
   stop(): void;
 }
 
 /**
- * systemd, where it started us: readiness once the daemon runs (never only once it is online: boot must not wait for
- * a network), the state in words, and a watchdog that is fed by the event loop alone. While the device is registered,
- * `$RUNTIME_DIRECTORY/registered` exists: `onboardd-registered.path` looks at it.
+ * Notifies systemd, if it started this process: readiness as soon as the daemon runs (boot must not wait for a network),
+ * the state in words, and a watchdog that only the event loop feeds. While the device is registered,
+ * `$RUNTIME_DIRECTORY/registered` exists, which `onboardd-registered.path` watches.
  *
- * Node has no datagram sockets of the Unix family, so systemd-notify(1) carries the messages; the unit has to say
+ * Node has no datagram sockets of the Unix family, so systemd-notify(1) carries the messages; the unit needs
  * `NotifyAccess=all`.
  */
 export function superviseBy(environment: NodeJS.ProcessEnv): Supervisor {
@@ -52,7 +52,7 @@ function sender(): (...assignments: string[]) => void {
       child.once('error', next);
       child.once('exit', next);
     } catch {
-      // Out of memory, say: a message less must not end the daemon.
+      // Out of memory, for example: a lost message must not end the daemon.
       setImmediate(next);
     }
   };
@@ -62,19 +62,20 @@ function sender(): (...assignments: string[]) => void {
   };
 }
 
-/** A renewal, or a file that could not be delivered, takes nothing back. */
+/** A renewal or a failed export does not remove the file again. */
 function show(flag: string, isRegistered: boolean, isStill: boolean): void {
   try {
     if (isRegistered) writeFileSync(flag, '', { mode: 0o644 });
     else if (!isStill) rmSync(flag, { force: true });
   } catch {
-    // The directory is the service manager's; without it nobody waits.
+    // The service manager creates the directory; without it no unit waits.
   }
 }
 
 function inWords({ state, attempt, nextRetryAt, lastError }: Omit<Progress, 'history'>): string {
   const trouble = lastError === null ? '' : `: ${lastError.code}`;
   const tries = attempt > 1 || nextRetryAt !== null ? `, attempt ${attempt}` : '';
-  const next = nextRetryAt === null ? '' : `, next try at ${nextRetryAt.slice(0, 19).replace('T', ' ')} UTC`;
+  const next =
+    nextRetryAt === null ? '' : `, next attempt at ${nextRetryAt.slice(0, 19).replace('T', ' ')} UTC`;
   return `${state}${tries}${trouble}${next}`;
 }

@@ -21,7 +21,6 @@ import {
   type Check,
   type CheckId,
   checkIds,
-  checkLines,
   type Finding,
   failed,
   failedBy,
@@ -33,6 +32,8 @@ import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/chec
 import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
 import { plainJson } from '../text/plainText.ts';
+import { checkLines } from './format/check.ts';
+import { terminalOf } from './format/terminal.ts';
 import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './options.ts';
 
 export interface Build {
@@ -46,7 +47,7 @@ const greetingMs = 5_000;
 const natsMs = 10_000;
 const longestHttpMs = 10_000;
 
-/** `onboardd check`: looks at everything that onboarding needs and changes nothing, here or elsewhere. */
+/** `onboardd check`: looks at everything that onboarding needs; changes nothing, here or on a server. */
 export async function checkCommand(flags: CommonFlags & { json?: boolean }, build: Build): Promise<number> {
   const resolved = await configure(flags);
   const { sources } = await readSources(flags);
@@ -62,7 +63,7 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   const problems = 'problems' in resolved ? resolved.problems : null;
   const warnings = 'warnings' in resolved ? resolved.warnings : [];
   await run('configuration', () =>
-    problems === null ? passed('complete and in range') : failed('CONFIG_INVALID', problems.join('; ')),
+    problems === null ? passed('valid') : failed('CONFIG_INVALID', problems.join('; ')),
   );
   await run('state-directory', () => {
     const refusal = refusalOfStateDirectory(folder);
@@ -99,20 +100,20 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   process.stdout.write(
     flags.json
       ? `${plainJson({ ok, checks: all, warnings })}\n`
-      : `${checkLines(all, warnings).join('\n')}\n`,
+      : `${checkLines(all, warnings, terminalOf(process.stdout, process.env)).join('\n')}\n`,
   );
   if (problems !== null) return exit.configuration;
   return ok ? exit.ok : exit.failed;
 }
 
 interface Stored {
-  /** Why nothing is known of the device; null where it is */
+  /** Why the state cannot be read; null if it can */
   readonly unknown: string | null;
   readonly state: DeviceState | null;
   readonly key: string | null;
 }
 
-/** What is on disk and can be read; whatever cannot is told by the check of the state directory. */
+/** What is on disk and can be read. The check of the state directory reports the rest. */
 function readStored(folder: string): Stored {
   try {
     const text = readOwn(join(folder, files.state));
@@ -133,7 +134,7 @@ function leafOf(state: DeviceState | null) {
 
 type Run = (id: CheckId, look: () => Promise<Finding> | Finding) => Promise<void>;
 
-/** @returns the server's time, where it told one */
+/** @returns the answer of the provisioning server; null if there is none */
 async function checkServers(
   config: Config,
   { state, key, unknown }: Stored,
@@ -193,7 +194,7 @@ async function glanceAt(config: Config, url: URL, host: string, version: string)
   return await withCertificate(() => probeHttp(url, ca, headers, Math.min(timeoutMs, longestHttpMs)), shown);
 }
 
-/** @throws {OnboardingError} NATS_*: the server does not let the device in, or not hear its result */
+/** @throws {OnboardingError} NATS_*: the server refuses the device, or the subscription to its result */
 async function subscribe(
   address: NatsAddress,
   identity: Identity,
@@ -207,10 +208,10 @@ async function subscribe(
   );
   if (right === 'allowed') return;
   const where = `the NATS server ${showNatsAddress(address)}`;
-  throw observedFailure('permission-denied', 'nats', where, `it denies the subscription to ${subject}`);
+  throw observedFailure('permission-denied', 'nats', where, `subscription to ${subject} denied`);
 }
 
-/** Adds the server's certificate to a failure that is about it. @param shown the certificate in words */
+/** Adds the server's certificate to a TLS failure. @param shown the certificate in words */
 async function withCertificate<T>(look: () => Promise<T>, shown: () => Promise<string | null>): Promise<T> {
   try {
     return await look();
@@ -223,7 +224,7 @@ async function withCertificate<T>(look: () => Promise<T>, shown: () => Promise<s
   }
 }
 
-/** What a check threw: a failure that the daemon would log, a disk that cannot be read, or a bug. */
+/** What a check threw: a failure as the daemon logs it, a disk error, or a bug. */
 function unforeseen(error: unknown): Finding {
   if (error instanceof OnboardingError) return failedBy(error);
   const isOfDisk = error instanceof Error && 'syscall' in error;

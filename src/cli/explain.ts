@@ -1,7 +1,9 @@
 import { explain, explainable } from '../services/diagnostics/explain.ts';
+import { explainLines } from './format/explain.ts';
+import { terminalOf } from './format/terminal.ts';
 import { exit } from './options.ts';
 
-/** `onboardd explain [NAME…]`: what the catalogues say; without a name, the names. */
+/** `onboardd explain [NAME...]`: describes entries of the catalogues; without a name, lists them. */
 export function explainCommand(names: readonly string[]): number {
   if (names.length === 0) {
     process.stdout.write(`${explainable().join('\n')}\n`);
@@ -9,13 +11,14 @@ export function explainCommand(names: readonly string[]): number {
   }
   let code: number = exit.ok;
   for (const [index, name] of names.entries()) {
-    const lines = explain(name);
-    if (lines === null) {
+    const entry = explain(name);
+    if (entry === null) {
       process.stderr.write(
-        `onboardd: there is no error code, reason or event "${name}"; \`onboardd explain\` lists them\n`,
+        `onboardd: unknown error code, reason or event "${name}"; run \`onboardd explain\` for a list\n`,
       );
       code = exit.usage;
     } else {
+      const lines = explainLines(entry, terminalOf(process.stdout, process.env));
       process.stdout.write(`${index === 0 ? '' : '\n'}${lines.join('\n')}\n`);
     }
   }

@@ -58,7 +58,7 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   if (refusal !== null) all.push(refusedStateDirectory(config.stateDir, refusal));
   for (const [item, path] of Object.entries(config.exports)) {
     if (isStateFile(path, config.stateDir, isOwnFile))
-      all.push(`exports.${item} is "${path}"; allowed: a path that is no file of the state directory`);
+      all.push(`exports.${item} is "${path}"; allowed: a path outside the files of the state directory`);
   }
   const id = identityOnDisk(config.stateDir);
   if (config.identity.deviceId !== null && id !== null && id !== config.identity.deviceId) {
@@ -90,14 +90,14 @@ function warningsOf({ provisioning }: Config, read: Readonly<Record<string, stri
     .filter(([, path]) => isWritableByAll(path))
     .map(([key, path]) => ({
       key,
-      message: `${key} is "${path}", which everybody on this device may change: take the right away (chmod o-w)`,
+      message: `${key} is "${path}", which every user of this device may change: run chmod o-w on it`,
     }));
   const isPlain = tokenFile !== null && /^http:/i.test(url);
   return [...open, ...(isPlain ? [{ key: 'provisioning.tokenFile', message: plainToken }] : [])];
 }
 
 const plainToken =
-  'provisioning.tokenFile is sent over http:, where everybody on the network can read the token: use https: in provisioning.url';
+  'provisioning.tokenFile is sent over http:, so everybody on the network can read the token: use https: in provisioning.url';
 
 function isWritableByAll(path: string): boolean {
   try {
@@ -110,7 +110,7 @@ function isWritableByAll(path: string): boolean {
 
 /** @param refusal why it is not to be taken, to follow its path */
 export function refusedStateDirectory(folder: string, refusal: string): string {
-  return `stateDir is "${folder}", which ${refusal}; allowed: a folder of its own, empty or not there yet, or one that holds the state of onboardd`;
+  return `stateDir is "${folder}", which ${refusal}; allowed: a directory that is empty, does not exist yet, or holds the state of onboardd`;
 }
 
 /** Where the daemon publishes the status of this device; null if the command is about another state directory. */

@@ -25,30 +25,30 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
       if (command.name() !== 'run') await leaveSignals();
     });
   common(program.command('run'))
-    .description('onboard, then stay and watch')
-    .option('--once', 'end at registered or failed')
+    .description('onboard the device, then keep running and watch its certificate')
+    .option('--once', 'exit once the device is registered or has failed')
     .action(async (flags: CommonFlags & { once?: boolean }) => {
       code = await runCommand({ ...program.opts(), ...flags }, flags.once ?? false, build);
     });
   common(program.command('status'))
-    .description('what the device is doing, from what the daemon left on disk')
-    .option('--json', 'for programs')
-    .option('--watch', 'follow it live, until Ctrl-C')
+    .description('show what the device is doing, whether or not the daemon runs')
+    .option('--json', 'print JSON')
+    .option('--watch', 'keep updating until Ctrl-C')
     .action(async (flags: StatusFlags) => {
       code = await statusCommand({ ...program.opts(), ...flags }, version);
     });
   common(program.command('check'))
-    .description('preflight: whether onboarding would work, and what to mend; changes nothing')
-    .option('--json', 'for programs')
+    .description('check everything that onboarding needs, and name what to fix; changes nothing')
+    .option('--json', 'print JSON')
     .action(async (flags: CommonFlags & { json?: boolean }) => {
       code = await checkCommand({ ...program.opts(), ...flags }, build);
     });
   program
     .command('report')
     .exitOverride()
-    .description('the fleet as its logs tell it: who got how far, how long it took, what went wrong')
-    .argument('[files...]', 'logs of any number of devices; none, or -: standard input')
-    .option('--html <file>', 'write one self-contained page too')
+    .description('sum up the logs of a fleet: progress, durations, errors, stuck devices')
+    .argument('[files...]', 'logs of any number of devices; none or - for standard input')
+    .option('--html <file>', 'also write the report as one self-contained page')
     .option('--stuck-after <minutes>', 'how long a device may stay unregistered in one state (default: 60)')
     .action(async (files: string[], flags: ReportFlags) => {
       code = await reportCommand(files, flags);
@@ -56,14 +56,14 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
   program
     .command('explain')
     .exitOverride()
-    .description('class, cause and remedy of an error code, or the fields of a log event')
-    .argument('[names...]', 'error codes, events or message ids; none: list them')
+    .description('explain an error code, a reason or a log event')
+    .argument('[names...]', 'error codes, reasons, events or message ids; none to list them')
     .action((names: string[]) => {
       code = explainCommand(names);
     });
   common(program.command('reset'))
-    .description('forget the identity, for a golden image or a device handed on')
-    .option('--yes', 'without asking')
+    .description('forget the identity, for a golden image or a device that is handed on')
+    .option('--yes', 'do not ask for confirmation')
     .action(async (flags: CommonFlags & { yes?: boolean }) => {
       code = await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false);
     });

@@ -6,6 +6,7 @@ import { parseLogLine } from '../services/fleetReport/logLine.ts';
 import { addLine, newReport } from '../services/fleetReport/report.ts';
 import { reportLines } from './format/report.ts';
 import { reportPage } from './format/reportPage.ts';
+import { isUtf8Locale, terminalOf, toAscii } from './format/terminal.ts';
 import { exit } from './options.ts';
 
 export interface ReportFlags {
@@ -16,11 +17,13 @@ export interface ReportFlags {
 
 const barEveryBytes = 8 * 1024 * 1024;
 
-/** `onboardd report [FILE…]`: the fleet as its logs tell it; without files, or with `-`, from standard input. */
+/** `onboardd report [FILE...]`: sums up the logs of a fleet; without files, or with `-`, from standard input. */
 export async function reportCommand(files: readonly string[], flags: ReportFlags): Promise<number> {
   const minutes = Number(flags.stuckAfter ?? 60);
   if (!(minutes > 0)) {
-    process.stderr.write(`onboardd: --stuck-after is "${flags.stuckAfter}"; allowed: minutes, more than 0\n`);
+    process.stderr.write(
+      `onboardd: --stuck-after is "${flags.stuckAfter}"; allowed: a number of minutes greater than 0\n`,
+    );
     return exit.usage;
   }
   const paths = files.length > 0 ? files : ['-'];
@@ -36,7 +39,8 @@ export async function reportCommand(files: readonly string[], flags: ReportFlags
     }
   }
   bar.end();
-  process.stdout.write(`${reportLines(report, minutes * 60_000).join('\n')}\n`);
+  const terminal = terminalOf(process.stdout, process.env);
+  process.stdout.write(`${reportLines(report, minutes * 60_000, terminal).join('\n')}\n`);
   if (flags.html === undefined) return code;
   try {
     const sha256 = (text: string) => createHash('sha256').update(text).digest('base64');
@@ -48,7 +52,7 @@ export async function reportCommand(files: readonly string[], flags: ReportFlags
   return code;
 }
 
-/** On a terminal, and only where there is enough to read that somebody waits. @param total bytes; null: no bar */
+/** Drawn on a terminal if there is much to read. @param total bytes; null: no bar */
 function progressBar(total: number | null) {
   let read = 0;
   let shown = 0;
@@ -58,8 +62,10 @@ function progressBar(total: number | null) {
       if (total === null || read - shown < barEveryBytes) return;
       shown = read;
       const part = Math.min(1, read / total);
-      const done = '█'.repeat(Math.round(part * 30)).padEnd(30, '░');
-      process.stderr.write(`\r${done} ${Math.round(part * 100)} % of ${Math.round(total / 1e6)} MB`);
+      const done = '\u2588'.repeat(Math.round(part * 30)).padEnd(30, '\u2591');
+      process.stderr.write(
+        `\r${isUtf8Locale(process.env) ? done : toAscii(done)} ${Math.round(part * 100)} % of ${Math.round(total / 1e6)} MB`,
+      );
     },
     end() {
       if (shown > 0) process.stderr.write('\r\x1b[K');

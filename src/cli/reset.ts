@@ -24,25 +24,25 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
   const folder = stateDirOf(sources, hostDefaults(process.env));
   if (isRefused(folder)) return exit.configuration;
   if (!existsSync(folder)) {
-    process.stdout.write(`${plainText(folder)} is not there: nothing to forget\n`);
+    process.stdout.write(`${plainText(folder)} does not exist: nothing to forget\n`);
     return exit.ok;
   }
   if (
     !yes &&
     !(await confirmed(
-      `Forget the identity in ${plainText(folder)}? The fleet will know this device no more. [y/N] `,
+      `Forget the identity in ${plainText(folder)}? The fleet will not recognize this device any more. [y/N] `,
     ))
   ) {
     process.stderr.write(
       process.stdin.isTTY
-        ? 'nothing was changed\n'
-        : 'onboardd: reset needs --yes where nobody can be asked\n',
+        ? 'Nothing was changed.\n'
+        : 'onboardd: reset needs --yes if standard input is not a terminal\n',
     );
     return process.stdin.isTTY ? exit.failed : exit.usage;
   }
   try {
     const unlock = lockDirectory(folder);
-    // Until the question was answered the path may have come to lead elsewhere.
+    // The path may lead elsewhere by the time the question is answered.
     const refused = isRefused(folder);
     if (!refused) {
       forget(folder, exportsOf(sources));
@@ -57,7 +57,7 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
   }
 }
 
-/** Says it, where the folder is not to be taken for a state directory. */
+/** Prints why, if the folder is not a state directory. */
 function isRefused(folder: string): boolean {
   const refusal = refusalOfStateDirectory(folder);
   if (refusal === null) return false;
@@ -90,7 +90,7 @@ function forget(folder: string, configured: readonly string[]): void {
   });
 }
 
-/** What was ever exported, as far as the state can be read, and who could have written that into it; null: root or we */
+/** The paths that were ever exported, and the user who may have written them into the state; null: root or ourselves */
 function exportedOf(folder: string): { paths: readonly string[]; user: Owner | null } {
   try {
     const read = readOwned(join(folder, files.state));
@@ -103,10 +103,10 @@ function exportedOf(folder: string): { paths: readonly string[]; user: Owner | n
 }
 
 /**
- * Removes a file or a link, says so, and leaves a directory.
+ * Removes a file or a link and prints it; a directory stays.
  *
- * @param user whose file alone, and with whose rights: root must not remove whatever a service's user writes into its
- *   state, nor what the path leads to once it was looked at; null: anybody's, with our own
+ * @param user only removes this user's file, with this user's rights: root must not remove whatever path a service's
+ *   user writes into its state; null: any file, with our own rights
  */
 function remove(path: string, user: Owner | null): boolean {
   const at = entry(path);
@@ -114,7 +114,7 @@ function remove(path: string, user: Owner | null): boolean {
   const left = at.isDirectory()
     ? 'it is a directory'
     : user !== null && at.uid !== user.uid
-      ? 'it belongs to another user than the state directory'
+      ? 'it is owned by another user than the state directory'
       : user !== null && !removeAs(user, path)
         ? 'the owner of the state directory may not remove it'
         : null;
@@ -123,7 +123,7 @@ function remove(path: string, user: Owner | null): boolean {
   return left === null;
 }
 
-/** @returns whether the user may remove it, and it is gone. @throws {OnboardingError} STATE_UNWRITABLE */
+/** @returns whether it is gone. @throws {OnboardingError} STATE_UNWRITABLE */
 function removeAs(user: Owner, path: string): boolean {
   try {
     withRightsOf(user, () => removeDurably(path));
@@ -134,7 +134,7 @@ function removeAs(user: Owner, path: string): boolean {
   return entry(path) === undefined;
 }
 
-/** Only root can, and gets its own rights back. @throws {Error} EPERM where the system lets root be nobody else */
+/** For root only; restores root's rights afterwards. @throws {Error} EPERM if the system forbids the change */
 function withRightsOf({ uid, gid }: Owner, call: () => void): void {
   const [user, group, groups] = [process.geteuid?.(), process.getegid?.(), process.getgroups?.()];
   if (user === undefined || group === undefined || groups === undefined) return;
@@ -154,7 +154,7 @@ function entry(path: string): Stats | undefined {
   try {
     return lstatSync(path, { throwIfNoEntry: false });
   } catch {
-    // Below what is no folder any more there is nothing to remove.
+    // A parent is not a directory any more: nothing to remove.
     return undefined;
   }
 }

@@ -26,13 +26,13 @@ interface RunOptions extends Settings {
 }
 
 /**
- * Runs the daemon on the real platform until a signal stops it. At SIGHUP the machine stops and starts again with the
- * configuration as it is then: in the same process, from the facts on disk, under the same lock.
+ * Runs the daemon until a signal stops it. SIGHUP restarts the machine with the new configuration: in the same process,
+ * from the facts on disk, under the same lock.
  *
- * @param reload reads the configuration again; null: it is no good, which was said, and nothing changes
+ * @param reload reads the configuration again; null: it is invalid (and that was logged), so nothing changes
  * @returns how it ended: `registered` or `failed` with `once`, else the signal that stopped it
- * @throws {OnboardingError} STATE_LOCKED: the state directory could not be claimed at first, and then another daemon
- *   had it
+ * @throws {OnboardingError} STATE_LOCKED: the state directory could not be locked at first, and another daemon has
+ *   locked it since
  */
 async function run(
   options: RunOptions,
@@ -102,7 +102,7 @@ export async function runCommand(
       return { ...current, ...next };
     });
     const signal = how === 'registered' || how === 'failed' ? null : how;
-    log('info', 'daemon.stopped', signal === null ? `stopped at ${how}` : `stopped by ${signal}`, { signal });
+    log('info', 'daemon.stopped', signal === null ? `stopped: ${how}` : `stopped by ${signal}`, { signal });
     state.release();
     return how === 'failed' ? exit.failed : exit.ok;
   } catch (error) {
@@ -111,34 +111,34 @@ export async function runCommand(
   }
 }
 
-/** @returns the configuration as it is now; null: it is no good, which the log says */
+/** @returns the current configuration; null: it is invalid, which is logged */
 async function reloaded(flags: CommonFlags, { config }: RunOptions, log: Log): Promise<Usable | null> {
   const next = await configure(flags);
   const problems = 'problems' in next ? next.problems : movedDirectory(config, next.config);
   if ('problems' in next || problems.length > 0) {
     const cause = redact(problems.join('; '));
-    const message = `reload: CONFIG_INVALID: ${cause}; the configuration from before stays`;
+    const message = `reload: CONFIG_INVALID: ${cause}; the previous configuration stays in effect`;
     const failure = { step: 'reload', code: 'CONFIG_INVALID', class: 'permanent', attempt: 1 } as const;
     log('warn', 'step.failed', message, { ...failure, reason: null, retryInMs: null, cause });
     return null;
   }
   const changed = changedKeys(config, next.config).join(', ');
-  const message = `the configuration was read again: ${changed === '' ? 'nothing changed' : `${changed} changed`}`;
+  const message = `configuration reloaded: ${changed === '' ? 'nothing changed' : `${changed} changed`}`;
   log('info', 'config.reloaded', message, { changed });
   return next;
 }
 
-/** The lock is held on the directory that the daemon began with. */
+/** The lock stays on the directory with which the daemon started. */
 function movedDirectory(before: Config, after: Config): string[] {
   if (resolve(before.stateDir) === resolve(after.stateDir)) return [];
-  return [`stateDir is "${after.stateDir}"; allowed: "${before.stateDir}", until the daemon is restarted`];
+  return [`stateDir is "${after.stateDir}"; allowed: "${before.stateDir}" until the daemon is restarted`];
 }
 
 function warn(log: Log, { warnings }: Usable): void {
   for (const { key, message } of warnings) log('warn', 'config.warning', message, { key });
 }
 
-/** A disk that is not there yet, or not writable: the machine tries again, and says so. @throws STATE_LOCKED */
+/** Ignores a disk that is missing or read-only: the machine logs it and tries again. @throws STATE_LOCKED */
 function claimOrWait(state: LockedStateDirectory): void {
   try {
     state.claim();

@@ -6,12 +6,13 @@ import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
 import { readRuntimeStatus } from '../adapters/runtimeStatus.ts';
 import { stateDirOf } from '../config/resolve.ts';
-import { catalogue } from '../errors/catalogue.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
+import { remedyOf } from '../errors/reasons.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';
 import { files } from '../services/state/deviceState.ts';
 import { plainJson, plainText } from '../text/plainText.ts';
 import { statusLines } from './format/status.ts';
+import { terminalOf } from './format/terminal.ts';
 import { type CommonFlags, exit, publishedStatusFile, readSources } from './options.ts';
 
 export interface StatusFlags extends CommonFlags {
@@ -21,7 +22,7 @@ export interface StatusFlags extends CommonFlags {
 
 const lookEveryMs = 500;
 
-/** `onboardd status`. @returns exit status; with --watch that of the state in which the watch ended */
+/** `onboardd status`. @returns exit status; with --watch that of the last state shown */
 export async function statusCommand(flags: StatusFlags, version: string): Promise<number> {
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
@@ -44,17 +45,15 @@ function read(folder: string, version: string, published: string | null): Seen {
   } catch (error) {
     const status = isDenied(error) && published !== null ? readRuntimeStatus(published) : null;
     if (status !== null) return { ...status, running };
-    const daemon =
-      running === null
-        ? 'it is not known whether the daemon runs'
-        : `the daemon ${running ? 'runs' : 'does not run'}`;
-    return { problem: `${isDenied(error) ? deniedTo(folder) : told(error)}; ${daemon}` };
+    const daemon = running === null ? 'unknown' : running ? 'running' : 'not running';
+    return { problem: `${isDenied(error) ? deniedTo(folder) : messageOf(error)}; daemon: ${daemon}` };
   }
 }
 
-function told(error: unknown): string {
+function messageOf(error: unknown): string {
   if (!(error instanceof OnboardingError)) return describe(error);
-  return `${error.code}: ${error.message}; remedy: ${catalogue[error.code].remedy.replace(/\.$/, '')}`;
+  const remedy = remedyOf(error.code, error.reason).replace(/\.$/, '');
+  return `${error.code}: ${error.message}; remedy: ${remedy}`;
 }
 
 function isDenied(error: unknown): boolean {
@@ -62,16 +61,18 @@ function isDenied(error: unknown): boolean {
   return cause?.code === 'EACCES' || cause?.code === 'EPERM';
 }
 
-/** The state holds secrets of the device: only its owner may read it. Without a published status, says who that is. */
+/** The state holds secrets: only its owner and root can read it. Without a published status, names the command that works. */
 function deniedTo(folder: string): string {
   const owner = ownerOf(folder);
   const who = owner === null || owner === 'root' ? 'root' : `root and ${owner}`;
   const as = owner === null || owner === 'root' ? '' : `, or \`sudo -u ${owner} onboardd status\``;
-  return `${join(folder, files.state)} holds secrets and can be read by ${who} alone: \`sudo onboardd status\`${as}`;
+  return `${join(folder, files.state)} holds secrets; only ${who} can read it: run \`sudo onboardd status\`${as}`;
 }
 
 function shown(status: Status, json: boolean): string {
-  return json ? `${plainJson(status)}\n` : `${statusLines(status, systemClock.now()).join('\n')}\n`;
+  if (json) return `${plainJson(status)}\n`;
+  const lines = statusLines(status, systemClock.now(), terminalOf(process.stdout, process.env));
+  return `${lines.join('\n')}\n`;
 }
 
 function exitOf(seen: Seen): number {
@@ -79,7 +80,7 @@ function exitOf(seen: Seen): number {
   return { registered: exit.ok, failed: exit.failed }[seen.state as 'registered'] ?? exit.notRegistered;
 }
 
-/** On a terminal the lines are drawn anew as time passes; elsewhere they are printed again where something changed. */
+/** Redraws as time passes on a terminal; elsewhere prints again if something changed. */
 async function watch(look: () => Seen, json: boolean): Promise<number> {
   const redraws = process.stdout.isTTY && !json;
   let last = '';
@@ -89,14 +90,14 @@ async function watch(look: () => Seen, json: boolean): Promise<number> {
     const key = JSON.stringify(seen);
     if (key === last && !redraws) return;
     const text = 'problem' in seen ? `onboardd: ${plainText(seen.problem)}\n` : shown(seen, json);
-    if (redraws) process.stdout.write(`\x1b[H\x1b[J${text}\nCtrl-C ends this.\n`);
+    if (redraws) process.stdout.write(`\x1b[H\x1b[J${text}\nPress Ctrl-C to stop.\n`);
     else if ('problem' in seen) process.stderr.write(text);
     else process.stdout.write(last === '' || json ? text : `\n${text}`);
     last = key;
   };
   const end = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-    // A reader that went away ends the watch.
+    // The reader closed the pipe: end the watch.
     process.stdout.once('error', () => resolve());
   });
   if (redraws) process.stdout.write('\x1b[2J');

@@ -29,7 +29,7 @@ export function jsonSchema(): Json {
   };
 }
 
-/** What a schema or an action of a pipe is made of, as far as it is known here. */
+/** The parts of a schema, or of an action of a pipe, that are supported here. */
 interface Part {
   readonly type: string;
   readonly pipe?: readonly Part[];
@@ -40,9 +40,9 @@ interface Part {
 }
 
 /**
- * The JSON Schema of a value. A `check` is code, and is left out: an editor then takes more than the program does.
+ * The JSON Schema of a value. A `check` is code and has no counterpart: an editor accepts more than the program does.
  *
- * @throws {TypeError} where the schema has a part that is not known here
+ * @throws {TypeError} if the schema has an unsupported part
  */
 export function jsonSchemaOf(schema: v.GenericSchema): Json {
   return keywordsOf(schema as unknown as Part);

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 
-/** One NATS server. `host` without brackets; `user` and `password` only where the address carries them. */
+/** One NATS server. `host` without brackets; `user` and `password` only if the address has them. */
 export interface NatsAddress {
   readonly host: string;
   readonly port: number;
@@ -11,12 +11,12 @@ export interface NatsAddress {
 export const defaultNatsPort = 4222;
 /** Characters: 64 servers with long names and credentials fit. */
 const longestList = 64 * 1024;
-/** Of a part that a message shows */
+/** Limit of a part that a message shows */
 const longestShown = 40;
 
 /**
  * Parses `nats://host:port`, `tls://host:port`, `host:port` or a bare `host`, one or a comma-separated cluster of
- * them (protocol.md, part 1). Parsed here, since nats.js takes the last of a list, dials 127.0.0.1 for an empty text
+ * them (protocol.md, part 1). Parsed here because nats.js takes the last of a list, dials 127.0.0.1 for an empty text
  * and port 1234 for `user:1234pw@host`.
  *
  * @throws {TypeError} one line that says what is wrong, without credentials

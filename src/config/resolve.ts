@@ -10,11 +10,11 @@ import {
   settings,
 } from './schema.ts';
 
-/** Where values come from, the first one wins. `file` is the parsed JSON; `overlay` has keys in dotted form. */
+/** The sources of values; the first one wins. `file` is the parsed JSON; `overlay` has keys in dotted form. */
 export interface Sources {
   readonly flags: Readonly<Partial<Record<SettingKey, string>>>;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** From `--env-file`: beneath the environment, above the file. */
+  /** From `--env-file`: below the environment, above the file. */
   readonly overlay: ReadonlyMap<string, unknown>;
   readonly file: unknown;
 }
@@ -55,7 +55,7 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
   return problems.length > 0 ? { problems: problems.map(withoutCredentials) } : { config: unflatten(given) };
 }
 
-/** The state directory alone, for commands that must work while the rest of the configuration is wrong. */
+/** Only the state directory, for commands that must work if the rest of the configuration is invalid. */
 export function stateDirOf(sources: Sources, host: HostDefaults): string {
   const candidates = [
     sources.flags.stateDir,
@@ -67,7 +67,7 @@ export function stateDirOf(sources: Sources, host: HostDefaults): string {
   return typeof found === 'string' ? found : host.stateDir;
 }
 
-/** What `exports` names, whatever else of the configuration is wrong: `reset` must leave no secret behind. */
+/** The paths of `exports`, even if the rest of the configuration is invalid: `reset` must leave no secret behind. */
 export function exportsOf({ file, overlay, environment }: Sources): string[] {
   const layers = [flatten(file, []), overlay, readEnvironment(environment, [])];
   const all = layers.map((layer) => layer.get('exports')).filter(isRecord);
@@ -125,7 +125,7 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
     } else if (
       settingKeys.some((known) => name.startsWith(`${environmentName(known.split('.')[0] ?? known)}_`))
     ) {
-      problems.push(`${name} is ${showUnknown(name, value)}; there is no such key`);
+      problems.push(`${name} is ${showUnknown(name, value)}; unknown key`);
     }
   }
   if (Object.keys(exported).length > 0) {
@@ -135,7 +135,7 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
   return values;
 }
 
-/** Environment and overlay carry text: numbers are read where the key takes numbers, and left for the check to refuse. */
+/** Environment and overlay hold text: converts it for keys that take numbers; other text is left for the validation. */
 export function coerce(key: SettingKey, value: string): unknown {
   if (settings[key].schema.type !== 'number') return value;
   return /^[+-]?\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : value;
@@ -155,7 +155,7 @@ function unknownKey(key: string, value: unknown): string {
   const section = key.split('.')[0] ?? '';
   const near = settingKeys.filter((known) => known.startsWith(`${section}.`));
   const known = near.length > 0 ? near : [...new Set(settingKeys.map((name) => name.split('.')[0]))];
-  return `${key} is ${showUnknown(key, value)}; there is no such key; allowed: ${known.join(', ')}`;
+  return `${key} is ${showUnknown(key, value)}; unknown key; allowed: ${known.join(', ')}`;
 }
 
 /** A value for an error: short, on one line, and without the credentials of a URL. */
@@ -164,12 +164,12 @@ function show(value: unknown): string {
   return json.length > 120 ? `${json.slice(0, 117)}…` : json;
 }
 
-/** What was meant to be secret is under a key that says so. */
+/** Values of unknown keys are masked if the key looks like that of a secret. */
 function showUnknown(key: string, value: unknown): string {
   return /token|secret|password|credential|key/i.test(key) ? '***' : show(value);
 }
 
-/** Keys are masked too: a text that was cut in the wrong place makes a key of a URL. */
+/** Keys are masked too: a malformed file can make a key of a URL. */
 function withoutCredentials(text: string): string {
   return text.replace(/[^\s"]+/g, (word) => {
     const at = word.lastIndexOf('@');

@@ -2,25 +2,25 @@ import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
 import { parseNatsAddresses } from './natsAddress.ts';
 
-/** What the defaults depend on; read by the composition root. */
+/** Facts of the host on which defaults depend. */
 export interface HostDefaults {
   readonly stateDir: string;
   readonly architecture: string;
   readonly buildVersion: string | null;
   readonly logFormat: LogFormat;
-  /** Credential `provisioning.token`, `provisioning.ca` of the service manager; null where there is none */
+  /** Credential `provisioning.token`, `provisioning.ca` of the service manager; null if there is none */
   readonly tokenFile: string | null;
   readonly caFile: string | null;
 }
 
-/** What a key takes. */
+/** The values that a key accepts. */
 interface Kind<Value> {
   readonly schema: v.GenericSchema<unknown, Value>;
   /** In words, for errors and the documentation. */
   readonly allowed: string;
 }
 
-/** One key of the configuration: the schema of its value, its default, and the words for documentation and errors. */
+/** One key of the configuration: the schema of its value, its default, and texts for documentation and errors. */
 export interface Setting<Value = unknown, Default = unknown> extends Kind<Value> {
   readonly meaning: string;
   /** The default in words */
@@ -34,7 +34,7 @@ function required<Value>(kind: Kind<Value>, meaning: string): Setting<Value, nev
   return { ...kind, meaning, shownDefault: 'none, required', defaultOf: null };
 }
 
-/** A key that is null where it is not given. */
+/** A key that is null if it is not set. */
 function optional<Value>(kind: Kind<Value>, meaning: string, shownDefault = 'none'): Setting<Value, null> {
   return { ...kind, meaning, shownDefault, defaultOf: () => null };
 }
@@ -49,7 +49,7 @@ function withDefault<Value extends string | number>(
   return { ...kind, meaning, shownDefault, defaultOf: () => value };
 }
 
-/** A key with a default that the host decides, or that is of another type than what the key takes. */
+/** A key whose default depends on the host, or has another type than its values. */
 function withDefaultOf<Value, Default>(
   kind: Kind<Value>,
   meaning: string,
@@ -95,7 +95,7 @@ const fingerprints = text(
   'SHA-256 as `openssl x509 -noout -fingerprint -sha256` prints it, or a comma-separated list',
 );
 const baseUrl: Kind<string> = {
-  // The pattern is for editors: the check decides.
+  // The pattern is a hint for editors; the check decides.
   schema: v.pipe(v.string(), v.check(isBaseUrl), v.metadata({ pattern: '^\\s*[Hh][Tt][Tt][Pp][Ss]?:' })),
   allowed: 'an http: or https: URL without query or fragment',
 };
@@ -103,7 +103,7 @@ const natsUrl: Kind<string> = {
   schema: v.pipe(v.string(), v.check(isNatsUrl)),
   allowed: 'nats://host:port, tls://host:port, host:port or host, one or a comma-separated list',
 };
-/** Names that valibot passes over in a record are no items. */
+/** Names that valibot ignores in a record are rejected. */
 const paths: Kind<Readonly<Record<string, string>>> = {
   schema: v.pipe(
     v.custom<Readonly<Record<string, unknown>>>(
@@ -117,8 +117,8 @@ const paths: Kind<Readonly<Record<string, string>>> = {
 };
 
 /**
- * The one schema of the configuration: from it come the type `Config`, the checks, the names in the environment, the JSON
- * schema for editors, the table of the README and the manual page.
+ * The one schema of the configuration. The type `Config`, the validation, the environment names, the JSON schema for
+ * editors, the table of the README and the manual page are derived from it.
  */
 export const settings = {
   stateDir: withDefaultOf(
@@ -130,17 +130,14 @@ export const settings = {
   'provisioning.url': required(baseUrl, 'Base URL of the provisioning server'),
   'provisioning.caFile': withDefaultOf(
     path,
-    'PEM file that alone is trusted for `https:`',
+    'PEM file with the only CAs that are trusted for `https:`',
     'the credential `provisioning.ca`, else system roots',
     (host) => host.caFile,
   ),
-  'provisioning.fleetCaFile': optional(
-    path,
-    'PEM file with the CA that the answer must bring; of several certificates any one',
-  ),
+  'provisioning.fleetCaFile': optional(path, 'PEM file with the CAs of which the answer must contain one'),
   'provisioning.fleetCaFingerprint': optional(
     fingerprints,
-    'The same by its fingerprint, beside `fleetCaFile` or alone; separated by commas any one',
+    'The same by fingerprints, in addition to `fleetCaFile` or instead of it',
   ),
   'provisioning.tokenFile': withDefaultOf(
     path,
@@ -149,27 +146,27 @@ export const settings = {
     (host) => host.tokenFile,
   ),
   'provisioning.swarmId': optional(line, 'Sent as `swarm_id`'),
-  'provisioning.timeoutMs': withDefault(milliseconds, 'Limit of one attempt', 15000),
+  'provisioning.timeoutMs': withDefault(milliseconds, 'Time limit of one attempt, ms', 15000),
   'identity.deviceId': optional(
     text(/^[A-Za-z0-9_-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 _ -'),
-    'The device’s id',
+    "The device's id",
     'a new UUID without dashes',
   ),
   'identity.commonName': withDefault(
     line,
-    'Template of the CSR’s common name; `{id}` is filled in',
+    "Template of the CSR's common name; `{id}` is filled in",
     '/Finland~Solita/fleet/{id}/registration_agent',
   ),
   'identity.keyType': withDefault(
     oneOf(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384']),
-    'Type of the key pair, when it is made',
+    'Type of the key pair that is generated',
     'rsa-2048',
   ),
   'device.type': required(line, '`deviceType`'),
   'device.architecture': withDefaultOf(
     line,
     '`architecture`, as Go names it (`arm64`, `amd64`, …)',
-    'this machine’s',
+    "this machine's",
     (host) => host.architecture,
   ),
   'device.buildVersion': withDefaultOf(
@@ -179,16 +176,16 @@ export const settings = {
     (host) => host.buildVersion,
   ),
   'device.currentOwner': optional(line, '`currentOwner`; left out by default'),
-  'device.alias': optional(line, '`alias` to ask for; `{id}` and `{hostname}` are filled in'),
+  'device.alias': optional(line, 'Requested `alias`; `{id}` and `{hostname}` are filled in'),
   'device.tailscaleID': optional(line, '`tailscaleID`; `{id}` and `{hostname}` are filled in'),
   'nats.url': optional(
     natsUrl,
-    'NATS address, in place of the one that provisioning answers',
-    'what provisioning answered',
+    'NATS address, instead of the one that provisioning answers',
+    'from the answer of provisioning',
   ),
   'nats.tls': withDefault(
     oneOf(['required', 'optional']),
-    '`optional` accepts a server without TLS: for a closed test network alone',
+    '`optional` accepts a server without TLS: only for a closed test network',
     'required',
   ),
   'registration.api': withDefault(
@@ -201,19 +198,27 @@ export const settings = {
     'Name of the stream with the results',
     'found by subject',
   ),
-  'registration.timeoutMs': withDefault(milliseconds, 'From publish to result, one attempt', 30000),
-  'retry.initialMs': withDefault(milliseconds, 'Ceiling of the first wait; full jitter below it', 1000),
-  'retry.maxMs': withDefault(milliseconds, 'Highest ceiling of a wait', 300000),
-  'retry.factor': withDefault(number(1, 100), 'Growth of the ceiling from attempt to attempt', 2),
+  'registration.timeoutMs': withDefault(
+    milliseconds,
+    'Time limit from publish to result, one attempt, ms',
+    30000,
+  ),
+  'retry.initialMs': withDefault(
+    milliseconds,
+    'Upper limit of the first wait, ms; full jitter below it',
+    1000,
+  ),
+  'retry.maxMs': withDefault(milliseconds, 'Upper limit of any wait, ms', 300000),
+  'retry.factor': withDefault(number(1, 100), 'Factor by which the limit grows from attempt to attempt', 2),
   'retry.failedAfterMs': withDefault(
     wholeNumber(0, longestTimer),
-    'How long `failed` rests before the next try; 0: never by itself',
+    'How long the device waits in `failed` before it starts over, ms; 0: it never does by itself',
     900000,
   ),
   'renewal.at': withDefaultOf(
     number(0.01, 0.99),
-    'Fraction of the certificate’s life at which it is renewed',
-    '0.7 to 0.9, rolled once per certificate',
+    "Fraction of the certificate's life at which it is renewed",
+    '0.7 to 0.9, chosen at random for each certificate',
     (): readonly [number, number] => [0.7, 0.9],
   ),
   exports: withDefaultOf(
@@ -222,7 +227,7 @@ export const settings = {
     'none',
     (): Readonly<Record<string, string>> => ({}),
   ),
-  'log.level': withDefault(oneOf(['error', 'warn', 'info', 'debug']), 'Least level that is logged', 'info'),
+  'log.level': withDefault(oneOf(['error', 'warn', 'info', 'debug']), 'Lowest level that is logged', 'info'),
   'log.format': withDefaultOf(
     oneOf(logFormats),
     'Format of the log',

@@ -94,12 +94,12 @@ function optionsOf({ config, fleetCa, builtAt }: Settings) {
   return { certificateOptions, deliverOptions };
 }
 
-/** A path means the same wherever `reset` is run later. */
+/** Absolute paths, so that `reset` finds the files from any working directory. */
 function absolute(exports: Config['exports']): Config['exports'] {
   return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
 }
 
-/** The body's fields that come from the configuration (protocol.md, part 2). */
+/** The fields of the request body that come from the configuration (protocol.md, part 2). */
 function deviceFields({ device }: Config, id: string, hostname: string): Record<string, string | null> {
   const fill = (text: string | null) =>
     text?.replaceAll('{id}', id).replaceAll('{hostname}', hostname) ?? null;

@@ -16,7 +16,7 @@ import type { KeyReader } from '../services/onboarding/resume.ts';
 import type { DeviceState, Progress, StateDirectory } from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
 
-/** All that the daemon touches outside itself: the adapters, or simulated ones. */
+/** Everything outside the daemon that it uses: the adapters, or a simulation. */
 export interface Platform {
   readonly directory: StateDirectory;
   readonly exportFile: DeliverPorts['exportFile'];
@@ -29,9 +29,9 @@ export interface Platform {
   readonly connectTimeoutMs: number;
   /** Milliseconds since 1970 */
   readonly now: () => number;
-  /** The machine that this is */
+  /** The identity of the hardware */
   readonly machine: () => HardwareId;
-  /** Milliseconds that no clock step changes */
+  /** Milliseconds of the monotonic clock */
   readonly monotonic: () => number;
   /** Uniform in [0, 1) */
   readonly random: () => number;
@@ -40,13 +40,13 @@ export interface Platform {
   readonly setTimer: RegisterPorts['setTimer'];
   /** Calls back when the wall clock jumps. @returns a function that ends the watch */
   readonly watchForSteps: (since: number, onStep: () => void) => () => void;
-  /** Tells the service manager. `isRegistered`: and everything was delivered */
+  /** Notifies the service manager. @param isRegistered the device is registered and all files are exported */
   readonly announce?: (progress: Omit<Progress, 'history'>, isRegistered: boolean) => void;
   /** Shows the status to users without rights on the state directory. `state`: null if it cannot be read */
   readonly publish?: (state: DeviceState | null, progress: Progress) => void;
   /** Called with a failure that is a bug, besides the log: it has a stack. */
   readonly onBug?: (error: unknown) => void;
-  /** The state machine's timers; the system's where absent */
+  /** The state machine's timers; the system's by default */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
     clearTimeout(id: unknown): void;

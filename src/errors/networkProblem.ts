@@ -1,20 +1,20 @@
 import type { ErrorCode } from './catalogue.ts';
-import { describe, OnboardingError } from './onboardingError.ts';
+import { describe, excerpt, OnboardingError } from './onboardingError.ts';
 import { codeOf, type Reason, reasons, type Server } from './reasons.ts';
 
-/** What an error of a socket, the resolver, TLS, the HTTP parser or the NATS client means. */
+/** The classification of an error of a socket, the resolver, TLS, the HTTP parser or the NATS client. */
 export interface NetworkProblem {
-  /** `INTERNAL` for an error that none of them makes */
+  /** `INTERNAL` for an error of another origin */
   readonly code: ErrorCode;
   /** Null with `INTERNAL` */
   readonly reason: Reason | null;
-  /** What was observed, in words, and what the error itself says; for behind the server's name */
+  /** What was observed and what the error says of itself, to follow the server's name */
   readonly detail: string;
 }
 
 /** What is known of the connection besides the error. */
 export interface ConnectionFacts {
-  /** The TLS handshake went so far that the server's certificate was verified */
+  /** The TLS handshake reached the point at which the server's certificate is verified */
   readonly serverVerified?: boolean;
 }
 
@@ -45,7 +45,7 @@ const tlsCause = {
   ERR_SSL_HTTP_REQUEST: 'not-tls',
   ERR_SSL_HTTPS_PROXY_REQUEST: 'not-tls',
   ERR_TLS_HANDSHAKE_TIMEOUT: 'timeout',
-  // What OpenSSL's verification says where Node has no name for it, such as a key that is too short.
+  // OpenSSL's verification error for which Node has no name, such as a key that is too short.
   UNSPECIFIED: 'tls-failed',
 } as const satisfies Record<string, Reason>;
 
@@ -81,7 +81,7 @@ const byCode: Readonly<Record<string, Reason>> = {
   ...tlsCause,
 };
 
-/** Codes of the NATS client (nats-base-client/core, `ErrorCode`). Many wrap another error, which then says more. */
+/** Codes of the NATS client (nats-base-client/core, `ErrorCode`). Many wrap another error, which is more precise. */
 const byNatsCode: Readonly<Record<string, Reason>> = {
   AUTHORIZATION_VIOLATION: 'not-authorized',
   AUTHENTICATION_EXPIRED: 'not-authorized',
@@ -105,13 +105,13 @@ const byNatsCode: Readonly<Record<string, Reason>> = {
 
 const tlsCode =
   /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CRL_|ERROR_IN_CERT_|EPROTO$)/;
-/** OpenSSL's words, in its codes or its messages, for what the other side says about a client certificate. */
+/** OpenSSL's codes and messages for a TLS alert about a client certificate. */
 const certificateAlert = /alert[ _](?:[a-z0-9]+[ _])*?(?:certificate|unknown[ _]ca)/i;
 
 /**
  * The only reader of error codes of sockets, the resolver, TLS, the HTTP parser and the NATS client.
  *
- * @param server whose failure it is: it decides the code
+ * @param server the server that failed, which decides the code
  */
 export function classifyNetworkError(
   error: unknown,
@@ -119,7 +119,7 @@ export function classifyNetworkError(
   facts: ConnectionFacts = {},
 ): NetworkProblem {
   const seen = reasonOf(error, server);
-  // The refusal of a client certificate often arrives as a mere reset, after the server's own was verified.
+  // A server often refuses a client certificate with a plain reset, after its own certificate was verified.
   const reason =
     seen === 'reset' && facts.serverVerified && codeOf('client-certificate-refused', server) !== null
       ? 'client-certificate-refused'
@@ -130,14 +130,32 @@ export function classifyNetworkError(
   const words =
     reason === seen
       ? reasons[reason].cause
-      : 'it cut the TLS handshake, as a server does that refuses the device’s certificate';
-  return { code, reason, detail: isDeadline(error) ? words : `${words}: ${describe(innermost(error))}` };
+      : 'connection closed in the TLS handshake; the server probably refuses the device certificate';
+  const said = readableText(error);
+  return { code, reason, detail: said === null ? words : `${words} (${said})` };
 }
 
 /**
- * Wraps an error at the boundary, once: code, reason, the server's address, and the error itself as `cause`.
+ * What an error says of itself, for a message; null if that adds nothing. For errors of OpenSSL and of the HTTP parser
+ * only their code: their texts are internal to those libraries.
+ */
+function readableText(error: unknown): string | null {
+  if (isDeadline(error)) return null;
+  const inner = innermost(error);
+  const code = inner instanceof Error ? textCode(inner) : null;
+  if (code === null || code.startsWith('ERR_TLS_CERT_ALTNAME')) return describe(inner);
+  if (code === 'EPROTO' || code === 'UNSPECIFIED') return null;
+  return Object.hasOwn(tlsCause, code) || tlsCode.test(code) || code.startsWith('HPE_')
+    ? excerpt(code, longestCode)
+    : describe(inner);
+}
+
+const longestCode = 60;
+
+/**
+ * Wraps an error once, at the boundary: with code, reason, the server's address, and the error as `cause`.
  *
- * @param where the server, as the message names it
+ * @param where the server, as shown in the message
  */
 export function networkFailure(
   error: unknown,
@@ -150,7 +168,7 @@ export function networkFailure(
   return new OnboardingError(code, `${where}: ${detail}`, { cause: error, reason });
 }
 
-/** The failure for what was observed without an error: an answer that is none, a server without TLS. */
+/** The failure for an observation without an error, such as a malformed answer or a server without TLS. */
 export function observedFailure(
   reason: Reason,
   server: Server,
@@ -179,22 +197,22 @@ function reasonOf(error: unknown, server: Server): Reason | null {
   return 'syscall' in error ? 'connection-failed' : null;
 }
 
-/** Several addresses of one name: the one where the connection came furthest says most. */
+/** Several addresses of one name: the connection that got furthest decides. */
 function reasonOfAll({ errors }: AggregateError, server: Server): Reason | null {
   const found = errors.map((error) => reasonOf(error, server));
-  const dull: readonly (Reason | null)[] = [null, 'no-route', 'connection-failed', 'timeout'];
+  const vague: readonly (Reason | null)[] = [null, 'no-route', 'connection-failed', 'timeout'];
   const rank = (reason: Reason | null) => {
-    const place = dull.indexOf(reason);
-    return place < 0 ? dull.length : place;
+    const place = vague.indexOf(reason);
+    return place < 0 ? vague.length : place;
   };
   return found.reduce((best, reason) => (rank(reason) > rank(best) ? reason : best), null);
 }
 
-/** Of the client's own errors some are its word for whatever happened below; then that decides. */
+/** Some errors of the client only wrap an error below; that one decides then. */
 function reasonOfNatsError(error: Error, code: string | null, server: Server): Reason | null {
   const { chainedError } = error as { chainedError?: unknown };
   const chained = chainedError === undefined ? null : reasonOf(chainedError, server);
-  // One code for whatever the server's INFO lacks; the text is the name of the option.
+  // One code for every option that the server's INFO lacks; the text is the name of the option.
   if (code === 'SERVER_OPT_NA') return error.message === 'tls' ? 'no-tls' : 'no-headers';
   const own = code !== null && Object.hasOwn(byNatsCode, code) ? (byNatsCode[code] ?? null) : null;
   if (own === 'tls-failed') return chained !== null && isTls(chained) ? chained : own;
@@ -205,7 +223,7 @@ function isTls(reason: Reason): boolean {
   return codeOf(reason, 'nats') === 'NATS_TLS';
 }
 
-/** A chained error's words are more to the point than those around it. */
+/** A chained error is more precise than the error around it. */
 function innermost(error: unknown): unknown {
   const { chainedError } = (error ?? {}) as { chainedError?: unknown };
   return chainedError === undefined ? error : innermost(chainedError);
@@ -216,18 +234,18 @@ function textCode(error: Error): string | null {
   return typeof code === 'string' ? code : null;
 }
 
-/** Our own deadline, whose words say nothing. A DOMException's code is a number. */
+/** Our own deadline. The code of a DOMException is a number. */
 function isDeadline(error: unknown): boolean {
   const { name } = (error ?? {}) as { name?: unknown };
   return name === 'AbortError' || name === 'TimeoutError';
 }
 
-/** What the NATS client's parser throws at bytes that are not of the protocol has no code. */
+/** The NATS client's parser throws errors without a code at bytes that are not of the protocol. */
 function isPlain(error: Error): boolean {
   return Object.getPrototypeOf(error) === Error.prototype;
 }
 
-/** Node's checks of arguments are bugs of the caller. */
+/** An error of Node's argument checks is a bug of the caller. */
 function isMisuse(error: Error): boolean {
   return error instanceof TypeError || error instanceof RangeError;
 }

@@ -5,7 +5,7 @@ import type { Reason } from './reasons.ts';
 export class OnboardingError extends Error {
   readonly code: ErrorCode;
   readonly class: ErrorClass;
-  /** Finer than the code; null where there is nothing finer to say */
+  /** Finer than the code; null if the code says it all */
   readonly reason: Reason | null;
   /** How long the other side asked us to wait, in milliseconds. */
   readonly retryAfterMs: number | null;
@@ -39,17 +39,17 @@ export class OnboardingError extends Error {
   }
 }
 
-/** Codes that have one reason only, whoever throws them. */
+/** Codes that have only one reason. */
 const onlyReason: Partial<Readonly<Record<ErrorCode, Reason>>> = {
   PROVISIONING_TIMEOUT: 'timeout',
   NATS_NOT_SECURE: 'no-tls',
 };
 
-/** Of an error's whole message, and of what somebody else said in it; characters. */
+/** Limits of a whole message, and of foreign text in it; characters. */
 const longestMessage = 1_000;
 const longestForeign = 300;
 const longestCode = 40;
-/** Of the addresses of one name that a message names */
+/** How many addresses of one name a message lists */
 const mostAddresses = 8;
 
 /** Replaces the user information of every URL in a text, and anything that looks like a private key. Linear. */
@@ -62,7 +62,7 @@ export function redact(text: string): string {
     .replace(/[^\s"]+/g, withoutUserInformation);
 }
 
-/** From the first `//` to the last `@`: a password may hold either, and several addresses may stand in one word. */
+/** From the first `//` to the last `@`: a password may hold both, and one word may hold several addresses. */
 function withoutUserInformation(word: string): string {
   const start = word.indexOf('//') + 2;
   const end = word.lastIndexOf('@');
@@ -70,16 +70,16 @@ function withoutUserInformation(word: string): string {
 }
 
 /**
- * What somebody else said, for a message: one line of at most `longest` characters, free of control characters and of
- * secrets. Cut before anything else reads it, so that its length costs nothing. What a cut leaves of a word behind `//`
- * is masked: the `@` that would have told user information from a host may lie behind the cut.
+ * Foreign text for a message: one line of at most `longest` characters, without control characters and secrets. It is
+ * cut before any other step, so that its length costs nothing. The rest of a word behind `//` at the cut is masked: the
+ * `@` that ends user information may be cut off.
  */
 export function excerpt(text: string, longest: number = longestForeign): string {
   const isCut = text.length > longest;
   const line = (isCut ? text.slice(0, longest - 1) : text).replace(/[\s\p{Cc}]+/gu, ' ').trim();
   const safe = redact(isCut ? withoutOpenAddress(line) : line);
   if (!isCut && safe.length <= longest) return safe;
-  // Half a character at the end is none.
+  // Drop half of a surrogate pair at the end.
   return `${safe.slice(0, longest - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 }
 
@@ -90,8 +90,8 @@ function withoutOpenAddress(line: string): string {
 }
 
 /**
- * One line for a person from whatever was thrown: message, and the code of a system error if it is not in there. Node
- * reports several addresses of one name as an AggregateError without a message: each is named with its own error.
+ * One line for a person from anything that was thrown: the message, and the code of a system error if the message lacks
+ * it. Node reports several addresses of one name as an AggregateError without a message: each error is listed.
  */
 export function describe(error: unknown): string {
   if (error instanceof OnboardingError) return error.message;

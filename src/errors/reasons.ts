@@ -1,12 +1,15 @@
 import { catalogue, type ErrorCode } from './catalogue.ts';
 
-/** The two servers that a device talks to; the same observation has another code and often another remedy with each. */
+/** The two servers that a device talks to. A reason may have a different code and remedy with each. */
 export type Server = 'provisioning' | 'nats';
 
 export interface ReasonEntry {
-  /** The error code with the provisioning server and with the NATS server; null: it cannot happen there */
+  /**
+   * The error code with the provisioning server and with the NATS server; null: it cannot happen there. Reasons of the
+   * disk have one code, the first.
+   */
   readonly codes: readonly [ErrorCode | null, ErrorCode | null];
-  /** What was observed, for behind the server's name: "127.0.0.1:80: it refused the connection" */
+  /** What was observed, to follow the server's name: "the NATS server 10.0.0.7:4222: connection refused" */
   readonly cause: string;
   /** One for both, or one for the provisioning server and one for the NATS server */
   readonly remedy: string | readonly [string, string];
@@ -17,45 +20,48 @@ const tls = ['PROVISIONING_TLS', 'NATS_TLS'] as const;
 const rejected = ['PROVISIONING_REJECTED', null] as const;
 const answerInvalid = ['PROVISIONING_ANSWER_INVALID', null] as const;
 const denied = [null, 'NATS_DENIED'] as const;
-const letIn = 'Give the device a valid `provisioning.tokenFile`, or let it in at the server.';
+const disk = ['STATE_UNWRITABLE', null] as const;
+const rejectedByFleet = [null, 'REGISTRATION_REJECTED'] as const;
+const letIn =
+  'Set `provisioning.tokenFile` to a file with a valid token, or allow this device on the provisioning server.';
 const serverLog = 'Read the log of the provisioning server';
 const byItself = 'the device tries again by itself';
 
 const entries = {
   dns: {
     codes: unreachable,
-    cause: 'the name does not exist',
+    cause: 'host name not found',
     remedy: 'Correct the host name in the configuration, or add it to the DNS of this network.',
   },
   'dns-timeout': {
     codes: unreachable,
-    cause: 'no DNS server answered',
+    cause: 'no answer from a DNS server',
     remedy: 'Check the network cable or Wi-Fi, and the DNS server in /etc/resolv.conf.',
   },
   refused: {
     codes: unreachable,
-    cause: 'it refused the connection',
-    remedy: 'Start the server, or correct the port: the host is up and nothing listens there.',
+    cause: 'connection refused',
+    remedy: 'Start the server, or correct the port: the host is up, but nothing listens on this port.',
   },
   'no-route': {
     codes: unreachable,
-    cause: 'no route to it',
-    remedy: 'Check the device’s address, its default route (`ip route`) and the cable or Wi-Fi.',
+    cause: 'no route to host',
+    remedy: "Check the device's IP address, its default route (`ip route`) and the cable or Wi-Fi.",
   },
   blocked: {
     codes: unreachable,
-    cause: 'this device does not permit the connection',
+    cause: 'connection blocked on this device',
     remedy:
-      'Allow the connection in the device’s own firewall, and in `IPAddressDeny=` of the service’s unit.',
+      "Allow the connection in the device's own firewall, and in `IPAddressDeny=` of the service's unit.",
   },
   'out-of-resources': {
     codes: unreachable,
-    cause: 'this device is out of memory or of file descriptors',
-    remedy: 'Look for a program on this device that uses up memory, open files or sockets.',
+    cause: 'this device is out of memory or file descriptors',
+    remedy: 'Find the program on this device that uses up memory, open files or sockets.',
   },
   timeout: {
     codes: ['PROVISIONING_TIMEOUT', 'NATS_UNREACHABLE'],
-    cause: 'it did not answer in time',
+    cause: 'no answer in time',
     remedy: [
       'Look for a firewall that drops packets, a wrong address, or a server that hangs; raise `provisioning.timeoutMs` on a slow link.',
       'Look for a firewall that drops packets, a wrong address, or a server that hangs.',
@@ -63,217 +69,256 @@ const entries = {
   },
   reset: {
     codes: unreachable,
-    cause: 'it cut the connection',
-    remedy: 'Read the server’s log, and look for a firewall or proxy that cuts connections.',
+    cause: 'connection closed unexpectedly',
+    remedy: "Read the server's log, and look for a firewall or proxy that cuts connections.",
   },
   'connection-failed': {
     codes: unreachable,
-    cause: 'the connection failed',
-    remedy: 'Look up the system error that is named (`man errno`), and check the network of this device.',
+    cause: 'connection failed',
+    remedy: 'Look up the named system error (`man errno`), and check the network of this device.',
   },
   'tls-untrusted': {
     codes: tls,
-    cause: 'its certificate is not of a trusted CA',
+    cause: 'the server certificate is not signed by a trusted CA',
     remedy: [
-      'Trust the named issuer (`provisioning.caFile`), or give the server a certificate of the trusted CA.',
-      'Give the NATS server a certificate of the fleet’s CA, the one that provisioning answers (identity_ca.crt).',
+      'Set `provisioning.caFile` to the CA of the server certificate, or give the server a certificate of the trusted CA.',
+      "Give the NATS server a certificate of the fleet's CA (identity_ca.crt, as provisioning answers it).",
     ],
   },
   'tls-expired': {
     codes: tls,
-    cause: 'its certificate has expired',
-    remedy: 'Renew the server’s certificate; if its dates are fine, set this device’s clock.',
+    cause: 'the server certificate has expired',
+    remedy: "Renew the server certificate; if its dates are right, set this device's clock.",
   },
   'tls-not-yet-valid': {
     codes: tls,
-    cause: 'its certificate is not valid yet',
-    remedy: 'Set this device’s clock; if it is right, correct the clock of the server’s CA.',
+    cause: 'the server certificate is not yet valid',
+    remedy: "Set this device's clock; if it is right, correct the clock of the server's CA.",
   },
   'tls-wrong-host': {
     codes: tls,
-    cause: 'its certificate is for another host',
-    remedy: 'Use a host name that the server’s certificate names, or add this one to the certificate.',
+    cause: 'the server certificate is for another host',
+    remedy: 'Use a host name that the server certificate names, or add this one to the certificate.',
   },
   'tls-wrong-purpose': {
     codes: tls,
-    cause: 'its certificate is not one of a server',
+    cause: 'the server certificate is not for TLS servers',
     remedy: 'Give the server a certificate whose extended key usage includes `serverAuth`.',
   },
   'tls-failed': {
     codes: tls,
-    cause: 'TLS failed',
+    cause: 'the TLS handshake failed',
     remedy:
-      'Check that the server speaks TLS 1.2 or newer with keys and signatures of today; its log may tell more.',
+      "Check that the server supports TLS 1.2 or newer, with keys and signatures that are still accepted; read the server's log.",
   },
   'not-tls': {
     codes: tls,
-    cause: 'it sent something else in place of TLS: possibly a man in the middle',
+    cause: 'the server sends something other than TLS, possibly a man in the middle',
     remedy:
       'Correct the address or port, or turn on TLS there; if both are right, look for a proxy or an attacker on the path.',
   },
   'client-certificate-refused': {
     codes: tls,
-    cause: 'it refuses the device’s certificate',
+    cause: 'the server refuses the device certificate',
     remedy: [
-      'Let the server accept devices without a certificate, or let it trust the CA of the one that it asks for.',
-      'Let the server trust the CA of this device’s certificate; `onboardd check` shows its dates.',
+      "Configure the server to accept devices without a certificate, or to trust the CA of the device's certificate.",
+      "Configure the server to trust the CA of the device's certificate; check its dates with `onboardd check`.",
     ],
   },
   'credentials-unusable': {
     codes: tls,
-    cause: 'the certificates or the key that are used for it cannot be read',
+    cause: 'a local certificate or key cannot be read',
     remedy: [
       'Check that `provisioning.caFile` holds PEM certificates.',
-      'Run `onboardd check`: the device’s own key, certificate or CA is damaged.',
+      "Run `onboardd check`: the device's own key, certificate or CA is damaged.",
     ],
   },
   'not-http': {
     codes: answerInvalid,
-    cause: 'no HTTP server answers there',
-    remedy: 'Correct `provisioning.url`: something else than HTTP answers there.',
+    cause: 'the answer is not HTTP',
+    remedy: 'Correct the host and port of `provisioning.url`: another service listens there.',
   },
   redirected: {
     codes: answerInvalid,
-    cause: 'it redirects, and redirects are refused',
-    remedy: 'Set `provisioning.url` to the address that the server itself has.',
+    cause: 'the server redirects, which is not followed',
+    remedy:
+      'Log in to the captive portal if this network has one; otherwise set `provisioning.url` to an address at which the provisioning server answers without a redirect.',
   },
   'captive-portal': {
     codes: answerInvalid,
-    cause: 'it answers with a web page',
-    remedy: 'Log in to the network’s portal, or correct `provisioning.url`: a web page answers there.',
+    cause: 'a web page answers, probably a captive portal',
+    remedy:
+      'Log in to the captive portal of this network, or let the device past it; without a portal, correct `provisioning.url`.',
   },
   'token-unusable': {
     codes: rejected,
-    cause: 'the token cannot be read',
-    remedy:
-      'Correct `provisioning.tokenFile`: a file that the service may read, with the token and nothing else.',
+    cause: 'the token file cannot be used',
+    remedy: 'Set `provisioning.tokenFile` to a file that the service can read and that holds only the token.',
   },
   'http-400': {
     codes: rejected,
-    cause: 'it takes the request for malformed',
-    remedy: `${serverLog}: it does not understand the request; check \`provisioning.swarmId\` and \`identity.commonName\`.`,
+    cause: 'the server considers the request malformed',
+    remedy: `Correct what the server names, often \`provisioning.swarmId\` or \`identity.commonName\`; its log may say more.`,
   },
-  'http-401': { codes: rejected, cause: 'it asks for a token', remedy: letIn },
-  'http-403': { codes: rejected, cause: 'it refuses this device', remedy: letIn },
+  'http-401': { codes: rejected, cause: 'the server requires a token', remedy: letIn },
+  'http-403': { codes: rejected, cause: 'the server refuses this device', remedy: letIn },
   'http-404': {
     codes: rejected,
-    cause: 'nothing is found at this URL',
-    remedy: 'Correct `provisioning.url`: another server, or another path of it, answers there.',
+    cause: 'the server has nothing at this URL',
+    remedy:
+      'Correct `provisioning.url`: the server that answers does not serve provisioning at `<URL>/api/devices/provision`.',
   },
   'http-405': {
     codes: rejected,
-    cause: 'it takes no POST at this URL',
-    remedy: 'Correct `provisioning.url`: another server, or another path of it, answers there.',
+    cause: 'the server does not accept POST at this URL',
+    remedy: 'Correct the path of `provisioning.url`: the server that answers accepts no POST there.',
   },
   'http-407': {
     codes: rejected,
-    cause: 'a proxy asks for a login',
+    cause: 'a proxy requires authentication',
     remedy: 'Let the device past the proxy, or correct `provisioning.url`.',
   },
   'http-408': {
     codes: rejected,
-    cause: 'it waited too long for the request',
+    cause: 'the server waited too long for the request',
     remedy: `Check the speed of the network; ${byItself}.`,
   },
   'http-409': {
     codes: rejected,
-    cause: 'it knows another device with this id',
-    remedy: 'Remove the other device with this id from the fleet, or run `onboardd reset` here.',
+    cause: 'the server already knows a device with this id',
+    remedy: 'Remove the other device with this id from the fleet, or run `onboardd reset` on this one.',
   },
   'http-413': {
     codes: rejected,
-    cause: 'the request is too long for it',
+    cause: 'the request is too large for the server',
     remedy: 'Raise the limit of the server, or of the proxy in front of it, to 16 KiB for a request.',
   },
   'http-415': {
     codes: rejected,
-    cause: 'it takes no JSON',
-    remedy: 'Correct `provisioning.url`: the server that answers there takes no JSON.',
+    cause: 'the server does not accept JSON',
+    remedy: 'Correct the host of `provisioning.url`: the server that answers does not accept JSON.',
   },
   'http-422': {
     codes: rejected,
-    cause: 'it refuses what the request holds',
-    remedy: `${serverLog}: it refuses the device’s id, key or subject; check \`identity.commonName\` and \`identity.keyType\`.`,
+    cause: 'the server rejects the content of the request',
+    remedy: `${serverLog}; check \`identity.commonName\`, \`identity.keyType\` and the device id.`,
   },
   'http-425': {
     codes: rejected,
-    cause: 'it is not ready for the request',
+    cause: 'the server is not ready for the request',
     remedy: `Wait: ${byItself}.`,
   },
   'http-429': {
     codes: rejected,
-    cause: 'it gets too many requests',
-    remedy: `Wait: ${byItself}, no sooner than the server asks; raise its limit if many devices start at once.`,
+    cause: 'the server limits the rate of requests',
+    remedy: `Wait: ${byItself}, no sooner than the server asks; raise the server's limit if many devices start at once.`,
   },
   'http-4xx': {
     codes: rejected,
-    cause: 'it refuses the request',
-    remedy: `${serverLog}: the HTTP status says what it refuses.`,
+    cause: 'the server rejects the request',
+    remedy: `${serverLog}, and look up the HTTP status.`,
   },
   'http-500': {
     codes: rejected,
-    cause: 'it failed',
-    remedy: `${serverLog}: it has a fault; ${byItself}.`,
+    cause: 'the server has an internal error',
+    remedy: `${serverLog} and fix the error there; ${byItself}.`,
   },
   'http-502': {
     codes: rejected,
-    cause: 'the proxy in front of it gets no answer from it',
+    cause: 'a proxy gets no valid answer from the server',
     remedy: `Start the provisioning server behind the proxy, or correct the proxy; ${byItself}.`,
   },
   'http-503': {
     codes: rejected,
-    cause: 'it is overloaded or under maintenance',
-    remedy: `Wait, or look at the load of the provisioning server; ${byItself}.`,
+    cause: 'the server is overloaded or in maintenance',
+    remedy: `Wait, or check the load of the provisioning server; ${byItself}.`,
   },
   'http-504': {
     codes: rejected,
-    cause: 'the proxy in front of it gets no answer from it in time',
-    remedy: `Look at the load of the provisioning server behind the proxy; ${byItself}.`,
+    cause: 'a proxy gets no answer from the server in time',
+    remedy: `Check the load of the provisioning server behind the proxy; ${byItself}.`,
   },
   'http-511': {
     codes: rejected,
-    cause: 'the network asks for a login',
-    remedy: 'Log in to the network’s portal, or let the device past it.',
+    cause: 'the network requires a login',
+    remedy: 'Log in to the captive portal of this network, or let the device past it.',
   },
   'http-5xx': {
     codes: rejected,
-    cause: 'it failed',
+    cause: 'the server failed',
     remedy: `${serverLog}; ${byItself}.`,
   },
   'not-nats': {
     codes: [null, 'NATS_UNREACHABLE'],
-    cause: 'no NATS server answers there',
-    remedy: 'Correct the NATS address: something else than NATS answers there.',
+    cause: 'the answer is not from a NATS server',
+    remedy: 'Correct the NATS address: another service listens there.',
   },
   'no-headers': {
     codes: [null, 'NATS_UNREACHABLE'],
-    cause: 'it supports no message headers, which registration needs',
+    cause: 'the server does not support message headers',
     remedy: 'Update the NATS server to 2.2 or newer, and leave message headers on.',
   },
   'nats-error': {
     codes: [null, 'NATS_UNREACHABLE'],
-    cause: 'it refuses the connection or a message',
-    remedy: 'Read what the NATS server says and its log: a limit of its configuration may be reached.',
+    cause: 'the server reports an error',
+    remedy: 'Read the error and the log of the NATS server: a limit of its configuration may be reached.',
   },
   'no-tls': {
     codes: [null, 'NATS_NOT_SECURE'],
-    cause: 'it offers no TLS',
+    cause: 'the server does not offer TLS',
     remedy: 'Enable TLS on the NATS server. Only in a closed test network: set `nats.tls` to `optional`.',
   },
   'not-authorized': {
     codes: denied,
-    cause: 'it does not let this device in',
-    remedy: 'Add the device’s certificate subject to the users of the NATS server.',
+    cause: 'this device is not authorized',
+    remedy: "Add the subject of the device's certificate to the users of the NATS server.",
   },
   'permission-denied': {
     codes: denied,
-    cause: 'it denies this device a subject',
+    cause: 'the server denies this device a subject',
     remedy:
-      'Grant the device’s certificate subject the named subject on the NATS server: publish device_actions.<id>.>, subscribe device_results.<id>.>.',
+      "Grant the device's certificate subject the named subject on the NATS server: publish device_actions.<id>.>, subscribe device_results.<id>.>.",
+  },
+  'already-registered': {
+    codes: rejectedByFleet,
+    cause: 'the fleet already has a device with this id',
+    remedy: 'Remove the other device with this id from the fleet, or run `onboardd reset` on this one.',
+  },
+  'quota-exceeded': {
+    codes: rejectedByFleet,
+    cause: 'the fleet has reached its limit of devices',
+    remedy: 'Raise the quota of the fleet, or remove devices from it that are no longer used.',
+  },
+  'disk-full': {
+    codes: disk,
+    cause: 'no space left on the disk',
+    remedy: 'Free space (or inodes) on the disk of the named path.',
+  },
+  'read-only': {
+    codes: disk,
+    cause: 'the file system is read-only',
+    remedy:
+      "Mount the file system of the named path read-write, or add its folder to `ReadWritePaths=` of the service's unit; `dmesg` shows disk errors.",
+  },
+  'no-permission': {
+    codes: disk,
+    cause: 'permission denied',
+    remedy:
+      "Give the service's user write access to the named path and its folder, or configure another path.",
+  },
+  'no-such-path': {
+    codes: disk,
+    cause: 'a folder of the path does not exist',
+    remedy: 'Create the folder of the named path, mount its disk, or correct the path.',
+  },
+  'disk-error': {
+    codes: disk,
+    cause: 'the disk reports an error',
+    remedy: 'Read `dmesg` for errors of the disk, and replace the disk or the SD card.',
   },
 } as const satisfies Record<string, ReasonEntry>;
 
-/** Why a code came about: finer than the code, the same in the log, `status`, `check` and `explain`. */
+/** Why an error occurred, finer than its code; the same in the log, `status`, `check`, `report` and `explain`. */
 export type Reason = keyof typeof entries;
 
 export const reasons: Readonly<Record<Reason, ReasonEntry>> = entries;
@@ -282,13 +327,13 @@ export function isReason(value: unknown): value is Reason {
   return typeof value === 'string' && Object.hasOwn(entries, value);
 }
 
-/** @returns null where the reason cannot come about with this server */
+/** @returns null if the reason cannot occur with this server */
 export function codeOf(reason: Reason, server: Server): ErrorCode | null {
   const [provisioning, nats] = reasons[reason].codes;
   return server === 'provisioning' ? provisioning : nats;
 }
 
-/** What to do about a failure: what its reason advises for the server that the code is of, else what its code advises. */
+/** What to do about a failure: the remedy of its reason with the server of its code, else the remedy of its code. */
 export function remedyOf(code: ErrorCode, reason: Reason | null): string {
   if (reason === null) return catalogue[code].remedy;
   const { remedy, codes } = reasons[reason];
@@ -301,7 +346,25 @@ const httpReasons: ReadonlySet<string> = new Set(
   Object.keys(entries).filter((name) => /^http-\d/.test(name)),
 );
 
-/** What an HTTP status says; null for one that announces an answer (2xx), or means nothing to HTTP. */
+/** The reason of a disk error; null for other errors. @param error with the `code` of a system call (errno) */
+export function reasonOfDiskError(error: unknown): Reason | null {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === 'string' && Object.hasOwn(byDiskCode, code) ? (byDiskCode[code] ?? null) : null;
+}
+
+const byDiskCode: Readonly<Record<string, Reason>> = {
+  ENOSPC: 'disk-full',
+  EDQUOT: 'disk-full',
+  EROFS: 'read-only',
+  EACCES: 'no-permission',
+  EPERM: 'no-permission',
+  ENOENT: 'no-such-path',
+  ENOTDIR: 'no-such-path',
+  EIO: 'disk-error',
+  EUCLEAN: 'disk-error',
+};
+
+/** The reason of an HTTP status; null for success (2xx) and for a number that HTTP does not define. */
 export function reasonOfStatus(status: number): Reason | null {
   if (status >= 300 && status < 400) return 'redirected';
   if (status < 400 || status >= 600) return null;

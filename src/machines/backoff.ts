@@ -10,7 +10,7 @@ export const longestRetryAfterMs = 60 * 60 * 1000;
 
 /**
  * Full jitter: uniform between 0 and the exponential ceiling, so that devices that failed together do not come back
- * together (AWS Architecture Blog, “Exponential Backoff And Jitter”). A server's Retry-After is the least that we
+ * together (AWS Architecture Blog, "Exponential Backoff And Jitter"). A server's Retry-After is the least that we
  * wait; the jitter comes on top, or a whole fleet would return in the same second.
  *
  * @param attempt the attempt that failed, from 1

@@ -1,12 +1,12 @@
-/** What a text from elsewhere may hold. */
+/** Limits of a foreign text. */
 export interface JsonLimits {
-  /** Levels of objects and arrays, 64 by default: what is deeper can be read, and overflows the stack when written. */
+  /** Levels of objects and arrays, 64 by default: deeper values can be parsed, but overflow the stack when written. */
   readonly maxDepth?: number;
   /** Characters, 4 Mi by default */
   readonly maxLength?: number;
 }
 
-/** Parses JSON from elsewhere; what goes beyond the limits is refused before it is parsed. @throws {SyntaxError} */
+/** Parses foreign JSON; text beyond the limits is rejected before it is parsed. @throws {SyntaxError} */
 export function parseJson(text: string, limits: JsonLimits = {}): unknown {
   const { maxDepth = 64, maxLength = 4 * 1024 * 1024 } = limits;
   if (text.length > maxLength) throw new SyntaxError(`the JSON is longer than ${maxLength} characters`);
@@ -19,7 +19,7 @@ const backslash = '\\'.charCodeAt(0);
 const opening = new Set([...'{['].map((character) => character.charCodeAt(0)));
 const closing = new Set([...'}]'].map((character) => character.charCodeAt(0)));
 
-/** One pass over the text; brackets in strings do not count. Of a text that is no JSON it says anything. */
+/** One pass over the text; brackets in strings do not count. The result is undefined for text that is not JSON. */
 function isDeeper(text: string, most: number): boolean {
   let depth = 0;
   let inString = false;
@@ -35,7 +35,7 @@ function isDeeper(text: string, most: number): boolean {
   return false;
 }
 
-/** An object of JSON: no array, and not null. */
+/** A JSON object: neither an array nor null. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

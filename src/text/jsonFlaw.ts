@@ -1,8 +1,8 @@
 /**
- * Where a text stops being JSON (RFC 8259). `JSON.parse` says so by quoting the text, and with it the secrets that a
- * configuration may hold.
+ * The position at which a text stops being JSON (RFC 8259). The errors of `JSON.parse` quote the text, and a
+ * configuration may hold secrets.
  *
- * @returns line and column from 1; null: it is JSON
+ * @returns line and column from 1; null: it is valid JSON
  */
 export function jsonFlaw(text: string): { line: number; column: number } | null {
   try {

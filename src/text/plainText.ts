@@ -1,7 +1,7 @@
 /**
- * What steers a terminal, breaks a line or turns the order of what is read, while nobody sees it: control characters
- * (C0, DEL, C1), line and paragraph separator, marks, embeddings, overrides and isolates of the writing direction (UAX #9)
- * and the byte order mark. Whatever a server, a file or a person at the other end sent may hold them.
+ * Invisible characters that control a terminal, break a line or change the reading order: control characters (C0, DEL,
+ * C1), line and paragraph separators, marks, embeddings, overrides and isolates of the writing direction (UAX #9), and
+ * the byte order mark. Foreign text may hold them.
  */
 const unseen = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu;
 
@@ -10,7 +10,7 @@ export function plainText(text: string): string {
   return text.replace(unseen, ' ');
 }
 
-/** JSON of a value on one line, each such character escaped, so that whoever parses it gets the value as it is. */
+/** JSON of a value on one line, with each such character escaped: parsing it returns the same value. */
 export function plainJson(value: unknown): string {
   return JSON.stringify(value).replace(
     unseen,

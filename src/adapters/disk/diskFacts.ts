@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { describe } from '../../errors/onboardingError.ts';
 import type { DirectoryFacts } from '../../services/diagnostics/checkLocal.ts';
 
-/** What can be known of the state directory without writing to it. */
+/** Facts about the state directory, without writing to it. */
 export function directoryFacts(folder: string): DirectoryFacts {
   const exists = existsSync(folder);
   const present = exists ? folder : nearest(folder);
@@ -24,11 +24,11 @@ export function directoryFacts(folder: string): DirectoryFacts {
     isDirectory = statSync(present).isDirectory();
     mode = exists ? all & 0o777 : null;
     const { bavail, bfree, bsize, files, ffree } = statfsSync(present);
-    // What is left below the reserve is root's alone.
+    // Only root may use the reserved blocks.
     freeBytes = (uid === 0 ? bfree : bavail) * bsize;
     freeInodes = files > 0 ? ffree : null;
   } catch {
-    // The checks of rights below say what is wrong.
+    // The permission checks below report the cause.
   }
   return {
     exists,
@@ -42,7 +42,7 @@ export function directoryFacts(folder: string): DirectoryFacts {
   };
 }
 
-/** @returns a link that leads nowhere too: nothing can be made below it */
+/** Also returns a dangling link: nothing can be created below it. */
 function nearest(path: string): string {
   let at = path;
   while (!isThere(at) && dirname(at) !== at) at = dirname(at);

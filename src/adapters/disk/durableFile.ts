@@ -1,9 +1,10 @@
 import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
+import { reasonOfDiskError } from '../../errors/reasons.ts';
 import type { StateDirectory } from '../../services/state/deviceState.ts';
 
-/** The calls of node:fs that durability rests on, so that a simulated disk can stand in for them. */
+/** The calls of node:fs on which durability depends; a simulated disk can replace them. */
 export type Disk = Pick<
   typeof fs,
   | 'openSync'
@@ -22,7 +23,7 @@ export type Disk = Pick<
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = fs.constants;
 
-/** What a folder is known by, whatever its path leads to by now. */
+/** Identifies a folder even if its path leads elsewhere later. */
 export interface Place {
   readonly dev: number;
   readonly ino: number;
@@ -39,11 +40,11 @@ export interface Owner {
 
 /**
  * Replaces a file atomically and durably: every byte written, the file synced, renamed, the folder synced. After a
- * power cut at any moment the old content or the new one is there, whole. The usual libraries were not used: two of
- * them truncate on a nearly full disk and report success, and neither syncs the folder (docs/reliability.md).
+ * power cut at any moment the file holds either the old content or the new one. The usual libraries are not used: two
+ * truncate on a nearly full disk and report success, and neither syncs the folder (docs/reliability.md).
  *
- * @param owner whose the file shall be; null: whoever writes it
- * @throws {OnboardingError} STATE_UNWRITABLE; the old file then stands
+ * @param owner owner of the file; null: the user of this process
+ * @throws {OnboardingError} STATE_UNWRITABLE; the old file stays
  */
 export function writeDurably(
   path: string,
@@ -53,7 +54,7 @@ export function writeDurably(
   owner: Owner | null = null,
 ): void {
   const folder = dirname(path);
-  // One name for each file: what a crash leaves is overwritten by the next write, and nothing piles up.
+  // One fixed name for each file: the next write overwrites what a crash leaves.
   const temporary = join(folder, `.${basename(path)}.tmp`);
   attempt('write', path, () => {
     try {
@@ -80,7 +81,7 @@ export function writeDurably(
   });
 }
 
-/** @returns the text, or null where there is no such file. @throws {OnboardingError} STATE_UNWRITABLE for all else */
+/** @returns the text, or null if the file does not exist. @throws {OnboardingError} STATE_UNWRITABLE otherwise */
 export function readText(path: string, disk: Disk = fs): string | null {
   return attempt('read', path, () => {
     try {
@@ -93,11 +94,11 @@ export function readText(path: string, disk: Disk = fs): string | null {
 }
 
 /**
- * Reads a file of the state directory: a regular file, never what a link points at, and never waiting for a pipe.
+ * Reads a regular file of the state directory: follows no link, and never blocks on a pipe.
  *
- * @param mode that the file shall have, whoever loosened or tightened it; null: whatever it has
- * @returns the text, or null where there is no such file
- * @throws {OnboardingError} STATE_UNWRITABLE for all else
+ * @param mode the mode to restore; null: keep the current one
+ * @returns the text, or null if the file does not exist
+ * @throws {OnboardingError} STATE_UNWRITABLE otherwise
  */
 export function readOwn(path: string, disk: Disk = fs, mode: number | null = null): string | null {
   return attempt('read', path, () =>
@@ -108,7 +109,7 @@ export function readOwn(path: string, disk: Disk = fs, mode: number | null = nul
   );
 }
 
-/** As `readOwn`, with whose the file is that was read. @throws {OnboardingError} STATE_UNWRITABLE */
+/** As `readOwn`, with the owner of the file. @throws {OnboardingError} STATE_UNWRITABLE */
 export function readOwned(path: string, disk: Disk = fs): { text: string; owner: Owner } | null {
   return attempt('read', path, () =>
     withFile(path, disk, (file) => {
@@ -119,8 +120,8 @@ export function readOwned(path: string, disk: Disk = fs): { text: string; owner:
 }
 
 /**
- * Writes durably where the content differs, making the folder if need be, and sets the mode back where that alone
- * differs. A link in the place of the file, or another name of a file, is replaced; what it leads to stays as it is.
+ * Writes durably if the content differs, creating the folder if necessary, and restores the mode if only that differs. A
+ * symbolic or hard link in the place of the file is replaced; its target stays unchanged.
  *
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
@@ -138,16 +139,16 @@ export function refreshFile(
   writeDurably(path, text, mode, disk, owner);
 }
 
-/** Makes the state directory durably, where it is absent. @throws {OnboardingError} STATE_UNWRITABLE */
+/** Creates the state directory durably. No-op if it exists. @throws {OnboardingError} STATE_UNWRITABLE */
 export function makeDirectory(folder: string, disk: Disk = fs): void {
   attempt('make', folder, () => makeFolder(folder, 0o700, disk));
 }
 
 /**
- * The state directory, which is there.
+ * Opens the state directory, which must exist.
  *
- * @param modeOf the mode that a file shall have whenever it is read; null: whatever it has
- * @param place the folder that was judged: no other is opened in its place; null: whichever is there
+ * @param modeOf the required mode of a file; null: any
+ * @param place the folder that was checked; another one in its place is refused; null: any
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
 export function openStateDirectory(
@@ -158,9 +159,9 @@ export function openStateDirectory(
 ): StateDirectory {
   const owner = attempt('open', folder, () => takeFolder(folder, disk, place));
   const pathOf = (name: string) => join(folder, name);
-  /** A process that was killed, or a sync that failed, may have left names that a power cut would take back. */
+  /** After a killed process or a failed sync, a power cut could still undo renames. */
   let isDurable = false;
-  /** Whatever is read here is acted upon, so it has to be durable first. */
+  /** Decisions depend on what is read here, so it has to be durable first. */
   const settled = <T>(call: () => T): T => {
     if (!isDurable) attempt('sync', folder, () => syncFolder(folder, disk));
     isDurable = true;
@@ -191,9 +192,9 @@ export function openStateDirectory(
 }
 
 /**
- * Makes the folder its owner's alone, where that is ours to do.
+ * Restricts the folder to its owner, if we may.
  *
- * @returns whose files root shall leave in it, so that the service can read them; null: nothing is to be changed
+ * @returns the owner that files written by root get, so that the service can read them; null: no change
  */
 function takeFolder(folder: string, disk: Disk, place: Place | null): Owner | null {
   const descriptor = disk.openSync(folder, O_RDONLY | O_DIRECTORY);
@@ -204,7 +205,7 @@ function takeFolder(folder: string, disk: Disk, place: Place | null): Owner | nu
     try {
       if ((mode & 0o077) !== 0) disk.fchmodSync(descriptor, mode & 0o700);
     } catch {
-      // Another owner's folder, or a disk that is read-only: reading and writing in it tell whether that matters.
+      // Another owner's folder or a read-only disk: later reads and writes fail if that matters.
     }
     return process.geteuid?.() !== 0 || uid === 0 ? null : { uid, gid };
   } finally {
@@ -212,7 +213,7 @@ function takeFolder(folder: string, disk: Disk, place: Place | null): Owner | nu
   }
 }
 
-/** Removes a file durably; one that is absent is none. @throws {OnboardingError} STATE_UNWRITABLE */
+/** Removes a file durably. No-op if the file does not exist. @throws {OnboardingError} STATE_UNWRITABLE */
 export function removeDurably(path: string, disk: Disk = fs): void {
   attempt('remove', path, () => {
     removeIfThere(path, disk);
@@ -220,16 +221,16 @@ export function removeDurably(path: string, disk: Disk = fs): void {
   });
 }
 
-/** Sets a file's mode back, where that is ours to do. */
+/** Restores a file's mode, if we may. */
 function restoreMode(path: string, mode: number, disk: Disk): void {
   try {
     withFile(path, disk, (file) => setMode(path, file, mode, disk));
   } catch {
-    // Reading and writing it tell whether that matters.
+    // Later reads and writes fail if that matters.
   }
 }
 
-/** @returns false where it is not ours to set, so that only a new file in its place gets the mode */
+/** @returns false if we may not set it, so that only a new file in its place gets the mode */
 function setMode(path: string, file: number, mode: number, disk: Disk): boolean {
   try {
     const at = disk.fstatSync(file);
@@ -238,12 +239,12 @@ function setMode(path: string, file: number, mode: number, disk: Disk): boolean 
     disk.fchmodSync(file, mode);
     return true;
   } catch (error) {
-    // A disk that is read-only keeps the modes that it has.
+    // A read-only disk keeps its modes.
     return codeOf(error) !== 'EPERM';
   }
 }
 
-/** Root could set any file's mode: another's, which has a second name in the state directory, is to keep it. */
+/** Root may set the mode of any file: a file of another user with a hard link in the state directory keeps its mode. */
 function isOurs(path: string, { nlink, uid }: fs.Stats, disk: Disk): boolean {
   if (nlink > 1) return false;
   return uid === 0 || uid === process.geteuid?.() || uid === ownerOfFolder(dirname(path), disk);
@@ -258,18 +259,18 @@ function ownerOfFolder(folder: string, disk: Disk): number {
   }
 }
 
-/** Opens a regular file for reading. @returns what `use` made of it; null where there is none */
+/** Opens a regular file for reading. @returns the result of `use`; null if the file does not exist */
 function withFile<T>(path: string, disk: Disk, use: (file: number) => T): T | null {
   let file: number;
   try {
     file = disk.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch (error) {
     if (isAbsent(error)) return null;
-    if (codeOf(error) === 'ELOOP') throw new LinkError('it is a symbolic link, and none is followed');
+    if (codeOf(error) === 'ELOOP') throw new LinkError('it is a symbolic link');
     throw error;
   }
   try {
-    if (!disk.fstatSync(file).isFile()) throw new Error('it is no regular file');
+    if (!disk.fstatSync(file).isFile()) throw new Error('it is not a regular file');
     return use(file);
   } finally {
     disk.closeSync(file);
@@ -292,7 +293,7 @@ function writeAll(file: number, bytes: Buffer, disk: Disk): void {
   let written = 0;
   while (written < bytes.length) {
     const more = disk.writeSync(file, bytes, written, bytes.length - written);
-    if (more <= 0) throw new Error('the disk took no more bytes');
+    if (more <= 0) throw new Error('the disk accepted no more bytes');
     written += more;
   }
 }
@@ -341,6 +342,10 @@ function attempt<T>(action: string, path: string, call: () => T): T {
   try {
     return call();
   } catch (cause) {
-    throw new OnboardingError('STATE_UNWRITABLE', `cannot ${action} ${path}: ${describe(cause)}`, { cause });
+    const reason = reasonOfDiskError(cause);
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot ${action} ${path}: ${describe(cause)}`, {
+      cause,
+      reason,
+    });
   }
 }

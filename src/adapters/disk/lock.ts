@@ -5,12 +5,12 @@ import { isSamePlace, type Place } from './durableFile.ts';
 
 /**
  * Takes the state directory's lock: flock(2) on the directory itself, so that no file is left behind, the kernel
- * releases it however the process ends, and nobody without rights to the directory can hold it. Node has no flock;
- * flock(1) of util-linux or busybox locks the open file that it inherits, which stays locked with us.
+ * releases it in any case when the process ends, and only users with access to the directory can hold it. Node has no flock;
+ * flock(1) of util-linux or busybox locks the inherited open file, which stays locked in this process.
  *
- * @param place the folder that was judged: no other is locked in its place; null: whichever is there
+ * @param place the folder that was checked; another one in its place is refused; null: any
  * @returns a function that releases it
- * @throws {OnboardingError} STATE_LOCKED where another process holds it, STATE_UNWRITABLE where it cannot be had
+ * @throws {OnboardingError} STATE_LOCKED if another process holds it, STATE_UNWRITABLE if locking fails
  */
 export function lockDirectory(folder: string, place: Place | null = null): () => void {
   const descriptor = open(folder);

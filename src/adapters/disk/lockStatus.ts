@@ -2,10 +2,10 @@ import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 
 import { basename } from 'node:path';
 
 /**
- * Whether a daemon holds the state directory's lock (lock.ts), found without touching the lock: even a shared one,
- * held for a moment, could make a daemon that starts just then end.
+ * Whether a daemon holds the state directory's lock (lock.ts), without touching the lock: even a shared lock, held for a
+ * moment, could make a starting daemon exit.
  *
- * @returns null where it cannot be told: the kernel shows a user the open files of its own processes alone
+ * @returns null if unknown: the kernel shows users only the open files of their own processes
  */
 export function isLocked(folder: string): boolean | null {
   let place: { dev: number; ino: number };
@@ -15,7 +15,7 @@ export function isLocked(folder: string): boolean | null {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? false : null;
   }
   if (isListed(place)) return true;
-  // In a container the list leaves out locks whose taker has ended, and ours is taken by flock(1): look at open files.
+  // In a container the list omits locks whose creator has exited, and ours is created by flock(1): search open files.
   const { held, complete } = lockedByProcess(folder);
   if (held) return true;
   return complete ? false : null;
@@ -36,7 +36,7 @@ function isListed({ dev, ino }: { dev: number; ino: number }): boolean {
 }
 
 /**
- * Looks for a process that has the directory open and locked.
+ * Searches for a process that has the directory open and locked.
  *
  * @returns `complete`: the open files of every process could be seen
  */
@@ -44,21 +44,21 @@ export function lockedByProcess(folder: string): { held: boolean; complete: bool
   const { dev, ino } = statSync(folder);
   const name = basename(realpathSync(folder));
   const { names: processes } = list('/proc');
-  // With hidepid= the processes of others are not even listed.
+  // With hidepid= the processes of other users are not listed.
   let complete = processes.includes('1');
   for (const pid of processes.filter((entry) => /^\d+$/.test(entry))) {
     const { names, denied } = list(`/proc/${pid}/fd`);
     if (denied) complete = false;
     for (const number of names) {
       try {
-        // Its name first: to look at whatever file a process has open may take for ever, on a network that is gone.
+        // Compare the name first: stat on an open file may hang, on a network file system that is down.
         if (basename(readlinkSync(`/proc/${pid}/fd/${number}`)) !== name) continue;
         const open = statSync(`/proc/${pid}/fd/${number}`);
         const isSame = open.dev === dev && open.ino === ino;
         if (isSame && /^lock:.*FLOCK/m.test(readFileSync(`/proc/${pid}/fdinfo/${number}`, 'utf8')))
           return { held: true, complete };
       } catch {
-        // The process ended, or closed the file, while it was looked at.
+        // The process exited or closed the file in the meantime.
       }
     }
   }
@@ -73,7 +73,7 @@ function list(folder: string): { names: string[]; denied: boolean } {
   }
 }
 
-/** Who owns a path, for a person: `onboardd`, or `uid 998` where the system has no name. Null where it cannot be told. */
+/** The owner of a path, for a person: `onboardd`, or `uid 998` without a name. Null if unknown. */
 export function ownerOf(path: string): string | null {
   try {
     const { uid } = statSync(path);

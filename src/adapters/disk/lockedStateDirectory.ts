@@ -8,20 +8,20 @@ import { type Look, refusalOf } from './stateFolder.ts';
 
 export interface LockedStateDirectory {
   /**
-   * Makes the directory where it is absent, locks it, opens it. Nothing, once it is claimed.
+   * Creates the directory if necessary, locks it and opens it. No-op if it is claimed already.
    *
-   * @throws {OnboardingError} STATE_UNWRITABLE: try again, it is not there, or something else is in its place, which is
-   *   left as it is; STATE_LOCKED: another daemon's, and nothing was changed
+   * @throws {OnboardingError} STATE_UNWRITABLE: try again later, it does not exist, or its place is taken by something else,
+   *   which stays unchanged; STATE_LOCKED: another daemon uses it, and nothing was changed
    */
   claim(): void;
-  /** Claims itself at every use until it is claimed, and throws as `claim` does. */
+  /** Claims itself on use if necessary, and throws as `claim` does. */
   readonly directory: StateDirectory;
-  /** Rejects with STATE_LOCKED where another daemon turns out to have it. */
+  /** Rejects with STATE_LOCKED if another daemon has locked it. */
   readonly taken: Promise<never>;
   release(): void;
 }
 
-/** Why a folder is not to be taken as the state directory, to follow its path; null: it may be, or is not there. */
+/** Why a folder cannot be the state directory, to follow its path in a message; null: it can be, or does not exist. */
 export function refusalOfStateDirectory(folder: string, look?: Look): string | null {
   const given = (process.env.STATE_DIRECTORY ?? '').split(':');
   return refusalOf(folder, { isOwn: isOwnFile, provesState }, look, given);
@@ -33,12 +33,12 @@ function judge(folder: string, look?: Look): void {
   if (refusal !== null) throw unwritable(folder, refusal);
 }
 
-/** @throws {OnboardingError} STATE_UNWRITABLE where it is gone */
+/** @throws {OnboardingError} STATE_UNWRITABLE if it does not exist */
 function placeOf(folder: string, { statSync }: Look = fs): Place {
   try {
     return statSync(folder);
   } catch (error) {
-    throw unwritable(folder, `is gone: ${describe(error)}`);
+    throw unwritable(folder, `cannot be read: ${describe(error)}`);
   }
 }
 
@@ -46,7 +46,7 @@ function unwritable(folder: string, why: string): OnboardingError {
   return new OnboardingError('STATE_UNWRITABLE', `the state directory ${folder} ${why}`);
 }
 
-/** The state directory of one daemon at a time. It may have to wait for its disk: each use is a try. */
+/** The state directory of one daemon at a time. Its disk may be missing at first: each use is an attempt. */
 export function stateDirectory(
   folder: string,
   disk?: Disk & Look,
@@ -57,7 +57,7 @@ export function stateDirectory(
   const taken = new Promise<never>((_, reject) => {
     tellTaken = reject;
   });
-  // Whoever claims hears of it too.
+  // `claim` reports it, too.
   taken.catch(() => undefined);
   const claim = () => {
     if (held !== null) return held.directory;
@@ -67,9 +67,10 @@ export function stateDirectory(
       const place = placeOf(folder, disk);
       const unlock = lock(folder, place);
       try {
-        // Locking takes a while, in which the path may have come to lead elsewhere.
+        // The path may lead elsewhere by the time of the lock.
         judge(folder, disk);
-        if (!isSamePlace(placeOf(folder, disk), place)) throw unwritable(folder, 'is another one by now');
+        if (!isSamePlace(placeOf(folder, disk), place))
+          throw unwritable(folder, 'was replaced by another directory');
         held = { directory: openStateDirectory(folder, disk, ownMode, place), unlock };
       } finally {
         if (held === null) unlock();

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
-/** The calls of node:fs that look at a folder and change nothing. */
+/** The calls of node:fs that read a folder and change nothing. */
 export type Look = Pick<
   typeof fs,
   | 'statSync'
@@ -14,21 +14,21 @@ export type Look = Pick<
   | 'closeSync'
 >;
 
-/** How files of onboardd are told from those of others. */
+/** Distinguishes files of onboardd from other files. */
 export interface OwnFiles {
   /** Whether a name is that of a file of onboardd */
   readonly isOwn: (name: string) => boolean;
-  /** Whether the text of such a file shows that onboardd wrote it; null: it is no file to read */
+  /** Whether the text of such a file shows that onboardd wrote it; null: not a readable regular file */
   readonly provesState: (name: string, readText: () => string | null) => boolean;
 }
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
-/** How much of a file is read to know it by, in bytes. */
+/** How much of a file is read to identify it, bytes. */
 const enough = 65_536;
 
-/** What the kernel alone puts files into. */
+/** File systems of the kernel. */
 const kernels = ['/proc', '/sys', '/dev'];
-/** Folders of the system (hier(7), file-hierarchy(7)), which may be empty and are nobody's to take. */
+/** Folders of the system (hier(7), file-hierarchy(7)), which may be empty. */
 const systems = new Set(
   [
     ...[
@@ -53,12 +53,12 @@ const systems = new Set(
 );
 
 /**
- * Whether a folder may be taken as the state directory: one that is not there yet, an empty one of its own, or one that
- * holds files of onboardd: nothing else, or among them one that shows by its content that onboardd wrote it. Whatever
- * else somebody names by mistake must keep its mode, its owner and its content.
+ * Whether a folder can be the state directory: it does not exist, is empty and not a system directory, or holds files of
+ * onboardd: only those, or at least one whose content shows that onboardd wrote it. Any other folder, named by mistake,
+ * must keep its mode, owner and content.
  *
- * @param given folders that the service manager made for this service ($STATE_DIRECTORY)
- * @returns why not, to follow the path; null where it may, where it is not there, and where that cannot be seen: then
+ * @param given folders that the service manager created for this service ($STATE_DIRECTORY)
+ * @returns why not, to follow the path in a message; null: it can be, does not exist, or cannot be read, in which case
  *   using it fails
  */
 export function refusalOf(
@@ -72,34 +72,34 @@ export function refusalOf(
   const kernel = kernels.find((root) =>
     [path, real].some((one) => one === root || one.startsWith(`${root}/`)),
   );
-  if (kernel !== undefined) return `lies below ${kernel}, which is the kernel’s`;
+  if (kernel !== undefined) return `lies below ${kernel}, which belongs to the kernel`;
   let at: fs.Stats;
   let names: string[];
   let isState: boolean;
   try {
     at = look.statSync(path);
-    if (!at.isDirectory()) return 'is no directory';
+    if (!at.isDirectory()) return 'is not a directory';
     names = look.readdirSync(path).filter((name) => name !== 'lost+found');
     const own = names.filter((name) => isOwn(name) && isTrusted(join(path, name), at, look));
     isState =
       own.length > 0 &&
       (names.every(isOwn) || own.some((name) => provesState(name, () => beginning(join(path, name), look))));
   } catch (error) {
-    return codeOf(error) === 'ENOTDIR' ? 'lies below what is no directory' : null;
+    return codeOf(error) === 'ENOTDIR' ? 'has a parent that is not a directory' : null;
   }
   const open = `is open to everybody (mode ${(at.mode & 0o7777).toString(8)})`;
   const isOpen = isOpenToAll(at);
   if (isState) return isOpen && (at.mode & 0o1000) !== 0 ? open : null;
   if (names.length > 0) {
-    // Nothing of it would be changed: systemd has made it ours alone.
+    // It would not be changed: systemd has created it for this service.
     const isGiven = given.includes(path) && at.uid === process.geteuid?.() && (at.mode & 0o077) === 0;
-    return isGiven ? null : `holds other things (${someOf(names)}) and no state of onboardd`;
+    return isGiven ? null : `holds other files (${someOf(names)}) and no state of onboardd`;
   }
   if (isOpen || (at.mode & 0o1000) !== 0) return open;
-  return systems.has(real) ? 'is a folder of the system' : null;
+  return systems.has(real) ? 'is a system directory' : null;
 }
 
-/** Whether a path leads to a file of the state directory, through whatever links and folders. */
+/** Whether a path leads to a file of the state directory, through any links and folders. */
 export function isStateFile(path: string, folder: string, isOwn: (name: string) => boolean): boolean {
   const state = realPath(resolve(folder), fs);
   const at = resolve(path);
@@ -107,7 +107,7 @@ export function isStateFile(path: string, folder: string, isOwn: (name: string) 
   return [target, realPath(at, fs)].some((one) => dirname(one) === state && isOwn(basename(one)));
 }
 
-/** Anybody could have put a file into a folder that is open: it counts where the folder's owner, root or we did. */
+/** Anybody can write a file into an open folder: it counts only if the folder's owner, root or this user owns it. */
 function isTrusted(path: string, folder: fs.Stats, look: Look): boolean {
   if (!isOpenToAll(folder)) return true;
   try {
@@ -125,7 +125,7 @@ function isOpenToAll({ mode }: fs.Stats): boolean {
 /**
  * The beginning of a regular file.
  *
- * @returns null where it is none, or not ours to read
+ * @returns null if it is not a regular file, or cannot be read
  * @throws {Error} EIO: the disk fails
  */
 function beginning(path: string, look: Look): string | null {
@@ -144,7 +144,7 @@ function beginning(path: string, look: Look): string | null {
   }
 }
 
-/** The path without links, as far as it is there. @param path absolute */
+/** The path with links resolved, as far as it exists. @param path absolute */
 function realPath(path: string, look: Look): string {
   try {
     return look.realpathSync(path);

@@ -21,30 +21,30 @@ export interface JetStreamOptions {
   /** Null: found by subject */
   readonly resultStream: string | null;
   readonly random: () => number;
-  /** Makes sure of the inbox before the session is used: the answer comes there and nowhere else. */
+  /** Checks the inbox before the session is used: the answer arrives only there. */
   readonly needsInbox: boolean;
 }
 
-/** Of one address of the cluster: TCP, TLS and the NATS handshake; seven round trips of 600 ms fit well. */
+/** Limit for one address of the cluster: TCP, TLS and the NATS handshake; enough for seven round trips of 600 ms. */
 const addressTimeoutMs = 10_000;
-/** One look-up in a stream; a direct get to a stream that does not allow it is answered by silence. */
+/** One look-up in a stream; a direct get gets no answer from a stream that does not allow it. */
 const lookUpTimeoutMs = 3_000;
 /** A half-open connection is noticed after three of these. */
 const pingIntervalMs = 5_000;
 const privateInbox = (deviceId: string) => `_INBOX_${deviceId}`;
 
-/** How long connecting may take in all, milliseconds. */
+/** Time limit of connecting in total, milliseconds. */
 export function connectTimeoutMs(natsUrl: string | null): number {
   const addresses = natsUrl === null ? 3 : parseNatsAddresses(natsUrl).length;
   return addressTimeoutMs * addresses + 5_000;
 }
 
 /**
- * Connections with the device's identity. The machine tries again, so nothing here does: no reconnects, one pass over
- * the addresses of a cluster, in random order.
+ * Connections with the device's identity. Only the machine retries: no reconnects here, and one pass over the addresses
+ * of a cluster, in random order.
  */
 export function natsClient(options: JetStreamOptions) {
-  /** Some fleets grant the client's usual inbox, the strictest one of the device's own: known once it was denied. */
+  /** Some fleets grant the client's default inbox, strict ones only an inbox of the device: learnt from a denial. */
   let inboxPrefix = '_INBOX';
   const memory: Memory = { configured: options.resultStream, stream: options.resultStream, lookUp: null };
 
@@ -55,7 +55,7 @@ export function natsClient(options: JetStreamOptions) {
         inboxPrefix = privateInbox(identity.deviceId);
     };
     const addresses = shuffled(parse(identity.natsUrl), options.random);
-    let failure = new OnboardingError('NATS_UNREACHABLE', 'there is no address');
+    let failure = new OnboardingError('NATS_UNREACHABLE', 'no NATS address is known');
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
@@ -74,7 +74,7 @@ export function natsClient(options: JetStreamOptions) {
 }
 
 /**
- * Connects once and subscribes to a subject to see whether the device may; publishes nothing.
+ * Connects once and subscribes to a subject to check the permission; publishes nothing.
  *
  * @returns whether the server let it subscribe
  * @throws {OnboardingError} NATS_*
@@ -94,7 +94,7 @@ export async function trySubscription(
         denied ||= error !== null;
       },
     });
-    // The server answers in order: a refusal is there before the answer to the flush.
+    // The server answers in order: a denial arrives before the answer to the flush.
     await connection.flush();
     return denied ? 'denied' : 'allowed';
   } catch (error) {
@@ -104,11 +104,11 @@ export async function trySubscription(
   }
 }
 
-/** Closes the session of a device that may hear no answer. @throws {OnboardingError} NATS_* */
+/** Closes the session if the device cannot receive an answer. @throws {OnboardingError} NATS_* */
 async function assertInbox({ connection, address, inboxPrefix }: Opened, session: Session): Promise<void> {
   try {
     if (await hasInbox(connection, inboxPrefix)) return;
-    throw new OnboardingError('NATS_DENIED', `the NATS server denies the subscription ${inboxPrefix}.>`, {
+    throw new OnboardingError('NATS_DENIED', `the NATS server denies the subscription to ${inboxPrefix}.>`, {
       reason: 'permission-denied',
     });
   } catch (error) {
@@ -117,24 +117,24 @@ async function assertInbox({ connection, address, inboxPrefix }: Opened, session
   }
 }
 
-/** Subscribes to an inbox of this prefix. @returns false where the server denies it */
+/** Subscribes to an inbox of this prefix. @returns false if the server denies it */
 async function hasInbox(connection: NatsConnection, prefix: string): Promise<boolean> {
   let denied = false;
   const callback = (error: unknown) => {
     denied ||= error !== null;
   };
   connection.subscribe(createInbox(prefix), { callback });
-  // The server answers in order: a denial arrives before the flush is answered.
+  // The server answers in order: a denial arrives before the answer to the flush.
   await connection.flush();
   return !denied;
 }
 
-/** What one connection learnt, for the next. */
+/** Facts that a connection learns for the next one. */
 interface Memory {
   readonly configured: string | null;
   /** Null: to be found by subject */
   stream: string | null;
-  /** The way of looking up that brought an answer; null: both are tried */
+  /** The kind of look-up that was answered; null: try both */
   lookUp: LookUp | null;
 }
 
@@ -173,7 +173,7 @@ async function dial(
       key: identity.key,
       cert: identity.certificate,
       ca: identity.caCertificate,
-      // Whatever the environment says, and whichever certificate of the fleet's hierarchy was given as anchor.
+      // Independent of the environment; any certificate of the fleet's hierarchy can be the anchor.
       rejectUnauthorized: true,
       allowPartialTrustChain: true,
       // Node checks the certificate of an IP address without a server name against "localhost".
@@ -198,7 +198,7 @@ async function dial(
   }
 }
 
-/** nats.connect takes no signal: a connection that comes too late is closed. */
+/** nats.connect accepts no signal: a connection that is made too late is closed. */
 async function abortable(options: TransportOptions, signal: AbortSignal): Promise<NatsConnection> {
   signal.throwIfAborted();
   const pending = connectNats(options);
@@ -215,7 +215,7 @@ async function abortable(options: TransportOptions, signal: AbortSignal): Promis
   });
 }
 
-/** A connection that was made. */
+/** An open connection. */
 interface Opened {
   readonly connection: NatsConnection;
   readonly isEncrypted: boolean;
@@ -280,7 +280,7 @@ function onSubject(
 /** Why the connection ended by itself */
 function endOf(error: unknown): OnboardingError {
   if (error instanceof OnboardingError) return error;
-  const text = `the connection broke${error ? `: ${describe(error)}` : ''}`;
+  const text = `the connection to the NATS server broke${error ? `: ${describe(error)}` : ''}`;
   const { code, reason } = classifyNetworkError(error, 'nats');
   // It was open: whatever ended it, the server is out of reach for now.
   const isOfReach = code === 'NATS_UNREACHABLE';
@@ -302,18 +302,18 @@ async function lastStored(
     memory.stream ??= await api.streams.find(subject);
     return await readLast(connection, api, memory, subject);
   } catch {
-    // The stream may have been made anew under another name.
+    // The stream may have been recreated under another name.
     memory.stream = memory.configured;
     return 'unavailable';
   }
 }
 
 /**
- * The direct get is the one look-up whose right can be granted for a single device, and a stream that does not allow it
- * answers by silence; the other is for such streams, and many devices have no right to it. So both are asked side by side
- * until it is known which one answers.
+ * A direct get can be permitted for a single device, but a stream that does not allow direct gets never answers. The other
+ * look-up works for such streams, but many devices have no permission for it. So both are sent in parallel until it is
+ * known which one answers.
  *
- * @throws {AggregateError} where neither does
+ * @throws {AggregateError} if neither does
  */
 async function readLast(
   connection: NatsConnection,
@@ -349,7 +349,7 @@ async function getDirect(
     timeout: lookUpTimeoutMs,
   });
   if (headers?.code === 404) return 'none';
-  // The server adds its own behind those that the message was published with.
+  // The server appends its headers to those of the publisher.
   const storedAt = Date.parse(headers?.last('Nats-Time-Stamp') ?? '');
   if (Number.isNaN(storedAt)) throw new Error('the answer to a direct get holds no stored message');
   const sequence = Number(headers?.last('Nats-Sequence') || Number.NaN);

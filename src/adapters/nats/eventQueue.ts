@@ -2,20 +2,20 @@ import type { Session, SessionEvent } from '../../services/onboarding/session.ts
 import { longestMessage } from './frames.ts';
 
 /**
- * Between a connection's reader, which must never wait or fail, and the one who reads its events. Holds at most 8 MiB of
- * each type of event; what does not fit is lost, as NATS itself loses messages for a slow reader.
+ * Queue between a connection, which must never wait or fail, and the reader of its events. Holds at most 8 MiB of each type
+ * of event; further events are dropped, as NATS drops messages of a slow consumer.
  */
 export interface EventQueue {
   readonly events: Session['events'];
   /** Never throws. After `closed` or `end` it does nothing. */
   push(event: SessionEvent): void;
-  /** Drops what waits; the reader's loop ends. */
+  /** Drops waiting events; the reader's loop ends. */
   end(): void;
 }
 
-/** A reader that keeps up never gets near: a chunk of the socket holds at most one message of the greatest length. */
+/** Far above the need of a reader that keeps up: a chunk of the socket holds at most one message of maximum length. */
 const mostWaiting = 2 * longestMessage;
-/** What an event costs besides its text. */
+/** Size of an event besides its text, bytes. */
 const overhead = 1_000;
 
 export function createEventQueue(): EventQueue {

@@ -1,6 +1,6 @@
 import { parseJson } from '../../text/json.ts';
 
-/** A message of the fleet is a result with a docker-compose file at most: what is longer is an attack or a bug. */
+/** The largest message of the fleet is a result with a docker-compose file; a longer one is an attack or a bug. */
 export const longestMessage = 4 * 1024 * 1024;
 /** The longest line of the protocol that any server sends is INFO. */
 export const longestLine = 64 * 1024;
@@ -9,16 +9,17 @@ const lineFeed = 10;
 const carriageReturn = 13;
 
 /**
- * Watches a NATS server's bytes on their way to the client, which itself has no limits: it gathers a message of any
- * announced size in memory, and a line without an end.
+ * Checks a NATS server's bytes on their way to the client, which has no limits: it would buffer a message of any announced
+ * size, and a line without an end.
  *
  * @returns a function to call with each chunk, in order
- * @throws {RangeError} (the function) for a message over 4 MiB, a line over 64 KiB, an INFO that is no JSON, and anything that is no operation
- *   of the protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol); no later chunk is to be used
+ * @throws {RangeError} (the function) for a message over 4 MiB, a line over 64 KiB, an INFO that is not JSON, and anything
+ *   that is not an operation of the protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol); no later
+ *   chunk may be passed to it
  */
 export function frameGuard(): (chunk: Uint8Array) => void {
   let line = '';
-  /** Bytes of a message, its CR LF included, that are still to come */
+  /** Bytes of the current message that have not arrived yet, with its CR LF */
   let left = 0;
   return (chunk) => {
     let at = 0;
@@ -43,7 +44,7 @@ export function frameGuard(): (chunk: Uint8Array) => void {
   };
 }
 
-/** The two bytes behind a message are CR LF: the client would skip whatever else stands there. */
+/** The two bytes after a message must be CR LF: the client would skip any other bytes. */
 function checkEnd(chunk: Uint8Array, at: number, left: number, index: number): void {
   const byte = chunk[at + left - 2 + index];
   if (byte !== undefined && byte !== (index === 0 ? carriageReturn : lineFeed)) {
@@ -51,18 +52,18 @@ function checkEnd(chunk: Uint8Array, at: number, left: number, index: number): v
   }
 }
 
-/** @returns how many bytes follow the line; 0 where it announces no message */
+/** @returns how many bytes follow the line; 0 if it announces no message */
 function payloadBytes(line: string): number {
   const operation = /^(MSG|HMSG|PING|PONG|INFO|\+OK|-ERR)(?=[ \t\r]|$)/i.exec(line)?.[1]?.toUpperCase();
   if (operation === undefined) throw new RangeError('something that is not the NATS protocol');
-  if (operation === 'INFO' && !isJson(line.slice(4))) throw new RangeError('an INFO that is no JSON');
+  if (operation === 'INFO' && !isJson(line.slice(4))) throw new RangeError('an INFO that is not JSON');
   if (operation !== 'MSG' && operation !== 'HMSG') return 0;
   const size = Number(/[ \t](\d{1,15})\r?$/.exec(line)?.[1] ?? Number.NaN);
   if (!(size <= longestMessage)) throw new RangeError(`a message longer than ${longestMessage} bytes`);
   return size + 2;
 }
 
-/** The client prints what it cannot parse. */
+/** Checked here because the client prints what it cannot parse. */
 function isJson(text: string): boolean {
   try {
     const json = parseJson(text);

@@ -11,29 +11,29 @@ import { parseJson } from '../../text/json.ts';
 import { frameGuard, longestLine } from './frames.ts';
 
 export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
-  /** Null: the server is spoken to in clear text, whatever it offers */
+  /** Null: clear text, even if the server offers TLS */
   readonly tls: TlsOptions | null;
-  /** Told what ended the connection, if it was a fault of the other side. */
+  /** Receives the error that ended the connection, if the server caused it. */
   readonly onBroken: (error: OnboardingError) => void;
-  /** Ends the connection, also while it is being made. */
+  /** Ends the connection, also while connecting. */
   readonly signal: AbortSignal;
 }
 
 /** The version of the NATS client, which a server shows among its connections; the client exports it nowhere. */
 export const clientVersion = '2.29.3';
 
-/** A server that does not read makes the client's answers to its pings pile up; an honest publish is a few kilobytes. */
+/** Answers to pings pile up if a server does not read; a real publish is a few kilobytes. */
 const mostUnsent = 1024 * 1024;
 
-/** Each address of a name gets this long: twice the handshake of the slowest link, satellite with 600 ms. */
+/** Time limit for each address of a name: twice the handshake of the slowest link, satellite with 600 ms. */
 const addressAttemptMs = 2_500;
 
 /**
- * `connect` of the NATS client over a transport of our own. The client's keeps bytes that arrive in clear text behind
- * the server's INFO and believes them after the TLS handshake, as if they had come through it (nats.js 2.29.3 and
- * 3.4.0 alike): with them anybody on the path forges a registration result, through mutual TLS.
+ * `connect` of the NATS client over our own transport. The client's transport keeps bytes that arrive in clear text after
+ * the server's INFO, and treats them after the TLS handshake as if they came through it (nats.js 2.29.3 and 3.4.0): with
+ * them an attacker on the path could forge a registration result despite mutual TLS.
  *
- * @throws {OnboardingError} NATS_TLS where clear text follows INFO; else what the client throws
+ * @throws {OnboardingError} NATS_TLS if clear text follows INFO; otherwise the errors of the client
  */
 export function connectNats(options: TransportOptions): Promise<NatsConnection> {
   setTransportFactory({ factory: () => new NatsTransport() });
@@ -83,7 +83,7 @@ class NatsTransport implements Transport {
         yield chunk;
       }
     } catch (error) {
-      // After close() the end of the stream is an error of its own.
+      // After close() the end of the stream is reported as an error.
       if (!this.#isClosed) failure = this.#judge(error as Error);
     } finally {
       this.#end(failure);
@@ -100,7 +100,7 @@ class NatsTransport implements Transport {
     if ((this.#socket?.writableLength ?? 0) <= mostUnsent) return;
     const broken = new OnboardingError(
       'NATS_UNREACHABLE',
-      `the NATS server reads nothing: ${mostUnsent} bytes wait to be sent`,
+      `the NATS server does not read: ${mostUnsent} bytes are unsent`,
       { reason: 'timeout' },
     );
     this.#onBroken(broken);
@@ -120,10 +120,10 @@ class NatsTransport implements Transport {
   }
 
   discard(): void {
-    // Nothing is throttled.
+    // No throttling.
   }
 
-  /** An error that nobody waits for just then must not end the process; the iterator hears of it in any case. */
+  /** An unhandled rejection must not end the process; the iterator reports the error in any case. */
   #use<T extends Socket>(socket: T): T {
     socket.on('error', () => undefined);
     socket.setNoDelay(true);
@@ -151,10 +151,10 @@ class NatsTransport implements Transport {
 }
 
 /**
- * Reads the server's INFO and stops there: whatever else has come is refused where TLS is due.
+ * Reads only the server's INFO: if TLS follows, any further bytes are refused.
  *
  * @returns the line, CR LF included
- * @throws {OnboardingError} NATS_TLS; {NatsError} SERVER_OPT_NA where the server offers no TLS; {Error} of the socket
+ * @throws {OnboardingError} NATS_TLS; {NatsError} SERVER_OPT_NA if the server offers no TLS; {Error} of the socket
  */
 async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> {
   let bytes = Buffer.alloc(0);
@@ -163,7 +163,7 @@ async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> 
       bytes = Buffer.concat([bytes, chunk]);
       const at = bytes.indexOf('\r\n');
       if (at < 0 && bytes.length <= longestLine) return;
-      // In the same turn: what comes later stays in the socket, for TLS to judge.
+      // In the same turn: later bytes stay in the socket, for TLS to read.
       socket.off('data', onData);
       socket.pause();
       resolve(at);
@@ -189,10 +189,10 @@ async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> 
 }
 
 /**
- * What the client needs of INFO. It came in clear text, so anybody may have written it: a version that is none makes the
- * client print the whole text, and addresses of a cluster are not asked for.
+ * The part of INFO that the client needs. It arrived in clear text, so it is untrusted: an invalid version makes the client
+ * print the whole text, and cluster addresses are not used.
  *
- * @throws {Error} where the line is no INFO of a NATS server
+ * @throws {Error} if the line is not the INFO of a NATS server
  */
 function readInfo(line: string): Record<string, unknown> {
   const [, json] = /^INFO[ \t]+(\{[^\r\n]*)$/i.exec(line) ?? [];
@@ -243,7 +243,7 @@ function secured(socket: TLSSocket): Promise<void> {
   });
 }
 
-/** As Node words it where the other side resets the connection instead of ending it. */
+/** Node's error for a connection that is reset instead of ended. */
 function cutInHandshake(): NodeJS.ErrnoException {
   const text = 'the server disconnected before secure TLS connection was established';
   return Object.assign(new Error(text), { code: 'ECONNRESET' });
@@ -252,7 +252,7 @@ function cutInHandshake(): NodeJS.ErrnoException {
 function interference(what: string): OnboardingError {
   return new OnboardingError(
     'NATS_TLS',
-    `the NATS server sent ${what}, before TLS: possibly a man in the middle; nothing of it is believed`,
+    `the NATS server sent ${what}, before TLS, possibly a man in the middle; it is discarded`,
     { reason: 'not-tls' },
   );
 }

@@ -1,45 +1,96 @@
 import { remedyOf } from '../../services/diagnostics/status.ts';
 import { quantile } from '../../services/fleetReport/distribution.ts';
-import { type DeviceStory, funnel, type Report, stuck } from '../../services/fleetReport/report.ts';
+import {
+  type DeviceStory,
+  type ErrorCount,
+  funnel,
+  type Report,
+  stuck,
+  topReasons,
+} from '../../services/fleetReport/report.ts';
 import { formatDuration } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
+import { type Line, layOut, pipe, type Terminal } from './terminal.ts';
 
-const barWidth = 30;
+const widestBar = 30;
+/** Columns of the funnel's table besides its bar */
+const besidesBar = 45;
 const mostShown = 20;
+const mostReasons = 3;
 
-/** The report for a terminal. @param stuckAfterMs how long a device may stay in a state that is not `registered` */
-export function reportLines(report: Report, stuckAfterMs: number): string[] {
+/**
+ * The report as text: the verdict first.
+ *
+ * @param stuckAfterMs how long a device may stay in a state that is not `registered`
+ */
+export function reportLines(report: Report, stuckAfterMs: number, terminal: Terminal = pipe): string[] {
   const { lines, foreign, devices, first, last, unnamed, beyond } = report;
   const span = devices.size > 0 ? `, ${day(first)} to ${day(last)} (${formatDuration(last - first)})` : '';
-  const head = [
-    `${number(lines)} lines, ${number(lines - foreign)} of onboardd, ${number(devices.size)} devices${span}`,
-    ...(unnamed > 0 ? [`${number(unnamed)} lines were written before their device id was known`] : []),
+  const still = stuck(report, stuckAfterMs);
+  const head: Line[] = [
+    verdictLine(report, still.length, stuckAfterMs),
+    {
+      text: `${number(lines)} lines, ${number(lines - foreign)} of them from onboardd; ${several(devices.size, 'device')}${span}`,
+    },
+    ...(unnamed > 0 ? [{ text: `${several(unnamed, 'line')} written before the device id was known` }] : []),
     ...(beyond > 0
-      ? [`${number(beyond)} lines are of devices past the ${number(devices.size)} that are kept`]
+      ? [
+          {
+            text: `${number(beyond)} lines of further devices are left out; the limit is ${number(devices.size)}`,
+          },
+        ]
       : []),
   ];
   const body =
     devices.size === 0
       ? errorLines(report)
       : [
-          ...funnelLines(report),
+          ...funnelLines(report, terminal),
           ...stepLines(report),
           ...errorLines(report),
-          ...stuckLines(stuck(report, stuckAfterMs), last, stuckAfterMs),
+          ...stuckLines(still, last, stuckAfterMs),
         ];
-  // What stands in a log, and anybody may have written it, must not steer the terminal.
-  return [...head, ...body].map(plainText);
+  return layOut([...head, ...body].map(withoutControls), terminal);
 }
 
-function funnelLines(report: Report): string[] {
+/** Anybody may have written the log: its text must not control the terminal. */
+function withoutControls(line: string | Line): string | Line {
+  if (typeof line === 'string') return plainText(line);
+  return { ...line, text: plainText(line.text) };
+}
+
+function verdictLine(report: Report, stuckNow: number, stuckAfterMs: number): Line {
   const all = report.devices.size;
+  const rows = funnel(report);
+  const now = (name: string) => rows.find(({ state }) => state === name)?.now ?? 0;
+  const missing = all - now('registered');
+  if (all === 0) {
+    const word = 'No device found';
+    return { text: `${word} in ${number(report.lines)} lines`, tone: { word, as: 'warning' } };
+  }
+  if (missing === 0) {
+    const word = all === 1 ? 'The device is registered' : `All ${number(all)} devices are registered`;
+    return { text: word, tone: { word, as: 'good' } };
+  }
+  const isBad = stuckNow > 0 || now('failed') > 0;
+  const word = isBad ? 'Needs attention' : 'In progress';
+  const notes = `${number(now('failed'))} failed, ${number(stuckNow)} stuck for ${formatDuration(stuckAfterMs)} or more`;
+  return {
+    text: `${word}: ${number(missing)} of ${several(all, 'device')} ${missing === 1 ? 'is' : 'are'} not registered${isBad ? ` (${notes})` : ''}`,
+    tone: { word, as: isBad ? 'bad' : 'warning' },
+  };
+}
+
+function funnelLines(report: Report, { columns }: Terminal): string[] {
+  const all = report.devices.size;
+  const barWidth = Math.min(widestBar, Math.max(0, (columns ?? 80) - besidesBar));
   const rows = funnel(report).map(({ state, reached, now }) => {
-    const bar = '█'.repeat(Math.round((reached / all) * barWidth));
+    const bar = '\u2588'.repeat(Math.round((reached / all) * barWidth));
     return [state, number(reached), `${percent(reached, all)}`, bar.padEnd(barWidth), number(now)];
   });
   return [
     '',
-    'How many devices reached each state, and how many are in it now',
+    'Devices that reached each state, and that are in it now',
     ...table([['state', 'reached', '', '', 'now'], ...rows]),
   ];
 }
@@ -59,26 +110,41 @@ function stepLines({ steps, toRegistered }: Report): string[] {
       formatDuration(distribution.max),
     ]);
   if (rows.length === 0) return [];
-  return [
-    '',
-    'How long a device stayed in a state',
-    ...table([['state', 'times', 'p50', 'p95', 'max'], ...rows]),
-  ];
+  return ['', 'Time spent in a state', ...table([['state', 'times', 'p50', 'p95', 'max'], ...rows])];
 }
 
-function errorLines({ errors }: Report): string[] {
+function errorLines({ errors }: Report): (string | Line)[] {
   const sorted = [...errors].sort(([, a], [, b]) => b.count - a.count).slice(0, mostShown);
   if (sorted.length === 0) return [];
-  const rows = sorted.flatMap(([code, { count, devices, steps, cause }]) => [
-    `  ${code}: ${number(count)} times, ${number(devices)} devices, in ${[...steps.keys()].join(', ') || 'the start'}`,
-    ...(cause === null ? [] : [`    such as  ${cause}`]),
-    ...(remedyOf(code) === null ? [] : [`    remedy   ${remedyOf(code)}`]),
-  ]);
+  const rows = sorted.flatMap(([code, error]) => {
+    const { count, devices, steps, cause } = error;
+    const where = [...steps.keys()].join(', ') || 'the start';
+    return [
+      { text: `  ${code}: ${several(count, 'time')}, ${several(devices, 'device')}, in ${where}`, hang: 4 },
+      ...(cause === null ? [] : [{ text: `    example: ${cause}`, hang: 6 }]),
+      ...adviceLines(code, error),
+    ];
+  });
   return ['', 'Errors', ...rows];
 }
 
+/** The remedy of each of the most frequent reasons; that of the code for failures without a reason. */
+function adviceLines(code: string, error: ErrorCount): Line[] {
+  const top = topReasons(error, mostReasons);
+  const named = [...error.reasons.values()].reduce((sum, times) => sum + times, 0);
+  const byReason = top.map(([reason, times]) => {
+    const remedy = remedyOf(code, reason);
+    return {
+      text: `    ${reason}, ${several(times, 'time')}${remedy === null ? '' : `: ${remedy}`}`,
+      hang: 6,
+    };
+  });
+  const remedy = error.count > named ? remedyOf(code) : null;
+  return [...byReason, ...(remedy === null ? [] : [{ text: `    remedy: ${remedy}`, hang: 6 }])];
+}
+
 function stuckLines(devices: readonly DeviceStory[], last: number, afterMs: number): string[] {
-  const title = `Not registered, and in the same state for ${formatDuration(afterMs)} or more: ${number(devices.length)}`;
+  const title = `Devices stuck in one state for ${formatDuration(afterMs)} or more: ${number(devices.length)}`;
   const rows = devices
     .slice(0, mostShown)
     .map(({ id, state, since, lastCode, failures }) => [
@@ -97,7 +163,7 @@ function stuckLines(devices: readonly DeviceStory[], last: number, afterMs: numb
   ];
 }
 
-/** Columns of the width of their longest entry; numbers are told by their first digit and stand to the right. */
+/** Columns as wide as their longest cell; cells that begin with a digit are aligned to the right. */
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
@@ -109,6 +175,10 @@ function table(rows: readonly (readonly string[])[]): string[] {
 
 function number(value: number): string {
   return value.toLocaleString('en-US');
+}
+
+function several(amount: number, what: string): string {
+  return `${number(amount)} ${what}${amount === 1 ? '' : 's'}`;
 }
 
 function percent(part: number, all: number): string {

@@ -1,12 +1,19 @@
 import { stateNames } from '../../events.ts';
 import { remedyOf } from '../../services/diagnostics/status.ts';
 import { type Distribution, histogram, quantile } from '../../services/fleetReport/distribution.ts';
-import { type DeviceStory, funnel, type Report, stuck } from '../../services/fleetReport/report.ts';
+import {
+  type DeviceStory,
+  type ErrorCount,
+  funnel,
+  type Report,
+  stuck,
+  topReasons,
+} from '../../services/fleetReport/report.ts';
 import { formatDuration } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';
 
-/** Timelines past these would make the page too heavy for a phone. */
+/** More timelines would make the page too heavy for a phone. */
 const mostTimelines = 10_000;
 /** Upper edges of the histograms' bars, ms: a logarithmic axis, four bars a decade, from 10 ms to a day and beyond. */
 const edges = Array.from({ length: 30 }, (_, index) => 10 * 10 ** ((index + 1) / 4));
@@ -48,12 +55,12 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
 <title>onboardd report</title><style>${pageStyle}</style></head><body>
 <header><h1>Onboarding report</h1>${span}<div class="tiles">${tiles}</div></header>
 <main>
-<section><h2>How many devices reached each state</h2>${funnelBars(report)}</section>
-<section><h2>How long devices stayed in a state</h2><p class="note">Each time a state was left; the axis is logarithmic, the dashed lines are p50 and p95.</p><div class="charts">${charts(report)}</div></section>
+<section><h2>Devices that reached each state</h2>${funnelBars(report)}</section>
+<section><h2>Time spent in a state</h2><p class="note">One sample for each time a state was left. The axis is logarithmic; the dashed lines are p50 and p95.</p><div class="charts">${charts(report)}</div></section>
 <section><h2>Errors</h2>${errorTable(report)}</section>
 <section><h2>Stuck devices</h2>${stuckTable(still, last)}</section>
-<section id="devices"><h2>Each device’s way</h2>
-<p class="note">The width of a part grows with the logarithm of its duration.${devices.size > mostTimelines ? ` Shown are ${count(mostTimelines)} of ${count(devices.size)}, those that are not registered first.` : ''}</p>
+<section id="devices"><h2>History of each device</h2>
+<p class="note">The width of a segment grows with the logarithm of its duration.${devices.size > mostTimelines ? ` ${count(mostTimelines)} of ${count(devices.size)} are shown, unregistered ones first.` : ''}</p>
 <p class="legend">${stateNames.map((name) => `<span><i class="s-${name}"></i>${name}</span>`).join('')}</p>
 <form><input type="search" name="text" placeholder="device id or alias" aria-label="device id or alias"><select name="state" aria-label="state now"><option value="">every state</option>${stateNames.map((name, index) => `<option value="${index}">${name} now</option>`).join('')}</select></form>
 <noscript><p>The list of devices needs JavaScript; everything above does not.</p></noscript>
@@ -122,17 +129,27 @@ function chart(title: string, state: string, counts: Distribution): string {
   const [p50, p95] = [quantile(counts, 0.5), quantile(counts, 0.95)];
   const mark = (ms: number) =>
     `<line class="mark" x1="${x(ms).toFixed(1)}" x2="${x(ms).toFixed(1)}" y1="12" y2="${baseline}"/>`;
-  return `<figure><figcaption><b>${escapeText(title)}<small>${count(counts.count)} times</small></b><span>p50 ${formatDuration(p50)} · p95 ${formatDuration(p95)} · max ${formatDuration(counts.max)}</span></figcaption><svg viewBox="-8 0 ${plotWidth + 20} ${plotHeight}" role="img" aria-label="${escapeText(title)}: p50 ${formatDuration(p50)}, p95 ${formatDuration(p95)}"><line class="tick" x1="0" x2="${plotWidth}" y1="${baseline}" y2="${baseline}"/>${rects.join('')}${mark(p50)}${mark(p95)}${axis.join('')}</svg></figure>`;
+  return `<figure><figcaption><b>${escapeText(title)}<small>${count(counts.count)} times</small></b><span>p50 ${formatDuration(p50)} \u00b7 p95 ${formatDuration(p95)} \u00b7 max ${formatDuration(counts.max)}</span></figcaption><svg viewBox="-8 0 ${plotWidth + 20} ${plotHeight}" role="img" aria-label="${escapeText(title)}: p50 ${formatDuration(p50)}, p95 ${formatDuration(p95)}"><line class="tick" x1="0" x2="${plotWidth}" y1="${baseline}" y2="${baseline}"/>${rects.join('')}${mark(p50)}${mark(p95)}${axis.join('')}</svg></figure>`;
 }
 
 function errorTable({ errors }: Report): string {
   const sorted = [...errors].sort(([, a], [, b]) => b.count - a.count);
   if (sorted.length === 0) return '<p>None.</p>';
-  const rows = sorted.map(
-    ([code, { count: times, devices, steps, cause }]) =>
-      `<article class="error"><h3><code>${escapeText(code)}</code><span>${several(times, 'time')}, ${several(devices, 'device')}, in ${escapeText([...steps.keys()].join(', ') || 'the start')}</span></h3><p class="remedy">${marked(remedyOf(code) ?? 'an error code of another version')}</p>${cause === null ? '' : `<p class="cause">such as: ${escapeText(cause)}</p>`}</article>`,
-  );
+  const rows = sorted.map(([code, error]) => {
+    const { count: times, devices, steps, cause } = error;
+    return `<article class="error"><h3><code>${escapeText(code)}</code><span>${several(times, 'time')}, ${several(devices, 'device')}, in ${escapeText([...steps.keys()].join(', ') || 'the start')}</span></h3>${adviceOf(code, error)}${cause === null ? '' : `<p class="cause">example: ${escapeText(cause)}</p>`}</article>`;
+  });
   return rows.join('');
+}
+
+/** The remedy of each of the most frequent reasons; that of the code if no failure has a reason. */
+function adviceOf(code: string, error: ErrorCount): string {
+  const advice = topReasons(error, 3).map(
+    ([reason, times]) =>
+      `<p class="remedy"><code>${escapeText(reason)}</code>, ${several(times, 'time')}: ${marked(remedyOf(code, reason) ?? 'a reason of another version')}</p>`,
+  );
+  if (advice.length > 0) return advice.join('');
+  return `<p class="remedy">${marked(remedyOf(code) ?? 'an error code of another version')}</p>`;
 }
 
 function stuckTable(devices: readonly DeviceStory[], last: number): string {
@@ -185,7 +202,7 @@ function day(ms: number): string {
   return new Date(ms).toISOString().slice(0, 16).replace('T', ' ');
 }
 
-/** The catalogue's words, whose names of commands and keys stand between backticks. */
+/** Text of the catalogue, with commands and keys between backticks, as HTML. */
 function marked(text: string): string {
   return escapeText(text).replace(/`([^`]+)`/g, '<code>$1</code>');
 }
@@ -198,7 +215,7 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Text of a log, which may be anybody's, as text of the page. */
+/** Untrusted text as text of the page. */
 export function escapeText(text: string): string {
   return plainText(text).replace(/[&<>"']/g, (character) => entities[character] ?? '');
 }

@@ -1,4 +1,4 @@
-/** Style and script of the report's page. The script writes texts of the log with `textContent` alone. */
+/** Style and script of the report's page. The script inserts text of the log with `textContent` only. */
 export const pageStyle = `
 :root{--bg:#fbfbfa;--fg:#1c1f23;--dim:#5d656f;--line:#d9dce0;--card:#fff;--idle:#b9bfc7;--keygen:#a8c8ea;--csr:#74a9dc;--provisioned:#4287c6;--registering:#1f5f9e;--registered:#2f8f5b;--failed:#c8442f}
 @media(prefers-color-scheme:dark){:root{--bg:#15171a;--fg:#e8eaed;--dim:#9aa3ad;--line:#33383e;--card:#1d2024;--idle:#6a727c;--keygen:#2f5e8c;--csr:#3f7fbb;--provisioned:#64a3dd;--registering:#9ccbf4;--registered:#4fb37d;--failed:#e8664f}}
@@ -57,7 +57,7 @@ export const pageScript = `
       part.title = states[index] + ' ' + spell(ms);
       bar.append(part);
     }
-    item.append(head, bar, make('small', '', visits.map(([index, ms]) => states[index] + ' ' + spell(ms)).join(' → ')));
+    item.append(head, bar, make('small', '', visits.map(([index, ms]) => states[index] + ' ' + spell(ms)).join(' \\u2192 ')));
     return item;
   };
   const grow = () => {

@@ -1,60 +1,149 @@
 import type { StateName } from '../../events.ts';
-import { remedyOf, type Status } from '../../services/diagnostics/status.ts';
+import { causeOf, remedyOf, type Status } from '../../services/diagnostics/status.ts';
 import { formatDuration, formatTime } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
+import { type Line, layOut, pipe, type Terminal } from './terminal.ts';
 
-/** What a state is about while nothing has failed. */
-const doings: Readonly<Record<StateName, string>> = {
+/** What the device does in a state in which nothing has failed. */
+const activities: Readonly<Record<StateName, string>> = {
   idle: 'reading the state directory',
-  keygen: 'making the key',
-  csr: 'asking the provisioning server for a certificate',
-  provisioned: 'checking and delivering the certificate',
-  registering: 'asking the fleet over NATS, and waiting for its answer',
+  keygen: 'generating the key',
+  csr: 'requesting a certificate from the provisioning server',
+  provisioned: 'writing the files of the identity',
+  registering: 'registering with the fleet manager over NATS',
   registered: 'nothing',
-  failed: 'somebody who mends what is named below',
+  failed: 'operator action needed: see remedy',
 };
 
+const labelWidth = 14;
+
 /**
- * Lines for a person: what the device is doing, what it waits for, and what to do.
+ * The verdict in one sentence, then the details.
  *
  * @param now milliseconds since 1970
  */
-export function statusLines(status: Status, now: number): string[] {
+export function statusLines(status: Status, now: number, terminal: Terminal = pipe): string[] {
   const { state, since, lastError, certificate } = status;
   const rows: [string, string | null][] = [
     ['state', since === null ? state : `${state} for ${age(since, now)}, since ${formatTime(since)}`],
-    ['waits for', waitsFor(status, now)],
+    ['waiting for', waitingFor(status, now)],
     ['last error', lastError && `${lastError.code}: ${lastError.message} (${age(lastError.at, now)} ago)`],
     ['remedy', lastError && remedyOf(lastError.code, lastError.reason)],
     ['device id', status.deviceId],
     ['alias', status.alias],
     ['certificate', certificate && `${certificate.subject}, ${certificateDates(certificate, now)}`],
     ['NATS', status.natsUrl],
-    ['way', way(status)],
+    ['history', historyOf(status)],
     ['daemon', daemonWords(status.running)],
   ];
-  // What came from a server, or from a damaged file, must not steer the terminal.
-  return rows.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(12)} ${plainText(value)}`]));
+  const details = rows.flatMap(([name, value]): Line[] =>
+    // Text from a server, or from a damaged file, must not control the terminal.
+    value === null ? [] : [{ text: `${name.padEnd(labelWidth)} ${plainText(value)}`, hang: labelWidth + 1 }],
+  );
+  return layOut([verdictLine(status, now), ...details], terminal);
+}
+
+/** Whether the device is registered, and if not, why, in one sentence. */
+function verdictLine(status: Status, now: number): Line {
+  const { state, alias, lastError } = status;
+  if (state === 'registered') {
+    const name = alias === null ? '' : ` as ${plainText(alias)}`;
+    const notes = [
+      ...certificateVerdict(status, now),
+      ...(lastError === null ? [] : [`last error ${lastError.code}`]),
+      ...(status.running === false ? ['the daemon is not running'] : []),
+    ];
+    const isWell = lastError === null && status.running !== false && !isExpired(status, now);
+    return {
+      text: [`Registered${name}`, ...notes].join('; '),
+      tone: { word: 'Registered', as: isWell ? 'good' : 'warning' },
+    };
+  }
+  if (state === 'failed') {
+    const what = lastError === null ? 'see the log' : `${lastError.code}: ${lastError.message}`;
+    const remedy = lastError === null ? null : remedyOf(lastError.code, lastError.reason);
+    return {
+      text: plainText(`Failed: ${what.replace(/[.;]*$/, '')}.`),
+      ...(remedy !== null && { more: plainText(`Fix: ${remedy}`) }),
+      tone: { word: 'Failed', as: 'bad' },
+    };
+  }
+  return {
+    text: plainText(`Not registered: ${whyNot(status, now)}`),
+    tone: { word: 'Not registered', as: 'warning' },
+  };
+}
+
+function certificateVerdict({ certificate }: Status, now: number): string[] {
+  if (certificate === null) return [];
+  const left = Date.parse(certificate.notAfter) - now;
+  if (left < 0) return [`certificate EXPIRED ${days(-left)} ago`];
+  return [`certificate valid for ${days(left)}`];
+}
+
+function isExpired({ certificate }: Status, now: number): boolean {
+  return certificate !== null && Date.parse(certificate.notAfter) < now;
+}
+
+function whyNot({ state, since, running, lastError, nextRetryAt, attempt }: Status, now: number): string {
+  if (running === false)
+    return since === null ? 'the daemon has not been started' : 'the daemon is not running';
+  if (lastError === null) return `${activities[state]}${attemptNumber(attempt)}`;
+  const { code, reason, message } = lastError;
+  const failure = `${code}: ${causeOf(code, reason) ?? message}`;
+  const next =
+    nextRetryAt === null
+      ? `trying again${attemptNumber(attempt)}`
+      : `next attempt ${inTime(nextRetryAt, now)}`;
+  return `waiting for ${awaited(code)} (${failure}); ${next}`;
+}
+
+/** Whose doing it takes for an error to go away. */
+function awaited(code: string): string {
+  if (code.startsWith('PROVISIONING_') || code.startsWith('CERTIFICATE_')) return 'the provisioning server';
+  if (code.startsWith('NATS_')) return 'the NATS server';
+  if (code.startsWith('REGISTRATION_')) return 'the fleet manager';
+  if (code.startsWith('CLOCK_')) return 'the clock to be set';
+  if (code.startsWith('STATE_')) return 'the disk';
+  return 'the next attempt';
 }
 
 /** What the device waits for and until when, in one line. */
-function waitsFor({ state, attempt, nextRetryAt, certificate, running, since }: Status, now: number): string {
+function waitingFor(
+  { state, attempt, nextRetryAt, certificate, running, since }: Status,
+  now: number,
+): string {
   if (running === false) {
     const start = 'the daemon to be started (`systemctl start onboardd`)';
-    return since === null ? `${start}: nothing has begun` : start;
+    return since === null ? `${start}; it has never run` : start;
   }
+  const need = state === 'failed' ? `${activities.failed}; ` : '';
   if (nextRetryAt !== null) {
-    const left = Date.parse(nextRetryAt) - now;
-    const when = left > 0 ? `in ${formatDuration(left)}, at ${formatTime(nextRetryAt)}` : 'now';
-    return `the next try, ${when} (attempt ${attempt} failed)`;
+    const at = Date.parse(nextRetryAt) > now ? `, at ${formatTime(nextRetryAt)}` : '';
+    return `${need}next attempt ${inTime(nextRetryAt, now)}${at} (attempt ${attempt} failed)`;
   }
-  if (state === 'failed') return `${doings.failed}: it does not try again by itself`;
+  if (state === 'failed') return `${need}no further attempt by itself`;
   if (state === 'registered' && certificate?.renewAt) {
-    const left = Date.parse(certificate.renewAt) - now;
-    const when = left > 0 ? `in ${formatDuration(left)}, at ${formatTime(certificate.renewAt)}` : 'now';
-    return `the renewal of its certificate, ${when}`;
+    const { renewAt } = certificate;
+    const at = Date.parse(renewAt) > now ? `, at ${formatTime(renewAt)}` : '';
+    return `certificate renewal ${inTime(renewAt, now)}${at}`;
   }
-  return `${doings[state]}${attempt !== null && attempt > 1 ? ` (attempt ${attempt})` : ''}`;
+  return `${activities[state]}${attemptNumber(attempt)}`;
+}
+
+function attemptNumber(attempt: number | null): string {
+  return attempt !== null && attempt > 1 ? ` (attempt ${attempt})` : '';
+}
+
+/** `in 12 s`, or `now` for a time that has passed. */
+function inTime(time: string, now: number): string {
+  const left = Date.parse(time) - now;
+  return left > 0 ? `in ${formatDuration(left)}` : 'now';
+}
+
+/** Without the hours of many days. */
+function days(ms: number): string {
+  return formatDuration(ms).replace(/^(\d+ d) .*$/, '$1');
 }
 
 function certificateDates(
@@ -65,21 +154,23 @@ function certificateDates(
   if (left < 0) return `EXPIRED ${formatDuration(-left)} ago, at ${formatTime(notAfter)}`;
   const early = Date.parse(notBefore) - now;
   const from = early > 60_000 ? `NOT VALID before ${formatTime(notBefore)}; ` : '';
-  const renewal = renewAt === null ? '' : `, renewed at ${formatTime(renewAt)}`;
+  const renewal = renewAt === null ? '' : `, renewal at ${formatTime(renewAt)}`;
   return `${from}valid for ${formatDuration(left)}, until ${formatTime(notAfter)}${renewal}`;
 }
 
-function way({ history, state }: Status): string | null {
+function historyOf({ history, state }: Status): string | null {
   if (history.length === 0) return null;
-  return [...history.map((visit) => `${visit.state} ${formatDuration(visit.durationMs)}`), state].join(' → ');
+  return [...history.map((visit) => `${visit.state} ${formatDuration(visit.durationMs)}`), state].join(
+    ' \u2192 ',
+  );
 }
 
 function daemonWords(running: boolean | null): string {
-  if (running === null) return 'not known: only its own user and root can tell';
-  return running ? 'runs' : 'does not run';
+  if (running === null) return 'unknown (only the service user and root can tell)';
+  return running ? 'running' : 'not running';
 }
 
-/** A clock that was set back makes no negative ages. */
+/** Never negative: the clock may have been set back. */
 function age(time: string, now: number): string {
   return formatDuration(now - Date.parse(time));
 }

@@ -1,14 +1,13 @@
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import type { OnboardingError } from '../../errors/onboardingError.ts';
 import { type Reason, remedyOf } from '../../errors/reasons.ts';
-import { plainText } from '../../text/plainText.ts';
 
 /** What one check found. */
 export interface Finding {
   readonly verdict: 'pass' | 'fail' | 'skip';
   /** The code that the daemon would log */
   readonly code: ErrorCode | null;
-  /** Finer than the code; null where there is nothing finer to say */
+  /** Finer than the code; null if the code says it all */
   readonly reason: Reason | null;
   readonly detail: string;
   readonly remedy: string | null;
@@ -48,26 +47,9 @@ export function failedBy({ code, reason, message }: OnboardingError): Finding {
   return { verdict: 'fail', code, reason, detail: message, remedy: remedyOf(code, reason) };
 }
 
-/** What is allowed in the configuration, and yet not as it should be. */
+/** A setting that is allowed but not safe. */
 export interface Warning {
   /** The key of the configuration, or the option that names the file */
   readonly key: string;
   readonly message: string;
-}
-
-/** One line for each check, with its remedy, one for each warning, and a last one that sums up. */
-export function checkLines(checks: readonly Check[], warnings: readonly Warning[] = []): string[] {
-  const lines = checks.map(({ id, verdict, durationMs, code, detail, remedy }) => {
-    const took = durationMs < 1000 ? `${durationMs} ms` : `${(durationMs / 1000).toFixed(1)} s`;
-    const what = code === null ? detail : `${code}: ${detail}`;
-    const text = remedy === null ? what : `${what.replace(/[.;]*$/, '')}. Remedy: ${remedy}`;
-    return `${verdict.padEnd(4)}  ${id.padEnd(19)}  ${took.padStart(6)}  ${plainText(text)}`;
-  });
-  const count = (verdict: string) => checks.filter((check) => check.verdict === verdict).length;
-  const bad = count('fail');
-  const sum = bad === 0 ? 'nothing is wrong' : `${bad} of ${checks.length} checks failed`;
-  const beware = warnings.map(({ message }) =>
-    plainText(`warn  ${'configuration'.padEnd(19)}  ${''.padStart(6)}  ${message}`),
-  );
-  return [...lines, ...beware, `${sum}: ${count('pass')} passed, ${bad} failed, ${count('skip')} skipped`];
 }

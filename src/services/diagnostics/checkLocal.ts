@@ -7,25 +7,25 @@ import { type DeviceState, parseState } from '../state/deviceState.ts';
 import { type HardwareId, isClone } from '../state/hardwareBinding.ts';
 import { type Finding, failed, passed, skipped } from './check.ts';
 
-/** What the disk says of the state directory. */
+/** Facts of the disk about the state directory. */
 export interface DirectoryFacts {
   readonly exists: boolean;
-  /** The directory, or the nearest above it that is there */
+  /** The directory, or its nearest parent that exists */
   readonly nearest: string;
   readonly isDirectory: boolean;
   readonly mode: number | null;
-  /** Why not; null where it can be read, written */
+  /** Why it cannot be read or written; null if it can */
   readonly unreadable: string | null;
   readonly unwritable: string | null;
   readonly freeBytes: number | null;
   readonly freeInodes: number | null;
 }
 
-/** State, its copies and the temporary file of the next write are smaller than this. */
+/** The state, its copies and the temporary file of the next write need less than this. */
 const leastBytes = 256 * 1024;
 
 /**
- * The state directory and what lies in it. @param read the text of `state.json`, or what kept it from being read
+ * The state directory and its content. @param read the text of `state.json`; throws if it cannot be read
  */
 export function checkDirectory(
   folder: string,
@@ -37,39 +37,47 @@ export function checkDirectory(
 ): Finding {
   const { exists, nearest, mode, freeBytes, freeInodes } = facts;
   const asOwner = owner === null ? 'as root' : `as ${owner === 'root' ? 'root' : `root or ${owner}`}`;
-  if (!facts.isDirectory) return failed('STATE_UNWRITABLE', `${nearest} is no directory`);
+  if (!facts.isDirectory) return failed('STATE_UNWRITABLE', `${nearest} is not a directory`);
   if (facts.unreadable !== null) {
     return failed('STATE_UNWRITABLE', `${folder} cannot be read by this user`, `Run this check ${asOwner}.`);
   }
   if (facts.unwritable !== null) {
     const remedy = /EROFS/.test(facts.unwritable)
-      ? 'Mount the disk of the state directory writable; look at `dmesg` for errors of the disk.'
+      ? 'Mount the disk of the state directory read-write; `dmesg` shows disk errors.'
       : exists
-        ? `Run this check ${asOwner}; the service’s user must own the directory.`
-        : `Make ${folder} for the service’s user, or let systemd do so (StateDirectory=onboardd).`;
+        ? `Run this check ${asOwner}; the service's user must own the directory.`
+        : `Create ${folder} for the service's user, or let systemd create it (StateDirectory=onboardd).`;
     return failed('STATE_UNWRITABLE', `${nearest} is not writable: ${facts.unwritable}`, remedy);
   }
   if (freeBytes !== null && freeBytes < leastBytes)
-    return failed('STATE_UNWRITABLE', `${nearest} has ${freeBytes} bytes free`, 'Free space on its disk.');
+    return failed(
+      'STATE_UNWRITABLE',
+      `${nearest} has ${freeBytes} bytes free`,
+      'Free space on the disk of the state directory.',
+    );
   if (freeInodes === 0)
-    return failed('STATE_UNWRITABLE', `${nearest} has no inodes free`, 'Remove files from its disk.');
-  const daemon = running === null ? '' : `, the daemon ${running ? 'runs' : 'does not run'}`;
-  if (!exists) return passed(`${folder} is not there yet and can be made${daemon}`);
+    return failed(
+      'STATE_UNWRITABLE',
+      `${nearest} has no inodes free`,
+      'Remove files from the disk of the state directory.',
+    );
+  const daemon = running === null ? '' : `, daemon ${running ? 'running' : 'not running'}`;
+  if (!exists) return passed(`${folder} does not exist yet and can be created${daemon}`);
   try {
     const text = read();
     const bound = text === null ? null : parseState(text).machine;
     if (bound !== null && isClone(bound, machine()))
-      return failed('STATE_CLONED', `${folder} belongs to another machine`);
+      return failed('STATE_CLONED', `${folder} was copied from another machine`);
     const open =
-      mode !== null && (mode & 0o077) !== 0 ? `, mode ${mode.toString(8)} (the daemon makes it 700)` : '';
-    return passed(`${folder}${text === null ? ', no device in it yet' : ''}${open}${daemon}`);
+      mode !== null && (mode & 0o077) !== 0 ? `, mode ${mode.toString(8)} (the daemon sets it to 700)` : '';
+    return passed(`${folder}${text === null ? ', no identity yet' : ''}${open}${daemon}`);
   } catch (error) {
     if (!(error instanceof OnboardingError)) throw error;
     return failed(error.code, error.message);
   }
 }
 
-/** Our clock against the build, the certificate and the server's `Date`. @param server null: it told no time */
+/** Compares the clock with the build, the certificate and the server's `Date`. @param server null: it sent none */
 export function checkTime(
   now: number,
   builtAt: number,
@@ -79,15 +87,15 @@ export function checkTime(
   const shown = formatTime(new Date(now).toISOString());
   if (server !== null) {
     const offset = server.at - server.time;
-    const words = `${formatDuration(Math.abs(offset))} ${offset < 0 ? 'behind' : 'ahead of'} the provisioning server’s`;
+    const words = `${formatDuration(Math.abs(offset))} ${offset < 0 ? 'behind' : 'ahead of'} the provisioning server's`;
     if (Math.abs(offset) > clockSkewMs)
       return failed(
         'CLOCK_WRONG',
-        `this clock says ${shown}, ${words}`,
-        'Set the clock (NTP, or `date -s`); where it is right, mend the server’s.',
+        `the clock says ${shown}, ${words}`,
+        "Set the clock (NTP, or `date -s`); if it is right, set the server's.",
       );
     if (now >= builtAt)
-      return passed(`${shown}, ${Math.abs(offset) < 1500 ? 'as the provisioning server’s' : words}`);
+      return passed(`${shown}, ${Math.abs(offset) < 1500 ? "same as the provisioning server's" : words}`);
   }
   try {
     checkClock(now, builtAt, leaf as Parameters<typeof checkClock>[2]);
@@ -95,26 +103,26 @@ export function checkTime(
     if (!(error instanceof OnboardingError)) throw error;
     return failed('CLOCK_WRONG', error.message);
   }
-  return passed(`${shown}, after this program was built; no server told its time to compare`);
+  return passed(`${shown}, after this program was built; no server time to compare with`);
 }
 
-/** The certificate on disk: for this key, of its CA, and within its dates. */
+/** Checks that the certificate on disk is for this key, chains to its CA, and is within its dates. */
 export async function checkCertificate(
   pki: CertificateVerifier & KeyReader,
   state: DeviceState | null,
   key: string | null,
   now: number,
   serverTime: number | null,
-  /** Template of the configuration; null where that is invalid: then the subject is not looked at */
+  /** Template of the configuration; null if that is invalid: then the subject is not checked */
   template: string | null,
 ): Promise<Finding> {
   const provisioned = state?.provisioned;
-  if (!state || !provisioned) return skipped('the device has none yet');
+  if (!state || !provisioned) return skipped('the device has no certificate yet');
   if (key === null)
     return failed(
       'CERTIFICATE_KEY_MISMATCH',
-      'there is a certificate and no key for it',
-      'Restart the daemon: it makes a key and asks for a certificate.',
+      'the key of the certificate does not exist',
+      'Restart the daemon: it generates a key and requests a certificate.',
     );
   try {
     const { certificate, caCertificate, renewAt } = provisioned;
@@ -133,7 +141,7 @@ export async function checkCertificate(
     const { signal } = new AbortController();
     const { leaf } = await acceptCertificate(pki, { certificate, caCertificate }, expected, key, signal);
     const left = formatDuration(leaf.notAfter.getTime() - now);
-    const late = now > Date.parse(renewAt) ? 'its renewal is due' : `renewed at ${formatTime(renewAt)}`;
+    const late = now > Date.parse(renewAt) ? 'its renewal is due' : `renewal at ${formatTime(renewAt)}`;
     return passed(
       `${leaf.subject}, valid for ${left}, until ${formatTime(leaf.notAfter.toISOString())}, ${late}`,
     );
@@ -142,7 +150,7 @@ export async function checkCertificate(
     const message = error instanceof Error ? error.message : String(error);
     const own =
       code === 'CERTIFICATE_EXPIRED'
-        ? 'A running daemon replaces it by itself: see that it runs and reaches the provisioning server.'
+        ? 'Start the daemon and let it reach the provisioning server: it replaces the certificate by itself.'
         : undefined;
     return failed(code, message, own);
   }

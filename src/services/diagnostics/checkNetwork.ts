@@ -5,29 +5,29 @@ import { type Reason, reasonOfStatus, reasons, type Server } from '../../errors/
 import { isWebPage } from '../onboarding/requestCertificate.ts';
 import { type Finding, failedBy, passed, skipped } from './check.ts';
 
-/** How a probe of the provisioning server was answered. */
+/** The answer to a probe of the provisioning server. */
 export interface Answered {
   readonly status: number;
   readonly contentType: string | null;
   readonly location: string | null;
 }
 
-/** The names that the device has to resolve. @param lookUp addresses of a name; throws an OnboardingError */
+/** Resolves the host names that the device needs. @param lookUp addresses of a name; throws an OnboardingError */
 export async function checkNames(
   hosts: readonly { host: string; server: Server }[],
   lookUp: (host: string, server: Server) => Promise<string[]>,
 ): Promise<Finding> {
-  if (hosts.length === 0) return skipped('the configured addresses need no names');
+  if (hosts.length === 0) return skipped('all configured addresses are IP addresses');
   const seen = await Promise.allSettled(hosts.map(({ host, server }) => lookUp(host, server)));
   const shown = seen.map((found, index) => {
     if (found.status === 'rejected') throw found.reason;
-    return `${hosts[index]?.host} is ${found.value.slice(0, 3).join(', ')}`;
+    return `${hosts[index]?.host} resolves to ${found.value.slice(0, 3).join(', ')}`;
   });
   return passed(shown.join('; '));
 }
 
-/** Answers to a GET that do not say that a POST would fare the same: the path takes POST only. */
-const saysNothing: ReadonlySet<Reason> = new Set([
+/** Answers to a GET that predict nothing about a POST: the path supports only POST. */
+const inconclusive: ReadonlySet<Reason> = new Set([
   'http-400',
   'http-404',
   'http-405',
@@ -38,15 +38,15 @@ const saysNothing: ReadonlySet<Reason> = new Set([
   'http-4xx',
 ]);
 
-/** A GET of a path that takes POST only: any answer shows that the server is there, and some that it is another. */
+/** A GET of a path that supports only POST: any answer shows a server, and some show that it is the wrong one. */
 export function judgeAnswer(host: string, { status, contentType, location }: Answered): Finding {
   const reason =
     status >= 200 && status < 300 && isWebPage(contentType) ? 'captive-portal' : reasonOfStatus(status);
-  if (reason === null || saysNothing.has(reason) || status === 501)
-    return passed(`${host} answers (HTTP ${status} to a GET, which it need not serve)`);
+  if (reason === null || inconclusive.has(reason) || status === 501)
+    return passed(`${host} answers (HTTP ${status} to a GET, which it need not support)`);
   const { cause } = reasons[reason];
-  const what = reason === 'redirected' ? `it redirects${targetOf(location, host)}` : cause;
-  const detail = reason === 'captive-portal' ? what : `${what}, HTTP ${status}`;
+  const what = reason === 'redirected' ? `the server redirects${targetOf(location, host)}` : cause;
+  const detail = reason === 'captive-portal' ? what : `${what} (HTTP ${status})`;
   return failedBy(observedFailure(reason, 'provisioning', `the provisioning server ${host}`, detail));
 }
 
@@ -61,23 +61,23 @@ export interface NatsPorts {
   readonly greeting: (
     address: NatsAddress,
   ) => Promise<{ version: string | null; tlsAvailable: boolean; jetstream: boolean }>;
-  /** Connects with the stored identity and subscribes to the result; null where there is no identity yet. */
+  /** Connects with the stored identity and subscribes to the result; null without an identity. */
   readonly subscribe: ((address: NatsAddress) => Promise<void>) | null;
 }
 
-/** Every server of the address is asked at once; one that lets the device in is enough. */
+/** Tries all servers of the address at once; one that accepts the device is enough. */
 export async function checkNats(
   addresses: readonly NatsAddress[] | null,
   tls: 'required' | 'optional',
   ports: NatsPorts,
 ): Promise<Finding> {
-  if (addresses === null) return skipped('the provisioning server has not told the address yet');
+  if (addresses === null) return skipped('the NATS address is not known before provisioning');
   const findings = await Promise.all(
     addresses.map((address) => checkOne(address, tls, ports).catch(failedFinding)),
   );
   const good = findings.filter(({ verdict }) => verdict === 'pass');
   const [first] = good.length > 0 ? good : findings;
-  if (first === undefined) return skipped('no address');
+  if (first === undefined) return skipped('no NATS address');
   const others = findings.filter((finding) => finding.verdict === 'fail' && finding !== first);
   if (others.length === 0) return first;
   return { ...first, detail: `${first.detail}; also: ${others.map(({ detail }) => detail).join('; ')}` };
@@ -100,10 +100,10 @@ async function checkOne(
   const server = `${where}, nats-server ${version ?? 'of unknown version'}${jetstream ? ' with JetStream' : ''}`;
   if (subscribe === null)
     return passed(
-      `${server}, greets${tlsAvailable ? ' and wants TLS' : ''}; without a certificate no more can be tried`,
+      `${server}, answers${tlsAvailable ? ' and offers TLS' : ''}; more can be checked once the device has a certificate`,
     );
   await subscribe(address);
   return passed(
-    `${server}, lets this device in and lets it hear its result; whether it may publish shows when it asks`,
+    `${server}, accepts this device and its subscription to the result; the right to publish cannot be checked`,
   );
 }

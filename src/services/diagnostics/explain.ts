@@ -2,12 +2,15 @@ import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import { isReason, type Reason, reasons } from '../../errors/reasons.ts';
 import { type EventEntry, events, type Field } from '../../events.ts';
 
+/** A label and its text. */
+export type Row = readonly [label: string, text: string];
+
 /**
- * What the catalogues say of an error code, a reason, an event or a MESSAGE_ID; whoever asks may write it in either case.
+ * Describes an error code, a reason, an event or a message id, in upper or lower case.
  *
- * @returns lines for a person; null where there is no such name
+ * @returns the name as the catalogue spells it, and rows for a person; null for an unknown name
  */
-export function explain(name: string): string[] | null {
+export function explain(name: string): { readonly name: string; readonly rows: readonly Row[] } | null {
   const wanted = name.trim();
   const code = wanted.toUpperCase();
   if (Object.hasOwn(catalogue, code)) {
@@ -15,8 +18,13 @@ export function explain(name: string): string[] | null {
     const again =
       kind === 'transient'
         ? 'transient: onboardd tries again by itself'
-        : 'permanent: onboardd rests in `failed` until `retry.failedAfterMs` has passed';
-    return [code, ...rows([...pair('class', again), ...pair('cause', cause), ...pair('remedy', remedy)])];
+        : 'permanent: onboardd waits in `failed` for `retry.failedAfterMs`, then starts over';
+    const rows: Row[] = [
+      ['class', again],
+      ['cause', cause],
+      ['remedy', remedy],
+    ];
+    return { name: code, rows };
   }
   const reason = wanted.toLowerCase();
   if (isReason(reason)) return explainReason(reason);
@@ -27,17 +35,10 @@ export function explain(name: string): string[] | null {
   if (found === undefined) return null;
   const [event, { level, messageId, meaning, fields }] = found;
   const described = Object.entries<Field<unknown>>(fields).map(
-    ([field, { meaning }]) => [`  ${field}`, meaning] as const,
+    ([field, { meaning }]): Row => [`  ${field}`, meaning],
   );
-  return [
-    event,
-    ...rows([
-      ...pair('level', level),
-      ...pair('meaning', meaning),
-      ...pair('message id', messageId),
-      ...described,
-    ]),
-  ];
+  const rows: Row[] = [['level', level], ['meaning', meaning], ['message id', messageId], ...described];
+  return { name: event, rows };
 }
 
 /** All names that `explain` knows: error codes, their reasons, events. */
@@ -45,21 +46,15 @@ export function explainable(): string[] {
   return [...Object.keys(catalogue), ...Object.keys(reasons), ...Object.keys(events)];
 }
 
-function explainReason(reason: Reason): string[] {
+function explainReason(reason: Reason): { name: string; rows: Row[] } {
   const { codes, cause, remedy } = reasons[reason];
-  const advice: [string, string][] =
+  const advice: Row[] =
     typeof remedy === 'string'
-      ? pair('remedy', remedy)
-      : [...pair('remedy', remedy[0]), ...pair('with NATS', remedy[1])];
+      ? [['remedy', remedy]]
+      : [
+          ['remedy', remedy[0]],
+          ['with NATS', remedy[1]],
+        ];
   const shown = codes.filter((code) => code !== null).join(', ');
-  return [reason, ...rows([...pair('reason of', shown), ...pair('cause', cause), ...advice])];
-}
-
-function pair(name: string, value: string): [string, string][] {
-  return [[name, value]];
-}
-
-function rows(entries: readonly (readonly [string, string])[]): string[] {
-  const width = Math.max(...entries.map(([name]) => name.length));
-  return entries.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
+  return { name: reason, rows: [['reason of', shown], ['cause', cause], ...advice] };
 }

@@ -1,12 +1,12 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import { redact } from '../../errors/onboardingError.ts';
-import { isReason, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
+import { isReason, reasons, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
 import { type DeviceState, parseState, type Visit } from '../state/deviceState.ts';
 
-/** `status --json`: what the device is doing; what is not known is null. Times are RFC 3339. */
+/** `status --json`: what the device is doing; unknown values are null. Times are RFC 3339. */
 export interface Status {
   readonly state: StateName;
   readonly since: string | null;
@@ -85,7 +85,14 @@ export function describeStatus(
   };
 }
 
-/** What to do about an error of the state or of a log, where its code is one of this version. */
+/** What was observed, in a few words; null without a reason of this version. */
+export function causeOf(code: string, reason: string | null): string | null {
+  if (!isReason(reason)) return null;
+  const { codes, cause } = reasons[reason];
+  return (codes as readonly (string | null)[]).includes(code) ? cause : null;
+}
+
+/** What to do about an error of the state or of a log; null for a code of another version. */
 export function remedyOf(code: string, reason: string | null = null): string | null {
   if (!Object.hasOwn(catalogue, code)) return null;
   return remedyOfFailure(code as ErrorCode, isReason(reason) ? reason : null);
@@ -105,7 +112,7 @@ function certificateOf(
   }
 }
 
-/** Rebuilt from what was understood, so that no credentials can slip through. */
+/** Built from the parsed address, so that it never holds credentials; null if it cannot be parsed. */
 export function shownAddress(natsUrl: string): string | null {
   try {
     return parseNatsAddresses(natsUrl).map(showNatsAddress).join(',');

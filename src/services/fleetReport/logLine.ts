@@ -1,12 +1,12 @@
 import { type StateName, stateNames } from '../../events.ts';
 
-/** What the report needs of one line of a log; what is absent or malformed is null. */
+/** What the report needs of one line of a log; absent or malformed fields are null. */
 export interface LogLine {
   readonly event: string;
   /** Milliseconds since 1970 */
   readonly at: number;
   readonly deviceId: string | null;
-  /** Who wrote it, where the journal says so: for lines that know no device id yet */
+  /** `_HOSTNAME` of the journal, for lines written before the device id is known */
   readonly host: string | null;
   readonly state: StateName | null;
   readonly from: StateName | null;
@@ -14,6 +14,7 @@ export interface LogLine {
   readonly durationMs: number | null;
   readonly step: string | null;
   readonly code: string | null;
+  readonly reason: string | null;
   readonly cause: string | null;
   readonly alias: string | null;
   readonly notAfter: number | null;
@@ -21,12 +22,15 @@ export interface LogLine {
 
 const idShape = /^[A-Za-z0-9_-]{1,64}$/;
 const codeShape = /^[A-Z][A-Z_]{0,63}$/;
+const reasonShape = /^[a-z][a-z0-9-]{0,39}$/;
 const stateSet: ReadonlySet<unknown> = new Set(stateNames);
 const longestText = 300;
 
 /**
  * Reads a line of `onboardd run`, of `journalctl -o cat`, `-o json` or the usual `-o short`, with or without the syslog
- * priority `<N>`. Whatever else there is in a log, or whatever somebody forged, is no line of ours.
+ * priority `<N>`.
+ *
+ * @returns null for any other line
  */
 export function parseLogLine(line: string): LogLine | null {
   const start = line.indexOf('{');
@@ -43,8 +47,21 @@ export function parseLogLine(line: string): LogLine | null {
 }
 
 function read(json: Record<string, unknown>, host: string | null): LogLine | null {
-  const { event, timestamp, deviceId, state, from, to, durationMs, step, code, cause, alias, notAfter } =
-    json;
+  const {
+    event,
+    timestamp,
+    deviceId,
+    state,
+    from,
+    to,
+    durationMs,
+    step,
+    code,
+    reason,
+    cause,
+    alias,
+    notAfter,
+  } = json;
   const at = time(timestamp);
   if (at === null) return null;
   return {
@@ -58,6 +75,7 @@ function read(json: Record<string, unknown>, host: string | null): LogLine | nul
     durationMs: typeof durationMs === 'number' && durationMs >= 0 && durationMs < 1e15 ? durationMs : null,
     step: shortText(step),
     code: typeof code === 'string' && codeShape.test(code) ? code : null,
+    reason: typeof reason === 'string' && reasonShape.test(reason) ? reason : null,
     cause: shortText(cause),
     alias: shortText(alias),
     notAfter: time(notAfter),
@@ -73,7 +91,7 @@ function parseObject(text: string): Record<string, unknown> | null {
   }
 }
 
-/** journalctl writes what is no clean text as an array of bytes. */
+/** journalctl writes text with control characters as an array of bytes. */
 function bytesToText(bytes: readonly unknown[]): string {
   return new TextDecoder().decode(
     Uint8Array.from(bytes, (byte) => (typeof byte === 'number' ? byte & 0xff : 0x3f)),

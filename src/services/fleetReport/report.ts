@@ -16,7 +16,7 @@ export interface DeviceStory {
   lastCode: string | null;
   lastCause: string | null;
   alias: string | null;
-  /** The latest visits: state, when entered, how long. The running one is not in it. */
+  /** The latest visits: state, when entered, how long; without the current one. */
   readonly visits: [state: StateName, at: number, durationMs: number][];
   /** Index of each code that it had, as bits. */
   codes: bigint;
@@ -28,15 +28,17 @@ export interface ErrorCount {
   /** The latest cause, as an example */
   cause: string | null;
   readonly steps: Map<string, number>;
+  /** Failures by reason; those without one are not in it */
+  readonly reasons: Map<string, number>;
 }
 
 export interface Report {
   lines: number;
-  /** Lines that are none of onboardd's */
+  /** Lines that onboardd did not write */
   foreign: number;
   /** Lines of devices past the limit */
   beyond: number;
-  /** Of no device that is known yet */
+  /** Lines written before the device id is known */
   unnamed: number;
   first: number;
   last: number;
@@ -54,6 +56,7 @@ export const mostDevices = 200_000;
 const mostVisits = 24;
 const mostKinds = 256;
 const mostSteps = 16;
+const mostReasons = 64;
 
 export function newReport(): Report {
   return {
@@ -71,7 +74,7 @@ export function newReport(): Report {
   };
 }
 
-/** Counts one line. @param line null where it is none of onboardd's */
+/** Counts one line. @param line null for a line that onboardd did not write */
 export function addLine(report: Report, line: LogLine | null): void {
   report.lines++;
   if (line === null) {
@@ -84,7 +87,7 @@ export function addLine(report: Report, line: LogLine | null): void {
     report.events.set(line.event, (report.events.get(line.event) ?? 0) + 1);
   const device = deviceOf(report, line);
   if (device) addToDevice(report, device, line);
-  // What failed is told twice: by the step, and by the device that rests for it.
+  // A permanent failure is logged twice: as step.failed and as device.failed.
   if (line.code !== null && (line.event === 'step.failed' || (line.event === 'device.failed' && !device)))
     addError(report, device, line);
 }
@@ -150,7 +153,7 @@ function addToDevice(report: Report, device: DeviceStory, line: LogLine): void {
 
 function enter(device: DeviceStory, state: StateName, at: number): void {
   reach(device, state);
-  // What went wrong before the step that it is in now is over.
+  // The errors of earlier steps are over.
   if (state !== 'failed' && state !== device.state) device.lastCode = device.lastCause = null;
   device.state = state;
   device.since = at;
@@ -160,18 +163,20 @@ function reach(device: DeviceStory, state: StateName): void {
   device.reached |= 1 << stateNames.indexOf(state);
 }
 
-function addError(report: Report, device: DeviceStory | null, { code, cause, step }: LogLine): void {
+function addError(report: Report, device: DeviceStory | null, { code, reason, cause, step }: LogLine): void {
   const { errors } = report;
   const name = code === null || (errors.size >= mostKinds && !errors.has(code)) ? 'OTHER' : code;
   let error = errors.get(name);
   if (!error) {
-    error = { count: 0, devices: 0, cause: null, steps: new Map() };
+    error = { count: 0, devices: 0, cause: null, steps: new Map(), reasons: new Map() };
     errors.set(name, error);
   }
   error.count++;
   error.cause = cause ?? error.cause;
   if (step !== null && (error.steps.size < mostSteps || error.steps.has(step)))
     error.steps.set(step, (error.steps.get(step) ?? 0) + 1);
+  if (reason !== null && (error.reasons.size < mostReasons || error.reasons.has(reason)))
+    error.reasons.set(reason, (error.reasons.get(reason) ?? 0) + 1);
   if (!device) return;
   const bit = 1n << BigInt([...errors.keys()].indexOf(name));
   if ((device.codes & bit) !== 0n) return;
@@ -179,9 +184,14 @@ function addError(report: Report, device: DeviceStory | null, { code, cause, ste
   error.devices++;
 }
 
+/** The reasons of an error, the most frequent first. */
+export function topReasons({ reasons }: ErrorCount, most: number): [reason: string, count: number][] {
+  return [...reasons].sort(([, a], [, b]) => b - a).slice(0, most);
+}
+
 /**
- * How many devices got as far as each state, in the order of the way: whoever was seen further on was there too, as logs
- * may begin after it. `failed` is no part of the way.
+ * How many devices reached each state. A device that was seen in a later state counts for the earlier ones too, since
+ * its log may begin after them. `failed` is outside this order.
  */
 export function funnel({ devices }: Report): { state: StateName; reached: number; now: number }[] {
   const rows = stateNames.map((state) => ({ state, reached: 0, now: 0 }));
@@ -197,9 +207,9 @@ export function funnel({ devices }: Report): { state: StateName; reached: number
 }
 
 /**
- * Devices that are not registered, and have been in the same state for long, the longest first.
+ * Devices that are not registered and have been in one state for `afterMs` or more, the longest first.
  *
- * @param afterMs how long is long, by the clock of the newest line
+ * @param afterMs measured up to the newest line of the log
  */
 export function stuck({ devices, last }: Report, afterMs: number): DeviceStory[] {
   return [...devices.values()]

@@ -1,6 +1,6 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 
-/** What acceptance needs to know of one X.509 certificate. */
+/** The facts of an X.509 certificate that acceptance needs. */
 export interface Certificate {
   /** One canonical PEM block, re-encoded from the DER */
   readonly pem: string;
@@ -32,14 +32,14 @@ export interface Certificate {
   readonly isForClients: boolean;
   /** SHA-256 of all extensions, hex */
   readonly extensionsSha256: string;
-  /** Object identifiers of critical extensions that nobody here understands */
+  /** Object identifiers of critical extensions that are not supported */
   readonly unknownCriticalExtensions: readonly string[];
 }
 
 export interface CertificateReader {
   /** All certificates of a PEM text, in order. @throws {TypeError} if one is malformed, or there are none or too many */
   parseCertificates(pem: string): Certificate[];
-  /** Whether `issuer`'s name and key signed `certificate`: the costly check. An issuer with a `keyFault` never did. */
+  /** Whether `issuer`'s name and key signed `certificate`; costly. False for an issuer with a `keyFault`. */
   isSignedBy(certificate: Certificate, issuer: Certificate): boolean;
 }
 
@@ -55,7 +55,7 @@ export interface CertificateVerifier extends CertificateReader {
   verifyAsTlsClient(chain: readonly Certificate[], key: string, signal: AbortSignal): Promise<string | null>;
 }
 
-/** What a certificate is measured against. Times in milliseconds since 1970. */
+/** The expectations of a certificate. Times in milliseconds since 1970. */
 export interface Expectation {
   readonly publicKey: string;
   readonly deviceId: string;
@@ -63,7 +63,7 @@ export interface Expectation {
   readonly now: number;
   /** The server's `Date`, if it sent one */
   readonly serverTime: number | null;
-  /** PEM of the CA that is trusted already and may not be left; null: none yet, or the server proves who it is */
+  /** PEM of the pinned CA; null: none yet, or the server is authenticated */
   readonly trusted: string | null;
   /** Fingerprints of the only CA certificates that the answer may bring; then `trusted` is not consulted. null: any */
   readonly fleetCa: readonly string[] | null;
@@ -71,14 +71,14 @@ export interface Expectation {
   readonly renews: { readonly notAfter: Date } | null;
 }
 
-/** What is worth keeping of an answer: both texts are canonical PEM, each certificate once, in the answer's order. */
+/** The accepted part of an answer: both texts are canonical PEM, each certificate once, in the answer's order. */
 export interface Accepted {
   readonly leaf: Certificate;
   readonly certificate: string;
   readonly caCertificate: string;
 }
 
-/** Clocks that differ by less agree: the header counts whole seconds, and the answer was under way. */
+/** Clocks that differ by less agree: the header counts whole seconds, and the answer takes time to arrive. */
 export const clockSkewMs = 60_000;
 const longestChain = 8;
 const mostSignatureChecks = 32;
@@ -86,9 +86,9 @@ const mostVerdicts = 4;
 const longestValidityMs = 36_525 * 86_400_000;
 
 /**
- * Accepts what the provisioning server sent, or says with a code why not. Nothing is stored.
+ * Accepts an answer of the provisioning server, or throws with a code. Stores nothing.
  *
- * The explicit rules come first, for the sake of their messages; OpenSSL has the last word.
+ * The explicit rules come first because their messages are clearer; OpenSSL decides last.
  * `docs/decisions/0007-accepted-certificates.md` lists them.
  *
  * @param key the device's private key, PEM
@@ -125,7 +125,7 @@ export async function acceptCertificate(
     }
     const verdict = await verdictOf(verifier, path, key, signal);
     if (verdict === null) return { leaf, certificate: pemOf(chain), caCertificate: pemOf(anchors) };
-    refusals.push(untrusted(`OpenSSL refuses the certificate of ${leaf.subject}: ${verdict}`));
+    refusals.push(untrusted(`OpenSSL rejects the certificate of ${leaf.subject}: ${verdict}`));
     if (++verdicts === mostVerdicts) break;
   }
   if (refusals.length > 0) throw refusals[0];
@@ -144,7 +144,7 @@ function parse(reader: CertificateReader, pem: string, field: string): Certifica
     const reason = cause instanceof TypeError ? `: ${cause.message}` : '';
     throw new OnboardingError(
       'PROVISIONING_ANSWER_INVALID',
-      `the answer's ${field} holds no readable certificate${reason}`,
+      `the answer's ${field} is not a readable certificate${reason}`,
       { cause },
     );
   }
@@ -161,7 +161,7 @@ function untrusted(message: string): OnboardingError {
 type Signs = (issuer: Certificate, certificate: Certificate) => boolean;
 
 /**
- * `isSignedBy`, each pair once and only so often: an answer chooses how many certificates share a name, and every check
+ * `isSignedBy`, once for each pair and with a limit: an answer decides how many certificates share a name, and every check
  * blocks the process.
  *
  * @throws {OnboardingError} PROVISIONING_ANSWER_INVALID
@@ -205,13 +205,13 @@ function checkAnchors(
       !known.some((ca) => isSameCa(anchor, ca, signs) || isSuccessor(anchor, ca, signs))
     ) {
       throw untrusted(
-        `the answer brings another CA, ${subject}, which the device's own did not sign; over http: nobody vouches for it`,
+        `the answer brings another CA, ${subject}, which the device's CA did not sign; over http: it cannot be verified`,
       );
     }
   }
 }
 
-/** Whether the CA that was accepted once is still one of those that the configuration names. @param pem of the CA */
+/** Whether the accepted CA is still allowed by the configuration. @param pem of the CA */
 export function isFleetCa(
   reader: CertificateReader,
   pem: string,
@@ -229,13 +229,13 @@ function parseTrusted(reader: CertificateReader, pem: string): Certificate[] {
   try {
     return reader.parseCertificates(pem);
   } catch (cause) {
-    throw new OnboardingError('STATE_CORRUPT', 'the CA certificate of the state is unreadable', { cause });
+    throw new OnboardingError('STATE_CORRUPT', 'the CA certificate in the state cannot be read', { cause });
   }
 }
 
 /**
- * The certificate itself, or one that was issued anew for the same key and name: by the CA itself, or by whoever is
- * above it, with the same extensions. Else anybody could take the name constraints out of a known certificate.
+ * Whether a certificate is the known one, or was reissued for the same key and name: by the CA itself or by its issuer,
+ * with the same extensions. Otherwise anybody could drop the name constraints of a known certificate.
  */
 function isSameCa(anchor: Certificate, known: Certificate, signs: Signs): boolean {
   if (anchor.fingerprint === known.fingerprint) return true;
@@ -248,7 +248,7 @@ function isSameCa(anchor: Certificate, known: Certificate, signs: Signs): boolea
   return isReissued || signs(known, anchor);
 }
 
-/** A CA may hand over to one that it signed, as far as it may sign CAs at all. */
+/** A CA may be replaced by one that it signed, if it may sign CAs at all. */
 function isSuccessor(anchor: Certificate, known: Certificate, signs: Signs): boolean {
   return (
     anchor.version === 3 &&
@@ -259,7 +259,7 @@ function isSuccessor(anchor: Certificate, known: Certificate, signs: Signs): boo
   );
 }
 
-/** A root of the time before extensions, which cannot say that it is a CA. */
+/** A root certificate of version 1, which has no extension to say that it is a CA. */
 function isVersion1Root(certificate: Certificate, signs: Signs): boolean {
   return certificate.version === 1 && signs(certificate, certificate);
 }
@@ -268,7 +268,7 @@ function isVersion1Root(certificate: Certificate, signs: Signs): boolean {
 function authorityFault(certificate: Certificate): string | null {
   const { version, basicConstraints, keyUsage } = certificate;
   if (version !== 3 || basicConstraints?.isAuthority !== true) return 'is not a CA by its basic constraints';
-  if (keyUsage?.keyCertSign === false) return 'may not sign certificates by its key usage';
+  if (keyUsage?.keyCertSign === false) return 'has a key usage that does not allow it to sign certificates';
   return keyFaultOf(certificate);
 }
 
@@ -279,7 +279,7 @@ function keyFaultOf({ keyFault }: Certificate): string | null {
 /**
  * Paths from the leaf to an anchor, shortest first, leaf first and anchor last.
  *
- * @param faults gains why a certificate that bears an issuer's name was passed over
+ * @param faults collects why certificates with an issuer's name were rejected
  */
 function* pathsOf(
   signs: Signs,
@@ -309,8 +309,8 @@ function* pathsOf(
 }
 
 /**
- * The explicit rules. OpenSSL knows those on extensions and algorithms too, but a date that it objects to hides them
- * (the last error wins), and it gives most of them no name.
+ * The explicit rules. OpenSSL checks those on extensions and algorithms too, but an error about a date hides them (the
+ * last error wins), and most of them have no name there.
  *
  * @throws {OnboardingError} CERTIFICATE_*, CLOCK_WRONG
  */
@@ -336,14 +336,14 @@ function pathFault(
   const { unknownCriticalExtensions, signatureFault, basicConstraints, isForClients } = certificate;
   if (unknownCriticalExtensions.length > 0)
     return `has an unknown critical extension, ${unknownCriticalExtensions[0]}`;
-  // An anchor is trusted as it is: its own signature, which any algorithm may have made, proves nothing.
+  // An anchor is trusted without its own signature, which may use any algorithm.
   if (!isAnchor && signatureFault !== null) return `is signed with ${signatureFault}`;
   if (basicConstraints?.isAuthority && !isForClients)
-    return 'may not issue for TLS clients by its extended key usage';
+    return 'has an extended key usage that does not allow TLS clients';
   const most = basicConstraints?.isAuthority ? basicConstraints.pathLength : null;
-  // RFC 5280, 4.2.1.9: a CA's certificate for itself, as at a change of keys, does not count.
+  // RFC 5280, 4.2.1.9: self-issued certificates, as at a change of keys, do not count.
   const counted = below.filter(({ subjectName, issuerName }) => subjectName !== issuerName).length;
-  if (most !== null && counted > most) return `allows ${most} CAs below it, and there are ${counted}`;
+  if (most !== null && counted > most) return `allows ${most} CAs below it; there are ${counted}`;
   return keyFaultOf(certificate);
 }
 
@@ -352,27 +352,27 @@ function checkLeaf(leaf: Certificate, { deviceId, commonName, renews }: Expectat
   const refuse = (what: string) => {
     throw new OnboardingError('CERTIFICATE_WRONG_DEVICE', `the certificate of ${leaf.subject} ${what}`);
   };
-  if (leaf.basicConstraints?.isAuthority) refuse("is a CA's");
+  if (leaf.basicConstraints?.isAuthority) refuse('is a CA certificate');
   if (leaf.keyUsage?.digitalSignature === false)
-    refuse('may not sign by its key usage, as a TLS client does');
+    refuse('has a key usage without digitalSignature, which a TLS client needs');
   if (!leaf.isForClients) refuse('is not for a TLS client');
   if (leaf.notAfter.getTime() - leaf.notBefore.getTime() > longestValidityMs)
     refuse('is valid for more than 100 years');
   if (!identifiesDevice(leaf, commonName, deviceId))
-    refuse(`does not name this device; asked for was CN=${commonName}`);
+    refuse(`does not name this device; the request asked for CN=${commonName}`);
   if (renews !== null && leaf.notAfter <= renews.notAfter) {
-    const dates = `it ends at ${leaf.notAfter.toISOString()}, that one at ${renews.notAfter.toISOString()}`;
+    const dates = `it ends at ${leaf.notAfter.toISOString()}, the current one at ${renews.notAfter.toISOString()}`;
     throw new OnboardingError(
       'CERTIFICATE_EXPIRED',
-      `the answer replays an old certificate of ${leaf.subject} instead of a later one: ${dates}`,
+      `the answer replays an old certificate of ${leaf.subject}: ${dates}`,
     );
   }
 }
 
 /**
- * Whether the names are those that were asked for, or what a CA makes of them that rewrites subjects: a common name of
- * the id, with or without what stands around it in the common name that was asked for; a host name whose first label is
- * the id; a URI whose path ends in it.
+ * Whether the names are the requested ones, or those of a CA that rewrites subjects: a common name with the id, with or
+ * without the text around it in the requested common name; a host name whose first label is the id; a URI whose path ends
+ * in the id.
  */
 function identifiesDevice(
   { commonNames, dnsNames, uris }: Certificate,
@@ -418,8 +418,8 @@ async function verdictOf(
 }
 
 /**
- * A certificate that is valid by one of the two clocks alone is the clock's fault, and nothing is believed that only a
- * wrong clock makes valid; one that is wrong by both, or whose server tells no time, is its own.
+ * If a certificate is valid by only one of the two clocks, the error is CLOCK_WRONG, so that a wrong clock makes nothing
+ * valid. If it is invalid by both, or the server sent no time, the certificate is at fault.
  */
 function checkDates({ subject, notBefore, notAfter }: Certificate, { now, serverTime }: Expectation): void {
   const starts = notBefore.getTime();
@@ -438,6 +438,6 @@ function clockWrong(now: number, serverTime: number): OnboardingError {
   const seconds = Math.round(Math.abs(serverTime - now) / 1000);
   return new OnboardingError(
     'CLOCK_WRONG',
-    `this clock says ${new Date(now).toISOString()}, ${seconds} s ${now < serverTime ? 'behind' : 'ahead of'} the server’s`,
+    `this clock says ${new Date(now).toISOString()}, ${seconds} s ${now < serverTime ? 'behind' : 'ahead of'} the server's`,
   );
 }

@@ -13,12 +13,12 @@ export interface DeliverPorts {
   readonly directory: StateDirectory;
   readonly pki: CertificateReader;
   readonly now: () => number;
-  /** Replaces a file outside the state directory, durably, where it differs. @throws STATE_UNWRITABLE */
+  /** Replaces a file outside the state directory, durably, if it differs. @throws STATE_UNWRITABLE */
   readonly exportFile: (path: string, text: string, mode: number) => void;
 }
 
 export interface DeliverOptions {
-  /** Result field or identity item → absolute path */
+  /** Result field or identity item -> absolute path */
   readonly exports: Readonly<Record<string, string>>;
   readonly natsUrl: string | null;
   readonly commonName: string;
@@ -29,9 +29,9 @@ const privateMode = 0o600;
 const publicMode = 0o644;
 
 /**
- * Hands the identity to other programs and checks that the clock lets it be used.
+ * Writes the files of the identity for other programs, and checks the clock against the certificate.
  *
- * @returns whether the fleet's result is there already
+ * @returns whether the fleet's result is already known
  * @throws {OnboardingError} CLOCK_WRONG, STATE_*
  */
 export function prepareIdentity(ports: DeliverPorts, options: DeliverOptions): { registered: boolean } {
@@ -42,7 +42,7 @@ export function prepareIdentity(ports: DeliverPorts, options: DeliverOptions): {
   return { registered: state.registration !== null };
 }
 
-/** Hands identity and result to other programs; whatever is as it should be is left alone. @throws STATE_* */
+/** Writes the files of identity and result for other programs, if they differ. @throws STATE_* */
 export function deliverResult(ports: DeliverPorts, options: DeliverOptions): void {
   const state = currentState(ports.directory);
   deliverIdentity(ports, options, state);
@@ -66,7 +66,7 @@ function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: De
   const { directory } = ports;
   const { certificate, caCertificate } = state.provisioned;
   const natsUrl = options.natsUrl ?? state.provisioned.natsUrl;
-  // User and password of an address come before an @, which nothing else in it may hold.
+  // An @ occurs in an address only behind user and password.
   const natsMode = natsUrl.includes('@') ? privateMode : publicMode;
   directory.refresh(files.certificate, certificate, publicMode);
   directory.refresh(files.caCertificate, caCertificate, publicMode);
@@ -87,7 +87,7 @@ function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: De
 
 type Content = readonly [text: string, mode: number];
 
-/** Writes what there is for each of `exports`. Its path is durable in the state before: `reset` forgets none. */
+/** Writes each of `exports` that has content. Its path is durable in the state first, so that `reset` finds it. */
 function exportAll(
   { directory, exportFile }: DeliverPorts,
   { exports }: DeliverOptions,
@@ -104,7 +104,7 @@ function exportAll(
   for (const [path, text, mode] of due) exportFile(path, text, mode);
 }
 
-/** What `exports` may name besides the fields of a result: the items, and the names that they have elsewhere. */
+/** Names in `exports` besides the fields of a result: the items, and their aliases. */
 export const identityItems = {
   deviceId: 'deviceId',
   key: 'key',

@@ -8,8 +8,8 @@ export interface GenerateKeyPorts {
 }
 
 /**
- * Makes the device's key and returns when it is durable: no request may leave the device before, or a power cut would
- * leave a certificate whose key is gone. A key that is there already stays.
+ * Generates the device's key and returns once it is durable. No request may leave the device before: a power cut could
+ * leave a certificate without its key. An existing key is kept.
  *
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
@@ -22,6 +22,6 @@ export async function generateKey(
   signal.throwIfAborted();
   directory.write(files.key, pem, 0o600);
   if (directory.read(files.key) !== pem) {
-    throw new OnboardingError('STATE_UNWRITABLE', `${files.key} does not read back as it was written`);
+    throw new OnboardingError('STATE_UNWRITABLE', `${files.key} reads back differently than it was written`);
   }
 }

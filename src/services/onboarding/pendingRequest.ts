@@ -8,7 +8,7 @@ import {
   updateState,
 } from '../state/deviceState.ts';
 import { fingerprint } from './judgeResult.ts';
-import { isAlreadyRegistered, type Message, type Result } from './registrationResult.ts';
+import { isAlreadyRegistered, type Message, type Result, reasonOfRejection } from './registrationResult.ts';
 import type { Session } from './session.ts';
 
 export interface RequestPorts {
@@ -24,10 +24,10 @@ export interface Answer {
 }
 
 /**
- * Durable before the publish: after a crash the device knows that it may have asked. A request that is open keeps its
- * message id.
+ * Records the request durably before it is published: after a crash the device knows that it may have been sent. An open
+ * request keeps its message id.
  *
- * @param last what the stream held for the results before the first publish
+ * @param last the last result in the stream before the first publish
  * @throws {OnboardingError} STATE_*
  */
 export function recordRequest(
@@ -42,15 +42,15 @@ export function recordRequest(
       : { messageId: randomUUID(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) },
   }));
   if (request === null)
-    throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
+    throw new OnboardingError('STATE_CORRUPT', 'the request was not recorded', { class: 'transient' });
   return request;
 }
 
 /**
- * The certificate has opened NATS, and its CA is pinned: written at once where more has to be read before the request,
- * which may take long and be cut off. No-op if it is recorded already.
+ * Records that the certificate has opened NATS, and pins its CA. Written at once if the stream has to be read before the
+ * request, which may take long and be interrupted. No-op if it is recorded already.
  *
- * @param before the state that the attempt began with
+ * @param before the state at the start of the attempt
  * @throws {OnboardingError} STATE_*
  */
 export function recordOpened(
@@ -63,7 +63,8 @@ export function recordOpened(
 }
 
 /**
- * Nobody heard the request: it must not count as asked, or another device's id would pass for ours.
+ * Withdraws a request that did not reach anyone. If it still counted as sent, the id of another device could pass for
+ * ours.
  *
  * @param before the state before the request was recorded
  * @throws {OnboardingError} STATE_*
@@ -72,12 +73,12 @@ export function withdrawRequest({ directory }: Pick<RequestPorts, 'directory'>, 
   updateState(directory, () => ({ request: before.request }));
 }
 
-/** The request is closed, and from now on a stream may hold a result for the id. */
+/** Closes the request; from now on a stream may hold a result for the id. */
 const answered = { request: null, idIsNew: false } as const;
 
 /**
- * Keeps the answer, durably. A success is kept as it arrived. `already registered` means registered to a device whose
- * earlier request may have been accepted; to one that asked for the first time, another device has its id.
+ * Stores the answer durably; a success as it arrived. `already registered` counts as success if an earlier request of
+ * this device may have been accepted; after a first request it means that another device has this id.
  *
  * @param before the state before the request was recorded
  * @returns the registration that was kept
@@ -108,10 +109,16 @@ export function persistResult(
     lastRejection: fingerprint(message),
     mayBeRegistered: state.mayBeRegistered || (state.request !== null && state.request.publishes > 1),
   }));
-  throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
+  throw new OnboardingError(
+    'REGISTRATION_REJECTED',
+    `the fleet manager rejected the device: ${result.error}`,
+    {
+      reason: reasonOfRejection(result.error),
+    },
+  );
 }
 
-/** What an answer must come after, given the last message that the stream holds. */
+/** The position in the stream that an answer must come after. @param last the last message that the stream holds */
 function stalenessAfter(
   last: Message | 'none' | 'unavailable',
 ): Pick<OpenRequest, 'afterSequence' | 'afterStoredAt'> {
@@ -120,7 +127,7 @@ function stalenessAfter(
   return { afterSequence: last.sequence, afterStoredAt: isoTime(last.storedAt) };
 }
 
-/** Over TLS the certificate has opened NATS: from then on its CA is pinned. Part of the next write of the state. */
+/** Changes of the state after a TLS connection: the certificate has opened NATS, and its CA is pinned. */
 function opened({ isEncrypted }: Session, { provisioned }: DeviceState): Partial<DeviceState> {
   if (!isEncrypted || provisioned === null) return {};
   return { provisioned: { ...provisioned, opened: true }, pinnedCa: provisioned.caCertificate };

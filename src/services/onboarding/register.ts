@@ -27,29 +27,29 @@ export interface RegisterPorts extends RequestPorts {
   readonly pki: CertificateReader;
   /** @throws {OnboardingError} NATS_* */
   readonly connect: (identity: Identity, signal: AbortSignal) => Promise<Session>;
-  /** Calls back once after so many milliseconds. @returns a function that calls it off */
+  /** Calls back once after so many milliseconds. @returns a function that cancels it */
   readonly setTimer: (ms: number, call: () => void) => () => void;
 }
 
 export interface RegisterOptions {
   readonly api: 'jetstream' | 'request';
-  /** Fields of the body but id and certificates; those that are null are left out. */
+  /** Fields of the body except id and certificates; null fields are left out. */
   readonly device: Readonly<Record<string, string | null>>;
-  /** In place of the address that provisioning answered */
+  /** Replaces the address that provisioning answered */
   readonly natsUrl: string | null;
   /** When this program was built, milliseconds since 1970 */
   readonly builtAt: number;
 }
 
-/** The stream is read again on a slow timer, for a result that the subscription did not bring. */
+/** The stream is polled slowly, for a result that the subscription missed. */
 const firstPollMs = 1_000;
 const slowestPollMs = 5_000;
 
 /**
- * One attempt to register, from connecting to the result. Repeating it is safe: the request keeps its message id, is
- * recorded before it is published, and an answer that is there already is adopted before anything is asked again.
+ * One attempt to register, from connecting to the result. It is safe to repeat: the request keeps its message id, is
+ * recorded before it is published, and an existing answer is adopted before the request is published again.
  *
- * @param tell progress for the machine; after ANSWERED or FAILED nothing more is told
+ * @param tell receives events for the machine; none after ANSWERED or FAILED
  * @returns a function that aborts the attempt
  */
 export function register(
@@ -72,7 +72,7 @@ interface Attempt {
   readonly options: RegisterOptions;
   readonly tell: (event: RegisterEvent) => void;
   readonly signal: AbortSignal;
-  /** The state that the attempt began with */
+  /** The state at the start of the attempt */
   readonly before: DeviceState;
   readonly identity: Identity;
   readonly certificate: Certificate | undefined;
@@ -88,7 +88,7 @@ async function run(
   signal: AbortSignal,
 ): Promise<RegisterEvent> {
   const before = currentState(ports.directory);
-  // The answer was kept, and something after it failed.
+  // The answer is stored already: a later step failed.
   if (before.registration !== null) return { type: 'ANSWERED', alias: before.registration.alias };
   const identity = identityOf(before, ports, options);
   const [certificate] = ports.pki.parseCertificates(identity.certificate);
@@ -97,7 +97,7 @@ async function run(
   const results = `device_results.${identity.deviceId}.register`;
   const session = await ports.connect(identity, signal);
   const close = () => void session.close().catch(() => undefined);
-  // Ends the events, and so the wait for them.
+  // Ends the iteration over the events.
   signal.addEventListener('abort', close, { once: true });
   try {
     signal.throwIfAborted();
@@ -111,8 +111,8 @@ async function run(
 }
 
 /**
- * Asks, and reads the session's events until one of them is the answer. The stream is looked at first if it may hold an
- * answer to an earlier request, or a result from an earlier life of the id, which no answer may be mistaken for.
+ * Publishes the request and reads the session's events up to the answer. The stream is read first if it may hold an answer
+ * to an earlier request, or an older result for the same id that must not be taken for an answer.
  */
 async function awaitAnswer(attempt: Attempt): Promise<Answer> {
   const { session, before, results, options, signal } = attempt;
@@ -121,7 +121,7 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
   if (usesStream) session.subscribe(results);
   attempt.tell({ type: 'CONNECTED' });
   const looksFirst = usesStream && (before.request !== null || !before.idIsNew);
-  // Else it goes with the request, which follows at once.
+  // Otherwise the subscription is sent together with the request.
   if (looksFirst) recordOpened(attempt.ports, session, before);
   /** The request that was published over this connection */
   let published = looksFirst ? null : publish(attempt, 'unavailable');
@@ -136,7 +136,7 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
         resultsDenied ||= event.operation === 'subscription' && event.subject === results;
         continue;
       }
-      // Read behind the publish, it may have arrived before: then it answers only what was open by then.
+      // A message read after the publish may have arrived before it: it can only answer the request open at that time.
       const isEarly = event.type === 'live' && !event.afterPublish;
       const answer = answerIn(attempt, event, isEarly ? before.request : (published ?? before.request));
       if (answer !== null) return answer;
@@ -155,8 +155,8 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
 /**
  * Records the request, then hands it to the connection.
  *
- * @param last what the stream held for the results before
- * @throws {OnboardingError} NATS_*: the connection does not take it, and it does not count as asked; STATE_*
+ * @param last the last result in the stream before
+ * @throws {OnboardingError} NATS_*: it could not be sent and is withdrawn; STATE_*
  */
 function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): OpenRequest {
   const { ports, options, identity, certificate, session, before } = attempt;
@@ -178,7 +178,7 @@ function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): Open
   return request;
 }
 
-/** @throws {OnboardingError} where the request cannot be answered any more */
+/** @throws {OnboardingError} if the request can no longer be answered */
 function failIfFatal(attempt: Attempt, event: SessionEvent & { type: 'denied' }): void {
   const { operation, subject } = event;
   const isFatal =
@@ -190,8 +190,8 @@ function failIfFatal(attempt: Attempt, event: SessionEvent & { type: 'denied' })
 
 /**
  * @param pendingRequest the request that was open when the message arrived
- * @returns null where the event holds no answer
- * @throws {OnboardingError} where the attempt fails by it
+ * @returns null if the event is not an answer
+ * @throws {OnboardingError} if the event makes the attempt fail
  */
 function answerIn(
   attempt: Attempt,
@@ -219,11 +219,14 @@ function answerIn(
       throw verdict.error;
     case 'nobody listens':
       withdrawRequest(ports, before);
-      throw new OnboardingError('REGISTRATION_TIMEOUT', 'nobody listens: no fleet manager and no stream');
+      throw new OnboardingError(
+        'REGISTRATION_TIMEOUT',
+        'no fleet manager and no stream listens for requests',
+      );
   }
 }
 
-/** Looks at the stream 1, 2, 4 and then every 5 seconds after it was armed. */
+/** Polls the stream 1, 2 and 4 seconds after the start, then every 5 seconds. */
 function pollTimer({ ports, session, results }: Attempt) {
   let ms = firstPollMs;
   let cancel = () => {};
@@ -237,16 +240,20 @@ function pollTimer({ ports, session, results }: Attempt) {
 }
 
 function denied(operation: 'publish' | 'subscription', subject: string): OnboardingError {
-  return new OnboardingError('NATS_DENIED', `the NATS server denies the ${operation} ${excerpt(subject)}`, {
-    reason: 'permission-denied',
-  });
+  return new OnboardingError(
+    'NATS_DENIED',
+    `the NATS server denies the ${operation} to ${excerpt(subject)}`,
+    {
+      reason: 'permission-denied',
+    },
+  );
 }
 
-/** @throws {OnboardingError} STATE_CORRUPT where the certificate or the key is gone */
+/** @throws {OnboardingError} STATE_CORRUPT if the certificate or the key does not exist */
 function identityOf(state: DeviceState, { directory }: RegisterPorts, options: RegisterOptions): Identity {
   const key = directory.read(files.key);
   if (key === null || state.provisioned === null) {
-    throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate is gone`);
+    throw new OnboardingError('STATE_CORRUPT', `${files.key} or the certificate does not exist`);
   }
   const { certificate, caCertificate, natsUrl } = state.provisioned;
   return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };

@@ -1,10 +1,11 @@
 import * as v from 'valibot';
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
+import type { Reason } from '../../errors/reasons.ts';
 import { isRecord, parseJson } from '../../text/json.ts';
 
-/** A message of the fleet, as a session hands it on. */
+/** A message of the fleet, as a session delivers it. */
 export interface Message {
-  /** The payload as text; null where it is no UTF-8 */
+  /** The payload as text; null if it is not UTF-8 */
   readonly text: string | null;
   /** Header `ID` */
   readonly id: string | null;
@@ -14,7 +15,7 @@ export interface Message {
   readonly storedAt: number | null;
   /** Its place in the stream, from 1; null for a live message */
   readonly sequence: number | null;
-  /** The server's own status (`503`: nobody listens); null for a message of a person or program */
+  /** The server's own status (`503`: no listener); null for a message of a client */
   readonly status: number | null;
 }
 
@@ -37,21 +38,21 @@ const deepestResult = 64;
 const longestAlias = 256;
 
 /**
- * Reads a registration result of either API. Liberal in what may be missing, strict in what says `registered`:
+ * Reads a registration result of either API. Fields may be missing, but success has to be explicit:
  * `status` is `success`, or there is no `status` and one of the fields of the discontinued API is there. An alias is
  * shown and logged: one line of at most 256 characters.
  *
  * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
  */
 export function readResult(text: string | null): Result {
-  if (text === null || text.length > longestResult) throw invalid('is no text, or too long');
+  if (text === null || text.length > longestResult) throw invalid('is not UTF-8 text, or is too long');
   const result = judge(parse(text, deepestResult), text);
   if (result.kind === 'failure' || result.alias === null || isShowable(result.alias)) return result;
-  throw invalid(`has an alias that is no line of at most ${longestAlias} characters`);
+  throw invalid(`has an alias that is not one line of at most ${longestAlias} characters`);
 }
 
 /**
- * Reads a result that the device took once and kept: what was good enough for an earlier version stays good.
+ * Reads a stored result: one that an earlier version accepted stays valid.
  *
  * @throws {OnboardingError} REGISTRATION_ANSWER_INVALID
  */
@@ -65,12 +66,12 @@ function parse(text: string, maxDepth: number): unknown {
   try {
     return parseJson(text, { maxDepth, maxLength: Number.POSITIVE_INFINITY });
   } catch (cause) {
-    throw invalid('is no JSON, or nested too deep', cause);
+    throw invalid('is not valid JSON, or is nested too deeply', cause);
   }
 }
 
 function judge(json: unknown, text: string): Result {
-  if (!isRecord(json)) throw invalid('is no JSON object');
+  if (!isRecord(json)) throw invalid('is not a JSON object');
   const verdict = v.safeParse(verdictSchema, json);
   if (!verdict.success) throw invalid('has an unknown status');
   const { status, error } = verdict.output;
@@ -78,9 +79,9 @@ function judge(json: unknown, text: string): Result {
     return { kind: 'failure', error: error === null ? 'no reason given' : excerpt(error) };
   }
   const found = textFields.filter((name) => resultField(json, name) !== undefined);
-  // Without a status the fields alone say that this is a result; with one, whatever arrives is kept.
+  // Without a status, only the fields show that this is a result; with a status, any content is kept.
   if (status === undefined) {
-    if (found.length === 0) throw invalid('has neither a status nor a field of a result');
+    if (found.length === 0) throw invalid('has neither a `status` nor a field of a result');
     if (found.some((name) => typeof resultField(json, name) !== 'string'))
       throw invalid('has a field of a wrong type');
   }
@@ -92,7 +93,13 @@ function isShowable(alias: string): boolean {
   return alias.length <= longestAlias && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(alias);
 }
 
-/** The fleet's word for an id that it knows already. */
+/** The reason of a rejection; null for an error that onboardd does not know. @param error the fleet manager's text */
+export function reasonOfRejection(error: string): Reason | null {
+  if (isAlreadyRegistered(error)) return 'already-registered';
+  return /\bquota\b|\bdevice limit\b/i.test(error) ? 'quota-exceeded' : null;
+}
+
+/** Whether the fleet manager's error says that it already has this id. */
 export function isAlreadyRegistered(error: string): boolean {
   return /already\s+(been\s+)?registered/i.test(error);
 }
@@ -107,7 +114,7 @@ export function resultField(result: unknown, name: string): unknown {
     : undefined;
 }
 
-/** A stream's acknowledgement of a publish: it says that the question is stored, and nothing of the answer. */
+/** Whether this is a stream's acknowledgement of the publish, which is not an answer. */
 export function isAcknowledgement(text: string | null): boolean {
   try {
     return v.is(acknowledgementSchema, parseJson(text ?? '', { maxDepth: deepestResult }));
@@ -117,5 +124,5 @@ export function isAcknowledgement(text: string | null): boolean {
 }
 
 function invalid(what: string, cause?: unknown): OnboardingError {
-  return new OnboardingError('REGISTRATION_ANSWER_INVALID', `the fleet manager’s answer ${what}`, { cause });
+  return new OnboardingError('REGISTRATION_ANSWER_INVALID', `the fleet manager's answer ${what}`, { cause });
 }

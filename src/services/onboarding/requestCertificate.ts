@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
-import { OnboardingError } from '../../errors/onboardingError.ts';
+import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import { type Reason, reasonOfStatus } from '../../errors/reasons.ts';
 import type { Issued, Renewed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
@@ -237,7 +237,7 @@ function keep(directory: StateDirectory, provisioned: Provisioned, more: Partial
 
 function readKey(directory: StateDirectory): string {
   const key = directory.read(files.key);
-  if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} is gone`);
+  if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} does not exist`);
   return key;
 }
 
@@ -267,7 +267,7 @@ export function checkClock(now: number, builtAt: number, accepted?: { notBefore:
   };
   if (now < builtAt) refuse('this program was built', builtAt);
   const start = accepted?.notBefore.getTime();
-  if (start !== undefined && now < start - clockSkewMs) refuse('the certificate’s start', start);
+  if (start !== undefined && now < start - clockSkewMs) refuse("the certificate's start", start);
 }
 
 /** Answers that say «not now»: they are worth another try without anybody's doing. */
@@ -287,14 +287,18 @@ function readAnswer(
 ) {
   if (status >= 400) {
     const transient = status >= 500 || passing.has(status);
-    throw new OnboardingError('PROVISIONING_REJECTED', `the provisioning server answered HTTP ${status}`, {
-      class: transient ? 'transient' : 'permanent',
-      reason: reasonOfStatus(status),
-      retryAfterMs,
-    });
+    throw new OnboardingError(
+      'PROVISIONING_REJECTED',
+      `the provisioning server answered HTTP ${status}${saidIn(body, contentType)}`,
+      {
+        class: transient ? 'transient' : 'permanent',
+        reason: reasonOfStatus(status),
+        retryAfterMs,
+      },
+    );
   }
   if (status < 200 || status >= 300)
-    throw invalid(`HTTP ${status}; redirects are refused`, undefined, reasonOfStatus(status));
+    throw invalid(`HTTP ${status}; redirects are not followed`, undefined, reasonOfStatus(status));
   const json = parseObject(body, contentType);
   const parsed = v.safeParse(answerSchema, withNatsUrl(json, configuredNatsUrl), { abortEarly: true });
   if (!parsed.success) throw invalid(flawOf(parsed.issues[0]));
@@ -303,11 +307,17 @@ function readAnswer(
     parseNatsAddresses(natsUrl);
   } catch (cause) {
     throw invalid(
-      `a fleetManagementNatsUrl of which ${cause instanceof Error ? cause.message : 'nothing is known'}`,
+      `an invalid fleetManagementNatsUrl: ${cause instanceof Error ? cause.message : 'it cannot be read'}`,
       cause,
     );
   }
   return { certificate, caCertificate, natsUrl };
+}
+
+/** What the server said with an HTTP error, for a message; a web page says nothing to a reader. */
+function saidIn(body: string, contentType: string | null): string {
+  const said = isWebPage(contentType) ? '' : excerpt(body);
+  return said === '' ? '' : `: ${said}`;
 }
 
 /** Where an address is configured, an answer may leave its own out. */
@@ -327,9 +337,9 @@ function parseObject(body: string, contentType: string | null): Record<string, u
   try {
     json = parseJson(body);
   } catch (cause) {
-    throw invalid(`no JSON (${what})`, cause, isWebPage(contentType) ? 'captive-portal' : null);
+    throw invalid(`invalid JSON (${what})`, cause, isWebPage(contentType) ? 'captive-portal' : null);
   }
-  if (!isRecord(json)) throw invalid(`no JSON object (${what})`);
+  if (!isRecord(json)) throw invalid(`JSON that is not an object (${what})`);
   return json;
 }
 

@@ -192,7 +192,7 @@ function rebuild(
     provisioned: provisioned && { ...provisioned, opened: registration !== null },
     pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
     registration,
-    // A device that had its key may have asked: “already registered” is then its own registration.
+    // A device that had its key may have asked: "already registered" is then its own registration.
     mayBeRegistered: publicKey !== null,
     request: provisioned && {
       messageId: randomUUID(),

@@ -1,13 +1,13 @@
 import type { OnboardingError } from '../../errors/onboardingError.ts';
 import type { Message } from './registrationResult.ts';
 
-/** What a connection brings, in the order of arrival. */
+/** Events of a connection, in the order of arrival. */
 export type SessionEvent =
   /** A message on a subscription. `afterPublish`: it arrived after the request was handed to the connection. */
   | { readonly type: 'live'; readonly message: Message; readonly afterPublish: boolean }
   /** A message at the reply address of the request: a stream's acknowledgement, or an answer */
   | { readonly type: 'reply'; readonly message: Message }
-  /** What a look-up found. `unavailable`: no stream, no JetStream, or no right */
+  /** The result of a look-up. `unavailable`: no stream, no JetStream, or no right */
   | { readonly type: 'stored'; readonly last: Message | 'none' | 'unavailable' }
   /** The server denied a subject. */
   | { readonly type: 'denied'; readonly operation: 'publish' | 'subscription'; readonly subject: string }
@@ -16,9 +16,9 @@ export type SessionEvent =
 
 /** One connection to NATS with the device's identity. */
 export interface Session {
-  /** For one reader. Ends behind `closed`, at `close()`, or when its reader leaves; unread, it keeps a bounded number. */
+  /** For one reader. Ends after `closed`, at `close()`, or when the reader stops; holds a bounded number of unread events. */
   readonly events: AsyncIterable<SessionEvent>;
-  /** Arms a plain subscription, which brings `live`; goes out with whatever follows. @throws {OnboardingError} NATS_* */
+  /** Subscribes, which brings `live` events; sent together with the next command. @throws {OnboardingError} NATS_* */
   subscribe(subject: string): void;
   /** Publishes once, with a reply address, which brings `reply`. @throws {OnboardingError} NATS_* */
   publishRequest(subject: string, text: string, headers: Readonly<Record<string, string>>): void;

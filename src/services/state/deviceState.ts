@@ -16,7 +16,7 @@ const flag = v.fallback(v.boolean(), false);
 const path = v.pipe(v.string(), v.regex(/^\/[^\0]{1,4095}$/));
 const deviceIdSchema = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,64}$/));
 
-/** A list that older versions did not write. What is malformed in it is left out: it decides nothing. */
+/** A list that older versions did not write. Malformed items are dropped: no decision depends on them. */
 function tolerantList<Item>(item: v.GenericSchema<unknown, Item>) {
   return v.pipe(
     v.fallback(v.array(v.unknown()), []),
@@ -32,10 +32,10 @@ const provisionedSchema = v.object({
   /** PEM, the device's certificate first */
   certificate: text,
   caCertificate: text,
-  /** As answered */
+  /** As the provisioning server answered it */
   natsUrl: v.string(),
   renewAt: time,
-  /** The certificate has opened a connection to NATS. Older versions wrote none. */
+  /** The certificate has opened a connection to NATS. Absent in the state of older versions. */
   opened: v.optional(v.boolean()),
 });
 
@@ -46,12 +46,12 @@ const requestSchema = v.object({
   /** How often it was published, counted before each publish. */
   publishes: count,
   /**
-   * The last result that the stream held before the question was first published: its sequence, 0 where there was none.
-   * Null where it was not looked for (`idIsNew`), no stream could be read, or an older version asked: the times alone
-   * then say which result is an old one.
+   * Sequence of the last result that the stream held before the request was first published; 0 if there was none. Null if
+   * it was not looked up (`idIsNew`), no stream could be read, or an older version published the request: only the times
+   * then show which result is old.
    */
   afterSequence: v.fallback(v.nullable(count), null),
-  /** When the stream stored that result, by the stream's own clock; null where there was none */
+  /** When the stream stored that result, by the stream's clock; null if there was none */
   afterStoredAt: v.fallback(v.nullable(time), null),
 });
 
@@ -77,13 +77,13 @@ const progressSchema = v.object({
   lastError: v.nullable(
     v.object({
       code: text,
-      /** Below the code; of this version, or of the one that wrote it. Older versions wrote none. */
+      /** Finer than the code; may be a reason of another version. Older versions wrote none. */
       reason: v.fallback(v.nullable(text), null),
       message: text,
       at: time,
     }),
   ),
-  /** The way it has come: the last visit of each state that was left, in the order in which they were left. */
+  /** The last visit of each state that was left, in the order of leaving. */
   history: v.pipe(
     tolerantList(visitSchema),
     v.transform((visits) => visits.reduce<Visit[]>(withVisit, [])),
@@ -94,29 +94,29 @@ const stateSchema = v.pipe(
   v.object({
     version: v.literal(stateVersion),
     deviceId: deviceIdSchema,
-    /** The id was made at random here and no question under it has been answered: no stream can hold a result for it. */
+    /** The id was generated here and no request with it has been answered: no stream can hold a result for it. */
     idIsNew: flag,
-    /** The machine that the state belongs to; null until it was first seen */
+    /** The hardware that the state belongs to; null until it is first recorded */
     machine: v.fallback(v.nullable(hardwareIdSchema), null),
     provisioned: v.nullable(provisionedSchema),
     /**
-     * PEM of the CA that a NATS server was first opened with over TLS: over `http:` no other takes its place, unless it
-     * was signed by it. Null: none was opened yet
+     * PEM of the CA of the first TLS connection to NATS. An answer over `http:` cannot replace it, unless it signed the
+     * new one. Null: no connection yet
      */
     pinnedCa: v.optional(v.fallback(v.nullable(text), null)),
-    /** A question to the fleet manager that has had no answer yet. */
+    /** The request to the fleet manager that has no answer yet. */
     request: v.nullable(requestSchema),
-    /** The refusal that was read last, time and text: seen again in the stream, it answers no newer question. */
+    /** Time and text of the last rejection: read again from the stream, it answers no newer request. */
     lastRejection: v.nullable(text),
-    /** A publish of a question that was refused later had no answer: the fleet may have accepted the device by it. */
+    /** An earlier publish of a rejected request had no answer: the fleet may have accepted the device then. */
     mayBeRegistered: flag,
     registration: v.nullable(registrationSchema),
-    /** Absolute paths of all files that were ever exported, in the order in which they were first written */
+    /** Absolute paths of all files that were ever exported, in the order of their first export */
     exported: tolerantList(path),
-    /** Bookkeeping alone: damage there must not cost the identity. */
+    /** Only bookkeeping: damage in it must not cost the identity. */
     progress: v.fallback(progressSchema, newProgress(0)),
   }),
-  // Older versions wrote neither: a device that is registered has opened NATS with what it has.
+  // Older versions wrote neither: a registered device has opened NATS with its certificate.
   v.transform((state) => ({
     ...state,
     provisioned: state.provisioned && {
@@ -137,20 +137,20 @@ export type DeviceState = Immutable<v.InferOutput<typeof stateSchema>>;
 export type Provisioned = NonNullable<DeviceState['provisioned']>;
 export type OpenRequest = NonNullable<DeviceState['request']>;
 export type Registration = NonNullable<DeviceState['registration']>;
-/** What `status` shows; bookkeeping that decides nothing. */
+/** The data for `status`; no decision depends on it. */
 export type Progress = DeviceState['progress'];
 export type LastError = NonNullable<Progress['lastError']>;
 export type Visit = Immutable<v.InferOutput<typeof visitSchema>>;
 
-/** The state directory, seen by the services. Every method throws STATE_UNWRITABLE where the disk fails. */
+/** The state directory as the services use it. Every method throws STATE_UNWRITABLE if the disk fails. */
 export interface StateDirectory {
-  /** @returns the text, or null where there is no such file; any other failure throws */
+  /** @returns the text, or null if the file does not exist; any other failure throws */
   read(name: string): string | null;
   /** Replaces the file atomically; durable (file and folder) when it returns. */
   write(name: string, text: string, mode: number): void;
-  /** Writes where the content differs, and sets the mode back. */
+  /** Writes if the content differs, and restores the mode. */
   refresh(name: string, text: string, mode: number): void;
-  /** Sets the file's mode back where it differs and is ours to set. */
+  /** Restores the file's mode if it differs and we may set it. */
   restrict(name: string, mode: number): void;
   /** Renames a damaged file out of the way. @returns its new name */
   quarantine(name: string): string;
@@ -203,9 +203,9 @@ export function writeState(directory: StateDirectory, state: DeviceState): void 
 }
 
 /**
- * Reads and changes `state.json` in one step. The daemon holds the directory's lock, so nobody writes in between.
+ * Reads and changes `state.json` in one step. The daemon holds the directory's lock, so no other process writes in between.
  *
- * @throws {OnboardingError} STATE_CORRUPT where the file is missing or damaged, STATE_UNWRITABLE
+ * @throws {OnboardingError} STATE_CORRUPT if the file is missing or damaged, STATE_UNWRITABLE
  */
 export function updateState(
   directory: StateDirectory,
@@ -217,24 +217,24 @@ export function updateState(
   return next;
 }
 
-/** @throws {OnboardingError} STATE_CORRUPT where there is none: `resume` makes it, so somebody took it away */
+/** @throws {OnboardingError} STATE_CORRUPT if it does not exist: `resume` creates it, so it was removed since */
 export function currentState(directory: StateDirectory): DeviceState {
   const text = directory.read(files.state);
-  if (text === null) throw new OnboardingError('STATE_CORRUPT', `${files.state} is gone`);
+  if (text === null) throw new OnboardingError('STATE_CORRUPT', `${files.state} does not exist`);
   return parseState(text);
 }
 
-/** Thrown for a state that a newer version wrote: it is left as it is. */
+/** Thrown for the state of a newer version, which is left unchanged. */
 export class NewerStateError extends OnboardingError {}
 
-/** @throws {OnboardingError} STATE_CORRUPT, naming what is wrong */
+/** @throws {OnboardingError} STATE_CORRUPT, which names the damaged key */
 export function parseState(text: string): DeviceState {
   const json = parseObject(text);
   const { version } = json;
   if (typeof version === 'number' && version > stateVersion) {
     throw new NewerStateError(
       'STATE_CORRUPT',
-      `${files.state} has version ${version}; this onboardd knows version ${stateVersion}`,
+      `${files.state} has version ${version}; this onboardd supports version ${stateVersion}`,
     );
   }
   const parsed = v.safeParse(stateSchema, withNewNames(json), { abortEarly: true });
@@ -253,9 +253,9 @@ function parseObject(text: string): Record<string, unknown> {
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw corrupt('is no JSON', cause);
+    throw corrupt('is not valid JSON', cause);
   }
-  if (!isRecord(json)) throw corrupt('is no JSON object');
+  if (!isRecord(json)) throw corrupt('is not a JSON object');
   return json;
 }
 
@@ -272,7 +272,7 @@ export function isDeviceId(value: unknown): value is string {
   return v.is(deviceIdSchema, value);
 }
 
-/** Adds a visit in place of the state's earlier one, so that the history never grows past the states. */
+/** Adds a visit and drops the earlier one of the same state, so that the history stays bounded. */
 export function withVisit(history: readonly Visit[], visit: Visit): Visit[] {
   return [...history.filter(({ state }) => state !== visit.state), visit];
 }

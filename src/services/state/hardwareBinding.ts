@@ -7,12 +7,12 @@ export const hardwareIdSchema = v.object({
   installation: v.nullable(v.string()),
 });
 
-/** The machine that a state belongs to: hashes; null where there is none to be read. */
+/** The hardware that a state belongs to, as hashes; null if a value cannot be read. */
 export type HardwareId = Readonly<v.InferOutput<typeof hardwareIdSchema>>;
 
 /**
- * Whether the state was made by another machine. The hardware decides where both know it: a system that is installed
- * anew on the same board keeps its identity. What only one of the two knows decides nothing.
+ * Whether the state was made on another machine. The serial number decides if both have one: a system that is
+ * reinstalled on the same board keeps its identity. A value that only one of them has is ignored.
  */
 export function isClone(bound: HardwareId, here: HardwareId): boolean {
   const differ = (one: string | null, other: string | null) =>
@@ -21,7 +21,7 @@ export function isClone(bound: HardwareId, here: HardwareId): boolean {
   return differ(bound.installation, here.installation);
 }
 
-/** The binding with what is known of the machine now. */
+/** The binding, completed by what can be read of the machine now. */
 export function boundTo(bound: HardwareId | null, here: HardwareId): HardwareId {
   return {
     hardware: here.hardware ?? bound?.hardware ?? null,

@@ -8,21 +8,21 @@ export const ownFiles: readonly string[] = [
 
 const secrets: ReadonlySet<string> = new Set([files.key, files.state, files.registration]);
 
-/** The mode that a file shall have whenever it is read; null: it depends on what is written into it. */
+/** The required mode of a file; null: it depends on the content. */
 export function ownMode(name: string): number | null {
   return secrets.has(name) ? 0o600 : null;
 }
 
-/** Whether a name is that of a file of the state directory, of one that was set aside, or of an interrupted write. */
+/** Whether a name is that of a file of the state directory, of a quarantined one, or of an interrupted write. */
 export function isOwnFile(name: string): boolean {
   return ownFileOf(name) !== null;
 }
 
 /**
- * Whether a file is one that only onboardd writes, damaged or half written as it may be: other programs call files
- * `state.json` too.
+ * Whether only onboardd can have written a file, even if it is damaged or half written: other programs have files named
+ * `state.json`, too.
  *
- * @param readText its beginning, null where it is none to read
+ * @param readText its beginning; null if it cannot be read
  */
 export function provesState(name: string, readText: () => string | null): boolean {
   const file = ownFileOf(name);

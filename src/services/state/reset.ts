@@ -5,20 +5,20 @@ export interface ResetPorts {
   /** Names in the state directory */
   readonly list: () => string[];
   /**
-   * Removes a file of the state directory, durably; one that is absent is none.
+   * Removes a file of the state directory, durably. No-op if it does not exist.
    *
-   * @returns whether it went: a directory stays
+   * @returns whether it was removed: a directory stays
    * @throws {OnboardingError} STATE_UNWRITABLE
    */
   readonly remove: (name: string) => boolean;
-  /** Removes what was exported to other places. @throws {OnboardingError} STATE_UNWRITABLE */
+  /** Removes the exported files. @throws {OnboardingError} STATE_UNWRITABLE */
   readonly removeExports: () => void;
 }
 
 /**
- * Forgets the identity. The key goes first: whatever interrupts this, no key is left beside a state that does not
- * know it. The exported files go before the state, which alone knows them all: a reset that was interrupted finishes
- * when it is run again. Files that are not onboardd's own stay.
+ * Forgets the identity. The key goes first, so that an interruption never leaves a key beside a state that does not
+ * know it. The exported files go before the state, which has the only list of them: running an interrupted reset again
+ * completes it. Files of other programs stay.
  */
 export function reset({ list, remove, removeExports }: ResetPorts): void {
   const found = list().filter(isOwnFile);

@@ -105,7 +105,7 @@ test('what is put into the directory while it is locked is judged, and the next 
     plant();
     return unlock;
   });
-  expect(() => state.claim()).toThrow(/holds other things/);
+  expect(() => state.claim()).toThrow(/holds other files/);
   expect(statSync(path).mode & 0o777).toBe(0o755);
   rmSync(thesis);
   state.claim();

@@ -219,7 +219,7 @@ test('several addresses of one name are each named with their own error', async 
   const each = `connect ECONNREFUSED 127.0.0.1:${port}; connect ECONNREFUSED 127.0.0.2:${port}`;
   expect(describe(error)).toBe(each);
   expect(networkFailure(error, 'nats', 'the NATS server both.example').message).toBe(
-    `the NATS server both.example: it refused the connection: ${each}`,
+    `the NATS server both.example: connection refused (${each})`,
   );
 });
 
@@ -231,6 +231,6 @@ test('an error is wrapped once, with its cause', async () => {
   expect(failure).toBeInstanceOf(OnboardingError);
   expect(failure).toMatchObject({ code: 'PROVISIONING_UNREACHABLE', reason: 'refused' });
   expect(failure.cause).toMatchObject({ code: 'ECONNREFUSED' });
-  expect(failure.message).toMatch(/^the provisioning server 127\.0\.0\.1:\d+: it refused the connection: /);
+  expect(failure.message).toMatch(/^the provisioning server 127\.0\.0\.1:\d+: connection refused \(/);
   expect(networkFailure(failure, 'nats', 'elsewhere')).toBe(failure);
 });

@@ -53,9 +53,10 @@ test('check passes a device before, while and after it is onboarded, and changes
   const files = look();
   const { status, stdout } = await tell(device, 'check');
   expect(status, stdout).toBe(0);
-  expect(stdout).toMatch(/^pass {2}nats-server .* lets this device in/m);
+  expect(stdout).toMatch(/^pass {2}nats-server .* accepts this device/m);
   expect(stdout).toMatch(/^pass {2}certificate .* valid for 36\d d/m);
   expect(stdout.trim().split('\n')).toHaveLength(8);
+  expect(stdout).toMatch(/^All checks passed/);
   expect(look()).toEqual(files);
   expect(fleet.provisioning.requests.filter(({ method }) => method === 'POST')).toHaveLength(asked);
   expect(fleet.manager.requests).toHaveLength(1);
@@ -196,4 +197,5 @@ test('check with an invalid configuration ends with 78 and names the key', async
   );
   expect(stdout).not.toContain('secret');
   expect(stdout).toMatch(/^skip {2}provisioning-server/m);
+  expect(stdout).toMatch(/^Needs attention: 1 of 7 checks failed \(configuration\), \d skipped \(/);
 });

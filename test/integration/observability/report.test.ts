@@ -21,9 +21,9 @@ test('the program reads files, compressed ones and standard input alike, and wri
   const html = join(folder, 'out.html');
   const plain = runToEnd(['report', join(folder, 'a.log'), '--html', html]);
   expect(plain.status, plain.stderr).toBe(0);
-  expect(plain.stdout).toMatch(/ 300 devices, 2026-11-20/);
+  expect(plain.stdout).toMatch(/; 300 devices, 2026-11-20/);
   expect(plain.stdout).toMatch(/^ {2}idle +300 +100\.0 %/m);
-  expect(plain.stdout).toMatch(/remedy {3}Check the network, the name resolution/);
+  expect(plain.stdout).toMatch(/^ {4}remedy: Check the network, the name resolution/m);
   expect(readFileSync(html, 'utf8')).toContain('<h2>Stuck devices</h2>');
   expect(runToEnd(['report', join(folder, 'a.log.gz')]).stdout).toBe(plain.stdout);
   const child = spawn(process.execPath, [programFile, 'report']);

@@ -10,25 +10,28 @@ import { at, patience, registered } from '../../support/observabilityHarness.ts'
 import { newDevice, programFile, runToEnd, start, temporaryFolder } from '../../support/program.ts';
 import { tell } from '../../support/runCommand.ts';
 
-test('status tells a person state, way, certificate and whether the daemon runs', async () => {
+test('status gives a verdict first, then state, history, certificate and whether the daemon runs', async () => {
   const device = at(await fleetWith());
   const before = await tell(device, 'status');
   expect(before).toMatchObject({ status: 3 });
-  expect(before.stdout).toMatch(/^waits for +the daemon to be started .*: nothing has begun$/m);
+  expect(before.stdout).toMatch(
+    /^Not registered: the daemon has not been started\n(?:.*\n)*waiting for +the daemon to be started .*; it has never run$/m,
+  );
   const program = launch(device);
   await program.until(registered);
   const { status, stdout } = await tell(device, 'status');
   expect(status).toBe(0);
+  expect(stdout).toMatch(/^Registered as \S+; certificate valid for 36\d d\n/);
   expect(stdout).toMatch(/^state +registered for \S+ m?s, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/m);
-  expect(stdout).toMatch(/^waits for +the renewal of its certificate, in \d+ d/m);
+  expect(stdout).toMatch(/^waiting for +certificate renewal in \d+ d/m);
   expect(stdout).toMatch(/^certificate +CN=.*registration_agent, valid for 36\d d/m);
   expect(stdout).toMatch(
-    /^way +idle .* → keygen .* → csr .* → provisioned .* → registering \S+ m?s → registered$/m,
+    /^history +idle .* (?:->|→) keygen .* (?:->|→) registering \S+ m?s (?:->|→) registered$/m,
   );
-  expect(stdout).toMatch(/^daemon +runs$/m);
+  expect(stdout).toMatch(/^daemon +running$/m);
   program.child.kill('SIGTERM');
   await program.ended;
-  expect((await tell(device, 'status')).stdout).toMatch(/^daemon +does not run$/m);
+  expect((await tell(device, 'status')).stdout).toMatch(/^daemon +not running$/m);
   expect(JSON.parse((await tell(device, 'status', '--json')).stdout)).toMatchObject({ running: false });
 });
 
@@ -39,9 +42,12 @@ test('status says in one line what a failing device waits for, and the remedy', 
   await launch(device).until(({ event }) => event === 'step.failed');
   await expect
     .poll(async () => (await tell(device, 'status')).stdout, patience)
-    .toMatch(/^waits for +the next try, in \S+ m?s, at .* UTC \(attempt \d+ failed\)$/m);
+    .toMatch(/^waiting for +next attempt in \S+ m?s, at .* UTC \(attempt \d+ failed\)$/m);
   const { stdout } = await tell(device, 'status');
-  expect(stdout).toMatch(/^last error +PROVISIONING_REJECTED: .*503 \(\S+ m?s ago\)$/m);
+  expect(stdout).toMatch(
+    /^Not registered: waiting for the provisioning server \(PROVISIONING_REJECTED: .*overloaded.*\); next attempt in /,
+  );
+  expect(stdout).toMatch(/^last error +PROVISIONING_REJECTED: .*503\b.* \(\S+ m?s ago\)$/m);
   expect(stdout).toContain(reasons['http-503'].remedy);
   const { lastError } = JSON.parse((await tell(device, 'status', '--json')).stdout);
   expect(lastError).toMatchObject({ code: 'PROVISIONING_REJECTED', reason: 'http-503' });
@@ -53,9 +59,7 @@ test('status says what to do about a state that it cannot read', async () => {
   writeFileSync(join(device.stateDir, 'state.json'), '{"version":99}');
   const { status, stderr } = await tell(device, 'status');
   expect(status).toBe(3);
-  expect(stderr).toMatch(
-    /STATE_CORRUPT: .* version 99.*; remedy: .*newer version.*; the daemon does not run/,
-  );
+  expect(stderr).toMatch(/STATE_CORRUPT: .* version 99.*; remedy: .*newer version.*; daemon: not running/);
 });
 
 test('a damaged history costs nothing but itself', async () => {
@@ -212,7 +216,7 @@ test.runIf(process.getuid?.() === 0)(
       stderr += text;
     });
     const [status] = await once(child, 'close');
-    expect(stderr).toMatch(/can be read by root alone: `sudo onboardd status`; the daemon runs/);
+    expect(stderr).toMatch(/only root can read it: run `sudo onboardd status`; daemon: running/);
     expect(status).toBe(3);
   },
 );

@@ -135,7 +135,7 @@ export const symptoms: Readonly<Record<string, Symptom>> = {
     web((_, response) =>
       response.writeHead(301, { location: 'https://elsewhere.example/secret?path' }).end(),
     ),
-  'It answers with another device’s certificate': () => provisioned({ certificate: { otherKey: true } }),
+  "It answers with another device's certificate": () => provisioned({ certificate: { otherKey: true } }),
   'It issues certificates that have expired': () =>
     provisioned({ certificate: { notBefore: ago(2 * hour), notAfter: ago(hour) } }),
   'It issues certificates of a CA that it does not name': async () =>
@@ -151,7 +151,7 @@ export const symptoms: Readonly<Record<string, Symptom>> = {
       const other = await createAuthority({ commonName: 'another CA' });
       await fleet.nats.restart({ serverCertificate: await other.issueServer({ hosts: ['127.0.0.1'] }) });
     }),
-  'The NATS server refuses the device’s certificate': () =>
+  "The NATS server refuses the device's certificate": () =>
     afterwards(async (fleet) =>
       fleet.nats.restart({ clientAuthority: await createAuthority({ commonName: 'another CA' }) }),
     ),

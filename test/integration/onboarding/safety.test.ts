@@ -47,7 +47,7 @@ test('nor of status and check, while programs get the value as it is', async () 
   writeFileSync(join(fleet.dir, nasty, 'thesis.txt'), '');
   for (const args of [['check'], ['check', '--json'], ['run', '--once']]) {
     const { stdout, stderr } = await tell(odd, ...args);
-    expect(stdout + stderr).toContain('holds other things');
+    expect(stdout + stderr).toContain('holds other files');
     expect(stdout + stderr).not.toMatch(unseen);
   }
 });
@@ -64,7 +64,7 @@ test.each([
   );
   const { status, stdout, stderr } = runToEnd([command, '--config', device.configFile]);
   expect(status).toBe(78);
-  expect(stdout + stderr).toMatch(/no JSON at line 3, column 22/);
+  expect(stdout + stderr).toMatch(/invalid JSON at line 3, column 22/);
   expect(stdout + stderr).not.toContain('hunter2');
 });
 
@@ -73,7 +73,7 @@ test('nor does a file that holds JSON of another kind', () => {
   writeFileSync(device.configFile, '"hunter2"');
   const { status, stdout, stderr } = runToEnd(['run', '--config', device.configFile]);
   expect([status, /hunter2/.test(stdout + stderr)]).toEqual([78, false]);
-  expect(stderr).toContain('it holds no JSON object');
+  expect(stderr).toContain('it is not a JSON object');
 });
 
 test('files that everybody may change, and a token in the clear, are warned of in the log and by check', async () => {
@@ -91,7 +91,7 @@ test('files that everybody may change, and a token in the clear, are warned of i
   expect(await warnings()).toEqual(['--config', 'provisioning.tokenFile', 'provisioning.tokenFile']);
   const { status, stdout } = await tell(device, 'check');
   expect(status, stdout).toBe(0);
-  expect(stdout).toMatch(/^warn {2}configuration .*--config is .*everybody on this device may change/m);
+  expect(stdout).toMatch(/^warn {2}configuration .*--config is .*every user of this device may change/m);
   expect(stdout).toMatch(/^warn {2}configuration .*provisioning\.tokenFile is sent over http:/m);
   const json = JSON.parse((await tell(device, 'check', '--json')).stdout);
   expect(json.warnings.map(({ key }: { key: string }) => key)).toEqual(await warnings());
@@ -126,7 +126,7 @@ test.runIf(mayMount)('so is the service’s own file, which the program reads it
     {
       key: 'EnvironmentFile',
       message: expect.stringMatching(
-        /^EnvironmentFile is "\/etc\/default\/onboardd", which everybody on this device may change/,
+        /^EnvironmentFile is "\/etc\/default\/onboardd", which every user of this device may change/,
       ),
     },
   ]);

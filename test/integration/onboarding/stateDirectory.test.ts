@@ -43,7 +43,7 @@ const foreign: Readonly<Record<string, () => Foreign>> = {
     const path = place();
     writeFileSync(join(path, 'somebody’s.txt'), 'not ours');
     chmodSync(path, 0o1777);
-    return { path, what: /holds other things/ };
+    return { path, what: /holds other files/ };
   },
   'a folder like /tmp in which somebody planted a state': () => {
     const path = place();
@@ -60,7 +60,7 @@ const foreign: Readonly<Record<string, () => Foreign>> = {
     const path = place();
     writeFileSync(join(path, 'thesis.txt'), 'not ours');
     chmodSync(path, 0o755);
-    return { path, what: /holds other things/ };
+    return { path, what: /holds other files/ };
   },
   'a folder of a program that calls its own files state.json and registration.json': () => {
     const path = place();
@@ -68,25 +68,25 @@ const foreign: Readonly<Record<string, () => Foreign>> = {
     writeFileSync(join(path, 'state.json'), '{"users":["bob"]}');
     writeFileSync(join(path, 'registration.json'), '{"deviceId":"bob"}');
     chmodSync(path, 0o755);
-    return { path, what: /holds other things/ };
+    return { path, what: /holds other files/ };
   },
   'a link to such a folder': () => {
     const path = place();
     mkdirSync(join(path, 'documents'), { mode: 0o755 });
     writeFileSync(join(path, 'documents/thesis.txt'), 'not ours');
     symlinkSync('documents', join(path, 'link'));
-    return { path: join(path, 'link'), what: /holds other things/ };
+    return { path: join(path, 'link'), what: /holds other files/ };
   },
   'a file': () => {
     const path = join(place(), 'null');
     writeFileSync(path, 'not ours', { mode: 0o666 });
     chmodSync(path, 0o666);
-    return { path, what: /is no directory/ };
+    return { path, what: /is not a directory/ };
   },
   'a path below a file': () => {
     const path = join(place(), 'file');
     writeFileSync(path, 'not ours');
-    return { path: join(path, 'state'), what: /lies below what is no directory/ };
+    return { path: join(path, 'state'), what: /has a parent that is not a directory/ };
   },
 };
 
@@ -192,7 +192,7 @@ test('a foreign directory that turns up while the daemon waits for its disk is r
   const before = look(path);
   program.child.kill('SIGCONT');
   const told = (attempt: number) =>
-    program.until((line) => /holds other things/.test(String(line.cause)) && Number(line.attempt) >= attempt);
+    program.until((line) => /holds other files/.test(String(line.cause)) && Number(line.attempt) >= attempt);
   const first = await told(1);
   expect(first).toMatchObject({ code: 'STATE_UNWRITABLE', class: 'transient', step: 'idle' });
   await told(Number(first.attempt) + 1);

@@ -189,7 +189,7 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
 async function showTelling(device: Device): Promise<void> {
   for (const command of ['status', 'check']) {
     const { stdout } = await tell(device, command);
-    const telling = stdout.split('\n').filter((line) => /^(waits|last|remedy|fail)/.test(line));
+    const telling = stdout.split('\n').filter((line) => /^(waiting|last|remedy|fail)/.test(line));
     console.log(telling.map((line) => `    ${line}`).join('\n'));
   }
 }

@@ -84,7 +84,11 @@ async function firstBoot(): Promise<void> {
   const activeState = ['systemctl', 'show', '-P', 'ActiveState', 'onboardd.service'];
   await machine.until(activeState, (text) => text === 'active', 30_000 * slow);
   assert.notEqual(await active(target), 'active');
-  await machine.until(status, (text) => /PROVISIONING_UNREACHABLE.*next try at/.test(text), 30_000 * slow);
+  await machine.until(
+    status,
+    (text) => /PROVISIONING_UNREACHABLE.*next attempt at/.test(text),
+    30_000 * slow,
+  );
   tell(`it says: ${await machine.run(...status)}`, started);
   const arrived = Date.now();
   await machine.connect(ports, away);

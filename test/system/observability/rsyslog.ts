@@ -53,7 +53,7 @@ export async function tryRsyslog(folder: string): Promise<string> {
   const [line = ''] = readFileSync(failed, 'utf8').split('\n');
   check(
     `with its remedy: ${line}`,
-    /^\S+Z [0-9a-f]{32} REGISTRATION_REJECTED Read the fleet manager/.test(line),
+    /^\S+Z [0-9a-f]{32} REGISTRATION_REJECTED Resolve the fleet manager/.test(line),
     true,
   );
   return `${lines.length} lines, ${wanted} failed devices`;

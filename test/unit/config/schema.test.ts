@@ -248,7 +248,7 @@ test('the JSON schema says of what it is, and describes each key', () => {
     type: 'object',
     properties: {
       stateDir: { description: 'The state directory' },
-      retry: { type: 'object', properties: { factor: { description: expect.stringContaining('Growth') } } },
+      retry: { type: 'object', properties: { factor: { description: expect.stringContaining('grows') } } },
     },
   });
 });

@@ -74,17 +74,17 @@ test.each<[string, Readonly<Record<string, string>>]>([
   ['a certificate called identity.key', { 'identity.key': '-----BEGIN CERTIFICATE-----' }],
   ['a device id among other lines', { 'device_id.txt': 'device-1\nserial 7\n' }],
 ])('a folder of another program with %s is not taken for its names', (_, contents) => {
-  expect(refusal(holding({ 'server.py': '', ...contents }))).toMatch(/holds other things \(/);
+  expect(refusal(holding({ 'server.py': '', ...contents }))).toMatch(/holds other files \(/);
 });
 
 test('what a link or a folder with the name of a state leads to proves nothing', () => {
   const target = join(holding({ 'server.py': '', other: state }), 'other');
   const path = join(place, 'state.json');
   symlinkSync(target, path);
-  expect(refusal(place)).toMatch(/holds other things/);
+  expect(refusal(place)).toMatch(/holds other files/);
   rmSync(path);
   mkdirSync(path);
-  expect(refusal(place)).toMatch(/holds other things/);
+  expect(refusal(place)).toMatch(/holds other files/);
 });
 
 test('a folder with other things of which the state cannot be read for the disk is not judged', () => {
@@ -118,11 +118,11 @@ test.each([
   '/var/lib',
   '/usr/local',
 ])('the system’s own %s is refused, empty or not', (path) =>
-  expect(refusal(path)).toMatch(/holds other things|is a folder of the system|open to everybody/));
+  expect(refusal(path)).toMatch(/holds other files|is a system directory|open to everybody/));
 
 test('nothing is waited for below a file', () => {
   for (const path of ['file/state', 'file/more/state'])
-    expect(refusal(join(folder(0o755, ['file']), path))).toBe('lies below what is no directory');
+    expect(refusal(join(folder(0o755, ['file']), path))).toBe('has a parent that is not a directory');
 });
 
 test('an empty folder is refused while it is open to everybody', () => {
@@ -134,17 +134,17 @@ test('an empty folder is refused while it is open to everybody', () => {
 test.runIf(isRoot)('a state that anybody could have put there makes no state directory', () => {
   folder(0o777, ['state.json']);
   chownSync(join(place, 'state.json'), 12345, 12345);
-  expect(refusal(place)).toMatch(/holds other things/);
+  expect(refusal(place)).toMatch(/holds other files/);
   chownSync(place, 12345, 12345);
   expect(refusal(place)).toBeNull();
 });
 
 test('what the service manager made is taken with other things in it only while it is the service’s alone', () => {
   folder(0o700, ['.bash_history']);
-  expect(refusal(place)).toMatch(/holds other things \(\.bash_history\)/);
+  expect(refusal(place)).toMatch(/holds other files \(\.bash_history\)/);
   expect(refusal(place, [place])).toBeNull();
   chmodSync(place, 0o755);
-  expect(refusal(place, [place])).toMatch(/holds other things/);
+  expect(refusal(place, [place])).toMatch(/holds other files/);
 });
 
 test('a path to a file of the state directory is known through folders and links', () => {

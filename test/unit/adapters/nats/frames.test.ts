@@ -36,7 +36,7 @@ test.each([
   ['a line without an end', `-ERR ${'x'.repeat(longestLine)}`, /line longer/],
   ['an unknown operation', 'HELLO\r\n', /not the NATS protocol/],
   ['an operation that only begins like one', 'PINGPONG\r\n', /not the NATS protocol/],
-  ['an INFO that is no JSON', 'INFO \u009b31m{\r\n', /INFO that is no JSON/],
+  ['an INFO that is not JSON', 'INFO \u009b31m{\r\n', /INFO that is not JSON/],
   ['an empty line', '\r\n', /not the NATS protocol/],
   ['a page of HTTP', 'HTTP/1.1 200 OK\r\n', /not the NATS protocol/],
 ])('%s is refused, in whatever pieces it comes', (_, bytes, said) => {

@@ -17,7 +17,7 @@ test.each([
 ] as const)('a GET that is answered by HTTP %i fails with %s for the reason %s', (status, code, reason) => {
   const finding = judgeAnswer('fleet.example', { ...answer, status });
   expect(finding).toMatchObject({ verdict: 'fail', code, reason, remedy: remedyOf(code, reason) });
-  expect(finding.detail).toMatch(/^the provisioning server fleet\.example: .*, HTTP \d+$/);
+  expect(finding.detail).toMatch(/^the provisioning server fleet\.example: .* \(HTTP \d+\)$/);
 });
 
 test.each([
@@ -32,7 +32,7 @@ test.each([
 test('a redirect names the server that it leads to, without its path', () => {
   const location = 'https://user:secret@elsewhere.example/path?secret';
   const { detail } = judgeAnswer('fleet.example', { ...answer, status: 301, location });
-  expect(detail).toContain('it redirects to https://elsewhere.example, HTTP 301');
+  expect(detail).toContain('the server redirects to https://elsewhere.example (HTTP 301)');
   expect(detail).not.toContain('secret');
 });
 
@@ -54,7 +54,7 @@ test('one NATS server that lets the device in is enough, and the others are told
     subscribe: async () => undefined,
   });
   expect(finding).toMatchObject({ verdict: 'pass', code: null, reason: null });
-  expect(finding.detail).toMatch(/also: the NATS server one: it refused the connection$/);
+  expect(finding.detail).toMatch(/also: the NATS server one: connection refused$/);
 });
 
 test('a failure keeps the code and the reason that were thrown, and a bug is not taken for one', async () => {

@@ -1,19 +1,25 @@
 import { expect, test } from 'vitest';
+import { explainLines } from '../../../../src/cli/format/explain.ts';
 import { catalogue } from '../../../../src/errors/catalogue.ts';
 import { type ReasonEntry, reasons } from '../../../../src/errors/reasons.ts';
 import { events } from '../../../../src/events.ts';
 import { explain } from '../../../../src/services/diagnostics/explain.ts';
 
+const shown = (name: string) => {
+  const entry = explain(name);
+  return entry === null ? '' : explainLines(entry).join('\n');
+};
+
 test('explain knows every error code, reason, event and message id', () => {
   for (const [code, { cause, remedy }] of Object.entries(catalogue))
-    expect(explain(code.toLowerCase())?.join('\n')).toContain(`${cause}\nremedy  ${remedy}`);
+    expect(shown(code.toLowerCase())).toContain(`${cause}\nremedy  ${remedy}`);
   for (const [name, { meaning, messageId }] of Object.entries(events)) {
-    expect(explain(name)?.join('\n')).toContain(meaning);
+    expect(shown(name)).toContain(meaning);
     expect(explain(messageId)).toEqual(explain(name));
   }
   for (const [name, { cause, remedy }] of Object.entries<ReasonEntry>(reasons)) {
-    expect(explain(name.toUpperCase())?.join('\n')).toContain(cause);
-    for (const advice of [remedy].flat()) expect(explain(name)?.join('\n')).toContain(advice);
+    expect(shown(name.toUpperCase())).toContain(cause);
+    for (const advice of [remedy].flat()) expect(shown(name)).toContain(advice);
   }
   expect(explain('__proto__')).toBeNull();
 });

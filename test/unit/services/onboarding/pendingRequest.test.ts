@@ -147,7 +147,7 @@ test('"already registered" is a refusal to a device that asks for the first time
   expect(() => persistResult(ports, overTls, { message, result: already }, before)).toThrow(
     expect.objectContaining({
       code: 'REGISTRATION_REJECTED',
-      message: 'the fleet manager refused: device already registered',
+      message: 'the fleet manager rejected the device: device already registered',
     }),
   );
   expect(state()).toMatchObject({
@@ -163,7 +163,7 @@ test.each<[string, Partial<DeviceState>, boolean]>([
 ])('after a refusal, %s', (_, changes, expected) => {
   const { ports, before, state } = device(changes);
   recordRequest(ports, overTls, 'none');
-  expect(() => persistResult(ports, overTls, { message, result: refused }, before)).toThrow(/refused: no$/);
+  expect(() => persistResult(ports, overTls, { message, result: refused }, before)).toThrow(/rejected the device: no$/);
   expect(state().mayBeRegistered).toBe(expected);
 });
 

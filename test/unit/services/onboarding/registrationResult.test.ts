@@ -81,16 +81,16 @@ test.each([
 
 test.each([
   ['{"status":null,"alias":"a"}', 'has an unknown status'],
-  ['{"error":5}', 'has neither a status nor a field of a result'],
+  ['{"error":5}', 'has neither a `status` nor a field of a result'],
   ['{"token":5}', 'has a field of a wrong type'],
-  ['[]', 'is no JSON object'],
+  ['[]', 'is not a JSON object'],
   ['{"alias":"a","token":5}', 'has a field of a wrong type'],
-  ['{', 'is no JSON, or nested too deep'],
-  [deep(65), 'is no JSON, or nested too deep'],
-  [null, 'is no text, or too long'],
-  [success('a'.repeat(257)), 'has an alias that is no line of at most 256 characters'],
+  ['{', 'is not valid JSON, or is nested too deeply'],
+  [deep(65), 'is not valid JSON, or is nested too deeply'],
+  [null, 'is not UTF-8 text, or is too long'],
+  [success('a'.repeat(257)), 'has an alias that is not one line of at most 256 characters'],
 ])('%s says what is wrong with it: %s', (text, what) => {
-  expect(() => readResult(text)).toThrow(`the fleet manager’s answer ${what}`);
+  expect(() => readResult(text)).toThrow(`the fleet manager's answer ${what}`);
 });
 
 test.each([
@@ -134,7 +134,7 @@ test('whatever arrives, parsers answer or refuse, and only a status or a field s
 test('an answer has at most 4 Mi characters', () => {
   const ofLength = (length: number) => `{"status":"success"${' '.repeat(length - 20)}}`;
   expect(readResult(ofLength(4 * 1024 * 1024))).toMatchObject({ kind: 'success' });
-  expect(() => readResult(ofLength(4 * 1024 * 1024 + 1))).toThrow('is no text, or too long');
+  expect(() => readResult(ofLength(4 * 1024 * 1024 + 1))).toThrow('is not UTF-8 text, or is too long');
 });
 
 test('the parser’s own word for what is no JSON is kept as the cause', () => {

@@ -42,7 +42,7 @@ test('a provisioning answer that is nested beyond measure is refused before it i
   const body = `{"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
   await expect(askedOf({ body })).rejects.toMatchObject({
     code: 'PROVISIONING_ANSWER_INVALID',
-    message: expect.stringContaining('no JSON ('),
+    message: expect.stringContaining('invalid JSON ('),
   });
 });
 
@@ -71,12 +71,25 @@ test('a web page in place of an answer is a portal, and other text is not', asyn
   await expect(of('text/plain')).rejects.toMatchObject({ code: 'PROVISIONING_ANSWER_INVALID', reason: null });
 });
 
+test('an HTTP error shows what the server said on one line, cut to 300 characters, without control characters', async () => {
+  const messageOf = async (body: string, contentType: string | null = 'application/json') =>
+    String((await askedOf({ status: 400, body, contentType }).catch((error) => error)).message);
+  const answered = 'the provisioning server answered HTTP 400';
+  expect(await messageOf('{"error":"swarm_id is mandatory"}')).toBe(
+    `${answered}: {"error":"swarm_id is mandatory"}`,
+  );
+  expect(await messageOf('a\u001b[31m\n\tb')).toBe(`${answered}: a [31m b`);
+  expect(await messageOf('x'.repeat(10_000))).toHaveLength(answered.length + 2 + 300);
+  expect(await messageOf('<html>no</html>', 'text/html')).toBe(answered);
+  expect(await messageOf('')).toBe(answered);
+});
+
 const ask = (body: string, natsUrl: string | null = null) => askedOf({ body }, natsUrl);
 const fields = { certificate: 'C', caCertificate: 'CA', fleetManagementNatsUrl: 'tls://a:4222' };
 
 test.each([
-  ['no JSON object (no content type, 2 characters)', []],
-  ['no JSON object (no content type, 4 characters)', null],
+  ['JSON that is not an object (no content type, 2 characters)', []],
+  ['JSON that is not an object (no content type, 4 characters)', null],
   ['no certificate', {}],
   ['no certificate', { ...fields, certificate: undefined, caCertificate: 1 }],
   ['a malformed certificate', { ...fields, certificate: ' \n' }],
@@ -97,7 +110,7 @@ test.each([undefined, null, 4222])('a configured NATS address takes the place of
   const body = JSON.stringify({ ...fields, fleetManagementNatsUrl: answered });
   // The address passes, and the certificates are looked at.
   await expect(ask(body, 'tls://b:4222')).rejects.toThrow(
-    "the answer's certificate holds no readable certificate",
+    "the answer's certificate is not a readable certificate",
   );
 });
 

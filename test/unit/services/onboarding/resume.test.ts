@@ -278,7 +278,7 @@ test('a damaged state is rebuilt from the copies beside it', () => {
       code: 'STATE_CORRUPT',
       message:
         'state.json was damaged; it is kept as state.json.damaged; it was rebuilt from the files beside it',
-      cause: expect.objectContaining({ message: 'state.json is no JSON' }),
+      cause: expect.objectContaining({ message: 'state.json is not valid JSON' }),
     }),
   ]);
 });

@@ -106,10 +106,10 @@ test.each([
 });
 
 test.each([
-  ['', 'is no JSON'],
-  ['{', 'is no JSON'],
-  ['null', 'is no JSON object'],
-  ['[1]', 'is no JSON object'],
+  ['', 'is not valid JSON'],
+  ['{', 'is not valid JSON'],
+  ['null', 'is not a JSON object'],
+  ['[1]', 'is not a JSON object'],
 ])('%j is no state', (text, what) => {
   expect(() => parseState(text)).toThrow(`state.json ${what}`);
 });
