@@ -4,6 +4,7 @@ import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
+import type { ProxyVariables } from '../config/proxy.ts';
 import { changedKeys } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import type { Settings } from '../daemon/actors.ts';
@@ -18,6 +19,7 @@ interface RunOptions extends Settings {
   readonly version: string;
   readonly once: boolean;
   readonly state: LockedStateDirectory;
+  readonly proxies: ProxyVariables;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
+import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
@@ -32,7 +33,7 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
     commonName: config.identity.commonName,
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
-    authenticated: config.provisioning.url.startsWith('https:'),
+    authenticated: isAuthenticated(config),
     fleetCa,
     builtAt,
   };
@@ -72,6 +73,7 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
             api: config.registration.api,
             natsUrl: config.nats.url,
             builtAt,
+            caCertificate: config.registration.caCertificate,
             device: deviceFields(config, input.deviceId, hostname),
           },
           sendBack,
@@ -83,6 +85,12 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
       ),
     } satisfies Required<Actors>,
   });
+}
+
+/** Whether whatever answers proves who it is; of a list every server. */
+function isAuthenticated(config: Config): boolean {
+  const urls = provisioningUrls(config);
+  return urls.length > 0 && urls.every((url) => /^https:/i.test(url));
 }
 
 /** A path means the same wherever `reset` is run later. */

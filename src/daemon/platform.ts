@@ -6,6 +6,9 @@ import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
+import { inTurn } from '../adapters/provisioningServers.ts';
+import { provisioningUrls } from '../config/provisioningUrls.ts';
+import { type ProxyVariables, parseProxy, proxyFor } from '../config/proxy.ts';
 import type { Config } from '../config/schema.ts';
 import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
@@ -53,18 +56,13 @@ export function createPlatform({
   config,
   version,
   state,
+  proxies,
 }: {
   readonly config: Config;
   readonly version: string;
   readonly state: { readonly directory: StateDirectory };
+  readonly proxies: ProxyVariables;
 }): Platform {
-  const ca = config.provisioning.caFile === null ? null : readFileSync(config.provisioning.caFile, 'utf8');
-  const server = {
-    url: config.provisioning.url,
-    ca,
-    tokenFile: config.provisioning.tokenFile,
-    userAgent: `onboardd/${version}`,
-  };
   return {
     ...systemClock,
     machine: readHardwareId,
@@ -72,7 +70,7 @@ export function createPlatform({
     exportFile: refreshFile,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),
-    post: (json, signal) => postProvision(server, json, signal),
+    post: provisioning(config, version, proxies),
     connect: natsClient(natsOptions(config)),
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,
@@ -81,9 +79,28 @@ export function createPlatform({
   };
 }
 
+function provisioning(config: Config, version: string, proxies: ProxyVariables): Platform['post'] {
+  const { caFile, path, tokenFile, clientCertFile, clientKeyFile, proxy } = config.provisioning;
+  const server = {
+    path,
+    ca: caFile === null ? null : readFileSync(caFile, 'utf8'),
+    clientCertFile,
+    clientKeyFile,
+    proxyFor: (url: URL) => proxyFor(url, proxy, proxies),
+    tokenFile,
+    userAgent: `onboardd/${version}`,
+  };
+  const urls = provisioningUrls(config) as [string, ...string[]];
+  return inTurn(urls, async (url, json, signal) => {
+    const answer = await postProvision({ ...server, url }, json, signal);
+    return urls.length > 1 ? { ...answer, server: new URL(url).host } : answer;
+  });
+}
+
 function natsOptions({ nats, registration }: Config): Parameters<typeof natsClient>[0] {
   return {
     tls: nats.tls,
+    proxy: nats.proxy === null ? null : parseProxy(nats.proxy),
     resultStream: registration.resultStream,
     random: systemClock.random,
     needsInbox: registration.api === 'request',

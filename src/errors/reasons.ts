@@ -142,11 +142,24 @@ const entries = {
     cause: 'it answers with a web page',
     remedy: 'Log in to the network’s portal, or correct `provisioning.url`: a web page answers there.',
   },
+  'proxy-refused': {
+    codes: unreachable,
+    cause: 'the proxy does not open the connection',
+    remedy: [
+      'Correct `provisioning.proxy` (or HTTPS_PROXY, NO_PROXY) and its login, or let the device past the proxy.',
+      'Correct `nats.proxy` and its login, or let the proxy open connections to the port of NATS.',
+    ],
+  },
   'token-unusable': {
     codes: rejected,
     cause: 'the token cannot be read',
     remedy:
       'Correct `provisioning.tokenFile`: a file that the service may read, with the token and nothing else.',
+  },
+  'http-202': {
+    codes: rejected,
+    cause: 'it has taken the request and has no certificate yet',
+    remedy: `Wait, or approve the device at the provisioning server; ${byItself}, no sooner than the server asks.`,
   },
   'http-400': {
     codes: rejected,

@@ -2,6 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import * as v from 'valibot';
 import { expect, expectTypeOf, test } from 'vitest';
 import { jsonSchema, jsonSchemaOf } from '../../src/config/jsonSchema.ts';
+import { provisioningUrls } from '../../src/config/provisioningUrls.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import {
   type Config,
@@ -42,8 +43,12 @@ function fileWith(key: string, value: unknown): Record<string, unknown> {
 interface Expected {
   readonly stateDir: string;
   readonly provisioning: {
-    readonly url: string;
+    readonly url: string | readonly string[];
+    readonly path: string;
     readonly caFile: string | null;
+    readonly clientCertFile: string | null;
+    readonly clientKeyFile: string | null;
+    readonly proxy: string | null;
     readonly fleetCaFile: string | null;
     readonly fleetCaFingerprint: string | null;
     readonly tokenFile: string | null;
@@ -63,9 +68,14 @@ interface Expected {
     readonly alias: string | null;
     readonly tailscaleID: string | null;
   };
-  readonly nats: { readonly url: string | null; readonly tls: 'required' | 'optional' };
+  readonly nats: {
+    readonly url: string | null;
+    readonly proxy: string | null;
+    readonly tls: 'required' | 'optional';
+  };
   readonly registration: {
     readonly api: 'jetstream' | 'request';
+    readonly caCertificate: 'answer' | 'chain';
     readonly resultStream: string | null;
     readonly timeoutMs: number;
   };
@@ -99,7 +109,11 @@ test('a configuration has a value for every key, from the host or the schema', (
       stateDir: '/var/lib/onboardd',
       provisioning: {
         url: 'http://10.0.0.1',
+        path: '/api/devices/provision',
         caFile: null,
+        clientCertFile: null,
+        clientKeyFile: null,
+        proxy: null,
         fleetCaFile: null,
         fleetCaFingerprint: null,
         tokenFile: null,
@@ -119,8 +133,8 @@ test('a configuration has a value for every key, from the host or the schema', (
         alias: null,
         tailscaleID: null,
       },
-      nats: { url: null, tls: 'required' },
-      registration: { api: 'jetstream', resultStream: null, timeoutMs: 30_000 },
+      nats: { url: null, proxy: null, tls: 'required' },
+      registration: { api: 'jetstream', caCertificate: 'answer', resultStream: null, timeoutMs: 30_000 },
       retry: { initialMs: 1000, maxMs: 300_000, factor: 2, failedAfterMs: 900_000 },
       renewal: { at: [0.7, 0.9] },
       exports: {},
@@ -141,6 +155,16 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['stateDir', '/a\0', false],
   ['provisioning.url', 'HTTPS://a/b', true],
   ['provisioning.url', 'ftp://a', false],
+  ['provisioning.url', ['http://a', 'https://b:1/c'], true],
+  ['provisioning.url', 'http://a, http://b', true],
+  ['provisioning.url', [], false],
+  ['provisioning.url', ['http://a', 'ftp://b'], false],
+  ['provisioning.path', '/api/mesh/provision', true],
+  ['provisioning.path', 'api', false],
+  ['provisioning.path', '/a?b', false],
+  ['provisioning.proxy', 'off', true],
+  ['provisioning.proxy', 'http://user:pw@proxy:3128', true],
+  ['nats.proxy', 'http://proxy:3128', true],
   ['provisioning.swarmId', 'a'.repeat(256), true],
   ['provisioning.swarmId', 'a'.repeat(257), false],
   ['provisioning.swarmId', 'a\nb', false],
@@ -183,4 +207,37 @@ test.each(['__proto__', 'constructor', 'prototype'])('an export cannot be called
 
 test('a part of a schema that the JSON schema cannot tell is a mistake', () => {
   expect(() => jsonSchemaOf(v.bigint())).toThrow('the JSON Schema of "bigint" is not known');
+});
+
+test.each([
+  ['http://a', ['http://a']],
+  ['http://a,https://b/c', ['http://a', 'https://b/c']],
+  [' http://a  http://b ', ['http://a', 'http://b']],
+  [
+    ['http://a', 'http://b'],
+    ['http://a', 'http://b'],
+  ],
+])('the servers of %j are %j', (url, expected) => {
+  const resolution = resolveConfig(
+    { flags: {}, environment: {}, overlay: new Map(), file: { ...required, provisioning: { url } } },
+    host,
+  );
+  expect('config' in resolution && provisioningUrls(resolution.config)).toEqual(expected);
+});
+
+test('a list of servers comes from the environment, too', () => {
+  for (const text of ['["http://a","http://b"]', 'http://a,http://b', 'http://a http://b']) {
+    const environment = { ONBOARDD_PROVISIONING_URL: text };
+    const resolution = resolveConfig({ flags: {}, environment, overlay: new Map(), file: required }, host);
+    expect('config' in resolution && provisioningUrls(resolution.config)).toEqual(['http://a', 'http://b']);
+  }
+});
+
+test('a claim certificate without its key is a mistake, and the other way round', () => {
+  expect(problemsOf(fileWith('provisioning.clientCertFile', '/a'))).toEqual([
+    'provisioning.clientKeyFile is missing; it is required with provisioning.clientCertFile',
+  ]);
+  expect(problemsOf(fileWith('provisioning.clientKeyFile', '/a'))).toEqual([
+    'provisioning.clientCertFile is missing; it is required with provisioning.clientKeyFile',
+  ]);
 });

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { connect as connectTls, createServer as createTls, type TlsOptions } from 'node:tls';
 import { ErrorCode, NatsError } from 'nats';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { postProvision } from '../../src/adapters/provisioningApi.ts';
+import { type ProvisioningServer, postProvision } from '../../src/adapters/provisioningApi.ts';
 import { type ErrorCode as Code, catalogue } from '../../src/errors/catalogue.ts';
 import { classifyNetworkError, networkFailure, observedFailure } from '../../src/errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../src/errors/onboardingError.ts';
@@ -432,7 +432,7 @@ test('every reason of a connection is met by some row', () => {
     ...made.map((row) => row[4]),
     ...nats.map((row) => row[3]),
   ]);
-  const seenInAnswers = /^(http-|redirected|captive-portal|token-unusable|not-http)/;
+  const seenInAnswers = /^(http-|redirected|captive-portal|token-unusable|not-http|proxy-refused)/;
   const rest = Object.keys(reasons).filter((reason) => !seenInAnswers.test(reason));
   expect(rest.filter((reason) => !met.has(reason as Reason))).toEqual([]);
 });
@@ -489,10 +489,21 @@ test.each([
   expect(reasonOfStatus(status)).toBe(reason);
 });
 
+const serverAt = (url: string): ProvisioningServer => ({
+  url,
+  path: '/api/devices/provision',
+  ca: null,
+  clientCertFile: null,
+  clientKeyFile: null,
+  proxyFor: () => null,
+  tokenFile: null,
+  userAgent: 'test',
+});
+
 test('an error is wrapped once, with its cause', async () => {
   const port = await closedPort();
   const url = `http://127.0.0.1:${port}`;
-  const server = { url, ca: null, tokenFile: null, userAgent: 'test' };
+  const server = serverAt(url);
   const failure = await postProvision(server, '{}', AbortSignal.timeout(5_000)).catch((error) => error);
   expect(failure).toBeInstanceOf(OnboardingError);
   expect(failure).toMatchObject({ code: 'PROVISIONING_UNREACHABLE', reason: 'refused' });
@@ -502,7 +513,7 @@ test('an error is wrapped once, with its cause', async () => {
 });
 
 test('a token that cannot be read has a reason of its own', async () => {
-  const server = { url: 'http://127.0.0.1:1', ca: null, tokenFile: '/nowhere/token', userAgent: 'test' };
+  const server = { ...serverAt('http://127.0.0.1:1'), tokenFile: '/nowhere/token' };
   await expect(postProvision(server, '{}', AbortSignal.timeout(5_000))).rejects.toMatchObject({
     code: 'PROVISIONING_REJECTED',
     class: 'transient',

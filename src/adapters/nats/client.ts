@@ -16,8 +16,14 @@ import type { Session } from '../../services/onboarding/session.ts';
 import { createEventQueue } from './eventQueue.ts';
 import { connectNats, type TransportOptions } from './transport.ts';
 
-export interface JetStreamOptions {
+/** How NATS is reached. */
+export interface NatsWay {
   readonly tls: 'required' | 'optional';
+  /** Null: directly */
+  readonly proxy: URL | null;
+}
+
+export interface JetStreamOptions extends NatsWay {
   /** Null: found by subject */
   readonly resultStream: string | null;
   readonly random: () => number;
@@ -59,7 +65,7 @@ export function natsClient(options: JetStreamOptions) {
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
-        const { connection, isEncrypted } = await dial(address, identity, options.tls, inboxPrefix, signal);
+        const { connection, isEncrypted } = await dial(address, identity, options, inboxPrefix, signal);
         const opened = { connection, isEncrypted, address, inboxPrefix };
         const session = openSession(opened, memory, onDenied);
         if (options.needsInbox) await assertInbox(opened, session);
@@ -82,11 +88,11 @@ export function natsClient(options: JetStreamOptions) {
 export async function trySubscription(
   address: NatsAddress,
   identity: Identity,
-  tls: 'required' | 'optional',
+  way: NatsWay,
   subject: string,
   signal: AbortSignal,
 ): Promise<'allowed' | 'denied'> {
-  const { connection } = await dial(address, identity, tls, '_INBOX', signal);
+  const { connection } = await dial(address, identity, way, '_INBOX', signal);
   try {
     let denied = false;
     connection.subscribe(subject, {
@@ -144,7 +150,7 @@ type LookUp = 'direct' | 'request';
 async function dial(
   address: NatsAddress,
   identity: Identity,
-  tls: 'required' | 'optional',
+  { tls, proxy }: NatsWay,
   inboxPrefix: string,
   signal: AbortSignal,
 ): Promise<{ connection: NatsConnection; isEncrypted: boolean }> {
@@ -152,6 +158,7 @@ async function dial(
   let broken: OnboardingError | null = null;
   const base: TransportOptions = {
     tls: null,
+    proxy,
     signal,
     onBroken: (error) => {
       broken = error;
@@ -165,7 +172,7 @@ async function dial(
     pingInterval: pingIntervalMs,
     maxPingOut: 2,
     inboxPrefix,
-    ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? '' }),
+    ...loginOf(address),
   };
   const secured: TransportOptions = {
     ...base,
@@ -196,6 +203,12 @@ async function dial(
     }
     throw failure;
   }
+}
+
+/** What the address itself carries, for CONNECT. */
+function loginOf({ user, password = '', token }: NatsAddress): Partial<TransportOptions> {
+  if (token !== undefined) return { token };
+  return user === undefined ? {} : { user, pass: password };
 }
 
 /** nats.connect takes no signal: a connection that comes too late is closed. */

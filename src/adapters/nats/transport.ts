@@ -8,11 +8,15 @@ import {
 } from 'nats/lib/nats-base-client/internal_mod.js';
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { parseJson } from '../../text/json.ts';
+import { addressAttemptMs } from '../net/attempts.ts';
+import { openTunnel } from '../net/tunnel.ts';
 import { frameGuard, longestLine } from './frames.ts';
 
 export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   /** Null: the server is spoken to in clear text, whatever it offers */
   readonly tls: TlsOptions | null;
+  /** Through which the server is reached; null: directly */
+  readonly proxy: URL | null;
   /** Told what ended the connection, if it was a fault of the other side. */
   readonly onBroken: (error: OnboardingError) => void;
   /** Ends the connection, also while it is being made. */
@@ -21,9 +25,6 @@ export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
 
 /** A server that does not read makes the client's answers to its pings pile up; an honest publish is a few kilobytes. */
 const mostUnsent = 1024 * 1024;
-
-/** Each address of a name gets this long: twice the handshake of the slowest link, satellite with 600 ms. */
-const addressAttemptMs = 2_500;
 
 /**
  * `connect` of the NATS client over a transport of our own. The client's keeps bytes that arrive in clear text behind
@@ -55,13 +56,17 @@ class NatsTransport implements Transport {
   }
 
   async connect({ hostname, port }: { hostname: string; port: number }, options: object): Promise<void> {
-    const { tls, onBroken, signal } = options as TransportOptions;
+    const { tls, proxy, onBroken, signal } = options as TransportOptions;
     this.#onBroken = onBroken;
     const onAbort = () => this.#end(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#closed.finally(() => signal.removeEventListener('abort', onAbort));
     try {
-      this.#use(connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs }));
+      this.#use(
+        proxy === null
+          ? connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs })
+          : await openTunnel(proxy, { host: hostname, port }, 'nats', signal),
+      );
       this.#greeting = await readGreeting(this.#socket as Socket, tls !== null);
       if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, hostname, tls)));
     } catch (error) {
