@@ -181,9 +181,12 @@ async function checkServers(
     run('name-resolution', () => checkNames(names, (name, server) => lookUp(name, server, lookUpMs))),
     run('provisioning-server', async () => {
       const findings = servers.map(async (server, index) => {
-        const glance = await glanceAt(usable, server, version);
-        glances[index] = glance;
-        return throughProxy(judgeAnswer(server.url.host, glance), server.proxy);
+        const look = async () => {
+          const glance = await glanceAt(usable, server, version);
+          glances[index] = glance;
+          return judgeAnswer(server.url.host, glance);
+        };
+        return throughProxy(await look().catch(unforeseen), server.proxy);
       });
       return (await firstGood(findings)) ?? skipped('no server is configured');
     }),

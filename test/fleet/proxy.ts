@@ -8,7 +8,7 @@ export interface ProxyOptions {
   refuses?: string;
 }
 
-export interface Proxy {
+export interface ForwardProxy {
   /** `http://127.0.0.1:port`, without a login */
   readonly url: string;
   readonly port: number;
@@ -18,8 +18,8 @@ export interface Proxy {
 }
 
 /** A forward proxy on 127.0.0.1: absolute-form requests, and CONNECT. */
-export async function startProxy({ login, refuses }: ProxyOptions = {}): Promise<Proxy> {
-  const requests: Proxy['requests'] = [];
+export async function startProxy({ login, refuses }: ProxyOptions = {}): Promise<ForwardProxy> {
+  const requests: ForwardProxy['requests'] = [];
   const sockets = new Set<Socket>();
   const loginOf = (header: string | undefined) =>
     header === undefined ? null : Buffer.from(header.replace(/^Basic /, ''), 'base64').toString();

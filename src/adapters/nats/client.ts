@@ -14,6 +14,7 @@ import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
 import type { Session } from '../../services/onboarding/session.ts';
 import { createEventQueue } from './eventQueue.ts';
+import { type LastByConsumer, lastByConsumer } from './lastByConsumer.ts';
 import { connectNats, type TransportOptions } from './transport.ts';
 
 /** How NATS is reached. */
@@ -140,12 +141,24 @@ interface Memory {
   readonly configured: string | null;
   /** Null: to be found by subject */
   stream: string | null;
-  /** The way of looking up that brought an answer; null: both are tried */
+  /** The way of looking up that brought an answer; null: all are tried */
   lookUp: LookUp | null;
 }
 
-/** By `$JS.API.DIRECT.GET`, or by `$JS.API.STREAM.MSG.GET`. */
-type LookUp = 'direct' | 'request';
+/** By `$JS.API.DIRECT.GET`, by `$JS.API.STREAM.MSG.GET`, or by a push consumer. */
+type LookUp = 'direct' | 'request' | 'consumer';
+
+/** What a look-up needs of its session. */
+interface Reader {
+  readonly connection: NatsConnection;
+  readonly manager: Promise<JetStreamManager>;
+  readonly memory: Memory;
+  readonly inboxPrefix: string;
+  /** Told of messages that a consumer brings by itself */
+  readonly onFollowing: (message: Msg) => void;
+  /** One for the whole session; null: none yet */
+  consumer: Promise<LastByConsumer> | null;
+}
 
 async function dial(
   address: NatsAddress,
@@ -249,6 +262,8 @@ function openSession(opened: Opened, memory: Memory, onDenied: OnDenied): Sessio
   const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
   manager.catch(() => undefined);
   let afterPublish = false;
+  const onFollowing = (message: Msg) => queue.push({ type: 'live', message: live(message), afterPublish });
+  const reader: Reader = { connection, manager, memory, inboxPrefix, onFollowing, consumer: null };
   return {
     isEncrypted,
     events: queue.events,
@@ -268,7 +283,7 @@ function openSession(opened: Opened, memory: Memory, onDenied: OnDenied): Sessio
       afterPublish = true;
     },
     requestLastStored(subject) {
-      lastStored(connection, manager, memory, subject).then((last) => queue.push({ type: 'stored', last }));
+      lastStored(reader, subject).then((last) => queue.push({ type: 'stored', last }));
     },
     close() {
       queue.end();
@@ -298,16 +313,12 @@ function endOf(error: unknown): OnboardingError {
 }
 
 /** Never throws. */
-async function lastStored(
-  connection: NatsConnection,
-  manager: Promise<JetStreamManager>,
-  memory: Memory,
-  subject: string,
-): Promise<Message | 'none' | 'unavailable'> {
+async function lastStored(reader: Reader, subject: string): Promise<Message | 'none' | 'unavailable'> {
+  const { memory, manager } = reader;
   try {
     const api = await manager;
     memory.stream ??= await api.streams.find(subject);
-    return await readLast(connection, api, memory, subject);
+    return await readLast(reader, api, subject);
   } catch {
     // The stream may have been made anew under another name.
     memory.stream = memory.configured;
@@ -318,21 +329,18 @@ async function lastStored(
 /**
  * The direct get is the one look-up whose right can be granted for a single device, and a stream that does not allow it
  * answers by silence; the other is for such streams, and many devices have no right to it. So both are asked side by side
- * until it is known which one answers.
+ * until it is known which one answers. A consumer, which the server has to keep, is made only where neither does.
  *
- * @throws {AggregateError} where neither does
+ * @throws {Error} where none does
  */
-async function readLast(
-  connection: NatsConnection,
-  api: JetStreamManager,
-  memory: Memory,
-  subject: string,
-): Promise<Message | 'none'> {
+async function readLast(reader: Reader, api: JetStreamManager, subject: string): Promise<Message | 'none'> {
+  const { connection, memory } = reader;
   const { stream } = memory;
   if (stream === null) throw new Error('no stream is known');
   const lookUps: Record<LookUp, () => Promise<Message | 'none'>> = {
     direct: () => getDirect(connection, stream, subject),
     request: () => getStored(api, stream, subject),
+    consumer: () => getPushed(reader, stream, subject),
   };
   if (memory.lookUp !== null) {
     const found = await lookUps[memory.lookUp]().catch(() => null);
@@ -344,7 +352,28 @@ async function readLast(
     memory.lookUp ??= name;
     return found;
   });
-  return await Promise.any(tried);
+  try {
+    return await Promise.any(tried);
+  } catch {
+    const found = await lookUps.consumer();
+    memory.lookUp ??= 'consumer';
+    return found;
+  }
+}
+
+async function getPushed(reader: Reader, stream: string, subject: string): Promise<Message | 'none'> {
+  const { connection, inboxPrefix, onFollowing } = reader;
+  const place = { stream, subject, inboxPrefix };
+  reader.consumer ??= lastByConsumer(connection, place, lookUpTimeoutMs, onFollowing);
+  try {
+    const last = await (await reader.consumer).last();
+    if (last === 'none') return 'none';
+    const { storedAt, sequence } = last;
+    return message(last.message.data, last.message.headers, { storedAt, sequence });
+  } catch (error) {
+    reader.consumer = null;
+    throw error;
+  }
 }
 
 async function getDirect(

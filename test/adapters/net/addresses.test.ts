@@ -4,8 +4,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { type ProvisioningServer, postProvision } from '../../../src/adapters/provisioningApi.ts';
-import { closedPort } from '../../seen/bench.ts';
 import { startSlowListener } from '../../fleet/slowListener.ts';
+import { closedPort } from '../../seen/bench.ts';
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {

@@ -28,7 +28,11 @@ test('SSL_CERT_FILE and SSL_CERT_DIR stand in for the places of the distribution
 });
 
 test('NODE_EXTRA_CA_CERTS is added', () => {
-  const environment = { SSL_CERT_FILE: bundle, SSL_CERT_DIR: place, NODE_EXTRA_CA_CERTS: join(folder, 'two.pem') };
+  const environment = {
+    SSL_CERT_FILE: bundle,
+    SSL_CERT_DIR: place,
+    NODE_EXTRA_CA_CERTS: join(folder, 'two.pem'),
+  };
   expect(systemAuthorities(environment)).toEqual([one, two]);
 });
 
