@@ -65,6 +65,7 @@ test.each([
     ],
   ],
   ['nats://[::1]:5', [{ host: '::1', port: 5 }]],
+  ['nats://s3cret@h', [{ host: 'h', port: 4222, token: 's3cret' }]],
   ['user:1234pw@h', [{ host: 'h', port: 4222, user: 'user', password: '1234pw' }]],
 ])('the NATS address %s is understood', (text, expected) => {
   expect(parseNatsAddresses(text)).toEqual(expected);
