@@ -11,15 +11,17 @@ const movesOn: ReadonlySet<string> = new Set([
  * Asks one server of a list with each call: the one that answered last, or the one behind the one that could not be
  * reached. Nothing is tried again here: the statechart calls once for each attempt.
  *
+ * @param list the servers, or a way to find them, anew for each call
  * @param ask one request to one server; throws an OnboardingError
  */
 export function inTurn<Server, Answer>(
-  servers: readonly [Server, ...Server[]],
+  list: readonly [Server, ...Server[]] | ((signal: AbortSignal) => Promise<readonly [Server, ...Server[]]>),
   ask: (server: Server, json: string, signal: AbortSignal) => Promise<Answer>,
 ): (json: string, signal: AbortSignal) => Promise<Answer> {
   let next = 0;
   return async (json, signal) => {
-    const index = next;
+    const servers = typeof list === 'function' ? await list(signal) : list;
+    const index = next % servers.length;
     try {
       return await ask(servers[index] ?? servers[0], json, signal);
     } catch (error) {

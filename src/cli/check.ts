@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
+import { discover } from '../adapters/discovery.ts';
 import { directoryFacts } from '../adapters/disk/diskFacts.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
@@ -150,7 +151,7 @@ async function checkServers(
   run: Run,
 ): Promise<HttpProbe | null> {
   const { config } = usable;
-  const servers = provisioningServers(usable);
+  const { servers, missing } = await provisioningServers(usable);
   const way: NatsWay = {
     tls: config.nats.tls,
     proxy: config.nats.proxy ? parseProxy(config.nats.proxy) : null,
@@ -188,7 +189,7 @@ async function checkServers(
         };
         return throughProxy(await look().catch(unforeseen), server.proxy);
       });
-      return (await firstGood(findings)) ?? skipped('no server is configured');
+      return (await firstGood(findings)) ?? missing ?? skipped('no server is configured');
     }),
     run('nats-server', async () => {
       if (addresses === null && unknown !== null) return skipped(unknown);
@@ -207,12 +208,23 @@ interface Target {
   readonly proxy: URL | null;
 }
 
-function provisioningServers({ config, proxies }: Usable): Target[] {
+/** The servers that are configured, else those that announce themselves; `missing`: why there are none. */
+async function provisioningServers({
+  config,
+  proxies,
+}: Usable): Promise<{ servers: Target[]; missing: Finding | null }> {
   const { path, proxy } = config.provisioning;
-  return provisioningUrls(config).map((base) => {
-    const url = provisioningUrl(base, path);
-    return { url, proxy: proxyFor(url, proxy, proxies) };
-  });
+  const configured = provisioningUrls(config);
+  try {
+    const bases = configured.length > 0 ? configured : await discover(AbortSignal.timeout(longestHttpMs));
+    const servers = bases.map((base) => {
+      const url = provisioningUrl(base, path);
+      return { url, proxy: proxyFor(url, proxy, proxies) };
+    });
+    return { servers, missing: null };
+  } catch (error) {
+    return { servers: [], missing: unforeseen(error) };
+  }
 }
 
 /** A finding about a server says which proxy is in use. */

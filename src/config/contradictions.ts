@@ -1,9 +1,16 @@
-import type { Config } from './schema.ts';
+import { type Config, settings } from './schema.ts';
 
 /** What each key allows and the keys together do not; each names the key, the value and what is allowed. */
 export function contradictions({ provisioning }: Config): string[] {
   const problems: string[] = [];
-  const { clientCertFile, clientKeyFile } = provisioning;
+  const { url, discovery, fleetCaFile, fleetCaFingerprint, clientCertFile, clientKeyFile } = provisioning;
+  if (url === null && discovery === 'off')
+    problems.push(`provisioning.url is missing; it is required: ${settings['provisioning.url'].allowed}`);
+  // Whoever is on the network may announce himself: the answer then has to prove whose it is.
+  if (url === null && discovery === 'mdns' && fleetCaFile === null && fleetCaFingerprint === null)
+    problems.push(
+      'provisioning.discovery is "mdns"; allowed: only with provisioning.fleetCaFile or provisioning.fleetCaFingerprint',
+    );
   if (clientCertFile !== null && clientKeyFile === null)
     problems.push(`provisioning.clientKeyFile is missing; it is required with provisioning.clientCertFile`);
   if (clientKeyFile !== null && clientCertFile === null)

@@ -145,9 +145,15 @@ export const settings = {
     '`$STATE_DIRECTORY`, else `/var/lib/onboardd`',
     (host) => host.stateDir,
   ),
-  'provisioning.url': required(
+  'provisioning.url': optional(
     baseUrls,
     'Base URL of the provisioning server, or a list of them, tried in turn; as text, a comma or space separates them',
+    'none, required without `provisioning.discovery`',
+  ),
+  'provisioning.discovery': withDefault(
+    oneOf(['off', 'mdns']),
+    '`mdns` looks for `_provisioning._tcp` where no URL is configured; only with `fleetCaFile` or `fleetCaFingerprint`',
+    'off',
   ),
   'provisioning.path': withDefault(
     text(/^\/[^\s?#\p{Cc}]{0,1000}$/u, 'a path that begins with /, without query or fragment'),

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
+import { discover } from '../adapters/discovery.ts';
 import { refreshFile } from '../adapters/disk/durableFile.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
@@ -90,10 +91,11 @@ function provisioning(config: Config, version: string, proxies: ProxyVariables):
     tokenFile,
     userAgent: `onboardd/${version}`,
   };
-  const urls = provisioningUrls(config) as [string, ...string[]];
-  return inTurn(urls, async (url, json, signal) => {
+  const [first, ...rest] = provisioningUrls(config);
+  const isSingle = first !== undefined && rest.length === 0;
+  return inTurn(first === undefined ? discover : [first, ...rest], async (url, json, signal) => {
     const answer = await postProvision({ ...server, url }, json, signal);
-    return urls.length > 1 ? { ...answer, server: new URL(url).host } : answer;
+    return isSingle ? answer : { ...answer, server: new URL(url).host };
   });
 }
 

@@ -150,6 +150,12 @@ const entries = {
       'Correct `nats.proxy` and its login, or let the proxy open connections to the port of NATS.',
     ],
   },
+  'not-discovered': {
+    codes: ['PROVISIONING_UNREACHABLE', null],
+    cause: 'no provisioning server announces itself on this network',
+    remedy:
+      'Check that the server announces `_provisioning._tcp` and that multicast reaches this device, or set `provisioning.url`.',
+  },
   'token-unusable': {
     codes: rejected,
     cause: 'the token cannot be read',

@@ -43,7 +43,8 @@ function fileWith(key: string, value: unknown): Record<string, unknown> {
 interface Expected {
   readonly stateDir: string;
   readonly provisioning: {
-    readonly url: string | readonly string[];
+    readonly url: string | readonly string[] | null;
+    readonly discovery: 'off' | 'mdns';
     readonly path: string;
     readonly caFile: string | null;
     readonly clientCertFile: string | null;
@@ -109,6 +110,7 @@ test('a configuration has a value for every key, from the host or the schema', (
       stateDir: '/var/lib/onboardd',
       provisioning: {
         url: 'http://10.0.0.1',
+        discovery: 'off',
         path: '/api/devices/provision',
         caFile: null,
         clientCertFile: null,
@@ -240,4 +242,16 @@ test('a claim certificate without its key is a mistake, and the other way round'
   expect(problemsOf(fileWith('provisioning.clientKeyFile', '/a'))).toEqual([
     'provisioning.clientCertFile is missing; it is required with provisioning.clientKeyFile',
   ]);
+});
+
+test('a server is discovered only with a pin, since anybody on the network may announce himself', () => {
+  const withDiscovery = (more: object) => ({
+    ...required,
+    provisioning: { discovery: 'mdns', ...more },
+  });
+  expect(problemsOf(withDiscovery({}))).toEqual([
+    'provisioning.discovery is "mdns"; allowed: only with provisioning.fleetCaFile or provisioning.fleetCaFingerprint',
+  ]);
+  expect(problemsOf(withDiscovery({ fleetCaFingerprint: 'ab'.repeat(32) }))).toEqual([]);
+  expect(problemsOf(withDiscovery({ url: 'http://a' }))).toEqual([]);
 });
