@@ -82,9 +82,9 @@ type Entry =
 function entriesOf({ answers, additionals }: ResponsePacket): Entry[] {
   return [...answers, ...additionals].flatMap((record): Entry[] => {
     const name = plainName(record.name);
-    if (record.type === 'PTR' && name === service) return [{ type: 'PTR', instance: plainName(record.data) }];
+    if (record.type === 'PTR' && name === service) return [{ type: 'PTR', instance: String(record.data) }];
     if (record.type === 'SRV' && name.endsWith(`.${service}`))
-      return [{ type: 'SRV', instance: name, host: plainName(record.data.target), port: record.data.port }];
+      return [{ type: 'SRV', instance: record.name, host: record.data.target, port: record.data.port }];
     const isAddress = (record.type === 'A' || record.type === 'AAAA') && isIP(record.data) > 0;
     // An address that is valid on one link only lacks the name of the link.
     return isAddress && !/^fe[89ab]/i.test(record.data)
