@@ -213,7 +213,8 @@ async function provisioningServers({
   config,
   proxies,
 }: Usable): Promise<{ servers: Target[]; missing: Finding | null }> {
-  const { path, proxy } = config.provisioning;
+  const { proxy, protocol } = config.provisioning;
+  const path = protocol === 'est' ? '/.well-known/est/cacerts' : config.provisioning.path;
   const configured = provisioningUrls(config);
   try {
     const bases = configured.length > 0 ? configured : await discover(AbortSignal.timeout(longestHttpMs));

@@ -150,6 +150,11 @@ export const settings = {
     'Base URL of the provisioning server, or a list of them, tried in turn; as text, a comma or space separates them',
     'none, required without `provisioning.discovery`',
   ),
+  'provisioning.protocol': withDefault(
+    oneOf(['fleet', 'est']),
+    '`est` is RFC 7030 (`simpleenroll`, `simplereenroll`), over `https:` and with `nats.url`',
+    'fleet',
+  ),
   'provisioning.discovery': withDefault(
     oneOf(['off', 'mdns']),
     '`mdns` looks for `_provisioning._tcp` where no URL is configured; only with `fleetCaFile` or `fleetCaFingerprint`',

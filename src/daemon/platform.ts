@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
 import { discover } from '../adapters/discovery.ts';
 import { refreshFile } from '../adapters/disk/durableFile.ts';
+import { type CurrentIdentity, enroll } from '../adapters/est.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
@@ -16,7 +17,7 @@ import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
 import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
 import type { KeyReader } from '../services/onboarding/resume.ts';
-import type { Progress, StateDirectory } from '../services/state/deviceState.ts';
+import { currentState, files, type Progress, type StateDirectory } from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
 
 /** All that the daemon touches outside itself: the adapters, or a simulated world. */
@@ -71,7 +72,7 @@ export function createPlatform({
     exportFile: refreshFile,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),
-    post: provisioning(config, version, proxies),
+    post: provisioning(config, version, proxies, state.directory),
     connect: natsClient(natsOptions(config)),
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,
@@ -80,7 +81,12 @@ export function createPlatform({
   };
 }
 
-function provisioning(config: Config, version: string, proxies: ProxyVariables): Platform['post'] {
+function provisioning(
+  config: Config,
+  version: string,
+  proxies: ProxyVariables,
+  directory: StateDirectory,
+): Platform['post'] {
   const { caFile, path, tokenFile, clientCertFile, clientKeyFile, proxy } = config.provisioning;
   const server = {
     path,
@@ -91,12 +97,26 @@ function provisioning(config: Config, version: string, proxies: ProxyVariables):
     tokenFile,
     userAgent: `onboardd/${version}`,
   };
+  const request: typeof postProvision =
+    config.provisioning.protocol === 'fleet'
+      ? postProvision
+      : (to, json, signal) => enroll(to, json, livingIdentity(directory), signal);
   const [first, ...rest] = provisioningUrls(config);
   const isSingle = first !== undefined && rest.length === 0;
   return inTurn(first === undefined ? discover : [first, ...rest], async (url, json, signal) => {
-    const answer = await postProvision({ ...server, url }, json, signal);
+    const answer = await request({ ...server, url }, json, signal);
     return isSingle ? answer : { ...answer, server: new URL(url).host };
   });
+}
+
+/** What the device may show to renew its certificate; null: it has none that lives and is for its key. */
+function livingIdentity(directory: StateDirectory): CurrentIdentity | null {
+  const { provisioned } = currentState(directory);
+  const key = directory.read(files.key);
+  if (provisioned === null || key === null) return null;
+  const [leaf] = pki.parseCertificates(provisioned.certificate);
+  const lives = leaf !== undefined && systemClock.now() <= leaf.notAfter.getTime();
+  return lives && leaf.spkiSha256 === pki.spkiSha256Of(key) ? { cert: provisioned.certificate, key } : null;
 }
 
 function natsOptions({ nats, registration }: Config): Parameters<typeof natsClient>[0] {

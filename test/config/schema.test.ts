@@ -44,6 +44,7 @@ interface Expected {
   readonly stateDir: string;
   readonly provisioning: {
     readonly url: string | readonly string[] | null;
+    readonly protocol: 'fleet' | 'est';
     readonly discovery: 'off' | 'mdns';
     readonly path: string;
     readonly caFile: string | null;
@@ -110,6 +111,7 @@ test('a configuration has a value for every key, from the host or the schema', (
       stateDir: '/var/lib/onboardd',
       provisioning: {
         url: 'http://10.0.0.1',
+        protocol: 'fleet',
         discovery: 'off',
         path: '/api/devices/provision',
         caFile: null,
@@ -254,4 +256,17 @@ test('a server is discovered only with a pin, since anybody on the network may a
   ]);
   expect(problemsOf(withDiscovery({ fleetCaFingerprint: 'ab'.repeat(32) }))).toEqual([]);
   expect(problemsOf(withDiscovery({ url: 'http://a' }))).toEqual([]);
+});
+
+test('EST needs https: and a NATS address', () => {
+  const withEst = (url: string, nats: object) => ({
+    ...required,
+    provisioning: { url, protocol: 'est' },
+    nats,
+  });
+  expect(problemsOf(withEst('http://a', {}))).toEqual([
+    'nats.url is missing; it is required with provisioning.protocol "est", which tells none',
+    'provisioning.protocol is "est"; allowed: only with https: in provisioning.url',
+  ]);
+  expect(problemsOf(withEst('https://a', { url: 'tls://b' }))).toEqual([]);
 });
