@@ -11,5 +11,6 @@ export function provisioningUrls({ provisioning }: Pick<Config, 'provisioning'>)
 
 export function splitUrls(value: string | readonly string[]): string[] {
   const texts = typeof value === 'string' ? [value] : value;
-  return texts.flatMap((text) => text.trim().split(/[\s,]+(?=https?:)/i));
+  // Only the beginning of a run of separators is tried, which keeps it linear.
+  return texts.flatMap((text) => text.trim().split(/(?<![\s,])[\s,]+(?=https?:)/i));
 }
