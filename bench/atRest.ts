@@ -5,7 +5,15 @@ import { setTimeout } from 'node:timers/promises';
 import type { Contender, Contenders } from './contenders.ts';
 import { newDevice, removeDevice } from './device.ts';
 import type { FleetAddress } from './fleetProcess.ts';
-import { connectionsOf, type Memory, memoryOf, sleepsOf, start, withOwnProgram } from './process.ts';
+import {
+  connectionsOf,
+  type Memory,
+  memoryOf,
+  sleepsOf,
+  start,
+  wakeUpsBetween,
+  withOwnProgram,
+} from './process.ts';
 import { assertStrace, readTrace, tracing } from './systemCalls.ts';
 
 const settleMs = 10_000;
@@ -46,7 +54,7 @@ async function rest(contender: Contender, fleet: FleetAddress): Promise<Omit<AtR
     const connections = connectionsOf(running.pid);
     const [sleeps, lines] = [sleepsOf(running.pid), running.lines.length];
     await setTimeout(watchMs);
-    const wakeUps = sleepsOf(running.pid) - sleeps;
+    const wakeUps = wakeUpsBetween(sleeps, sleepsOf(running.pid));
     const logLines = running.lines.length - lines;
     const { syncs, bytesWritten } = await callsInAMinute(running.pid, device);
     return { name: contender.name, ...memory, wakeUps, syncs, bytesWritten, logLines, connections };

@@ -85,11 +85,21 @@ export function memoryOf(pid: number): Memory {
   return { pss: field('Pss'), rss: field('Rss') };
 }
 
-/** How often any thread of a process gave up the processor by itself, which it does before each wake-up. */
-export function sleepsOf(pid: number): number {
-  return readdirSync(`/proc/${pid}/task`)
-    .map((thread) => readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8'))
-    .reduce((sum, text) => sum + Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(text)?.[1]), 0);
+/** How often each thread of a process gave up the processor by itself, which it does before each wake-up. */
+export type Sleeps = ReadonlyMap<string, number>;
+
+export function sleepsOf(pid: number): Sleeps {
+  return new Map(
+    readdirSync(`/proc/${pid}/task`).map((thread) => {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8');
+      return [thread, Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(text)?.[1])];
+    }),
+  );
+}
+
+/** Wake-ups from one look to the next; a thread that ended meanwhile takes its own along. */
+export function wakeUpsBetween(before: Sleeps, after: Sleeps): number {
+  return [...after].reduce((sum, [thread, sleeps]) => sum + sleeps - (before.get(thread) ?? 0), 0);
 }
 
 /** TCP connections of a process that are established. */
