@@ -64,11 +64,10 @@ try {
 async function measure(all: Contenders, at: FleetProcess): Promise<Measured> {
   const { checkout } = all;
   const wantsCounts = values.counts || isWhole;
-  // Those in which time is measured have the machine for themselves.
-  const latency = values.counts ? null : await measureLatency(all, runs, say);
   const wantsDependencies = values.phases || isWhole;
   if (wantsDependencies) say('dependencies');
   const dependencies = wantsDependencies ? await measureDependencies(process.execPath) : null;
+  const latency = values.counts ? null : await measureLatency(all, runs, say);
   if (wantsCounts) say('counts');
   const counts = wantsCounts ? await countAll(all, at) : null;
   const loaded = wantsCounts ? await countLoaded(checkout, at) : null;

@@ -115,7 +115,7 @@ export function wearTable({ counts, failedAttempt, atRest }: Measured): string {
 
 export function dependencyTable({ dependencies }: Measured): string {
   return table(
-    ['dependency', 'ms to load', 'bytes bundled', 'PSS MiB', 'RSS MiB'],
+    ['dependency', 'CPU ms to load', 'bytes bundled', 'PSS MiB', 'RSS MiB'],
     (dependencies ?? []).map(({ name, ms, bytes, pss, rss }) => [
       name,
       fixed(ms, 1),
@@ -147,7 +147,7 @@ export function plots({ latency, dependencies, setting }: Measured): Map<string,
     );
   if (dependencies !== null)
     for (const [file, title, unit, of] of [
-      ['load', 'Time to load a dependency', 'ms', ({ ms }) => ms],
+      ['load', 'Time of the processor to load a dependency', 'ms', ({ ms }) => ms],
       ['bytes', 'A dependency in the bundle', 'kB', ({ bytes }) => bytes / 1000],
       ['memory', 'Memory of a dependency (PSS, garbage collected)', 'MiB', ({ pss }) => pss / mebi],
     ] satisfies [string, string, string, (cost: DependencyCost) => number][])

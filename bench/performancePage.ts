@@ -79,7 +79,7 @@ ${wearTable(measured)}
 
 ## Dependencies
 
-Each alone in a bundle of its own with what the source imports of it and all that it pulls in, over an empty program, on the checkout's Node:
+Each alone in a bundle of its own with what the source imports of it and all that it pulls in, over an empty program, on the checkout's Node; time is that of the processor:
 what two of them share is in both, so the parts are more than the whole.
 
 ${dependencyTable(measured)}
