@@ -5,7 +5,7 @@ import { startRoundTripRelays } from './roundTrips.ts';
 import { runToEnd } from './run.ts';
 import { median } from './statistics.ts';
 
-const [shortMs, longMs] = [100, 600];
+const [shortMs, longMs] = [100, 300];
 const rounds = 3;
 
 /** How much longer an onboarding takes for each millisecond of round trip: what the counted chain costs in time. */

@@ -189,7 +189,7 @@ func verified(given *answer, key crypto.Signer) (*x509.CertPool, error) {
 }
 
 func register(natsURL, id string, given *answer, config *tls.Config) ([]byte, error) {
-	connection, err := nats.Connect(natsURL, nats.Secure(config), nats.CustomInboxPrefix("_INBOX_"+id))
+	connection, err := nats.Connect(natsURL, nats.Secure(config), nats.Timeout(10*time.Second), nats.CustomInboxPrefix("_INBOX_"+id))
 	if err != nil {
 		return nil, err
 	}
