@@ -11,7 +11,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { arch, cpus, tmpdir } from 'node:os';
+import { arch, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../packaging/tools.mjs';
@@ -104,7 +104,7 @@ function settingOf(all: Contenders): Setting {
   const disk = execFileSync('stat', ['-f', '-c', '%T', tmpdir()], { encoding: 'utf8' }).trim();
   return {
     commit: git('rev-parse', '--short', 'HEAD') + (isChanged ? ' with changes' : ''),
-    machine: `${cpus().length} cores (${model.trim()}, ${arch()}), Node ${process.versions.node}, temporary folder on ${disk}`,
+    machine: `${cpus().length} cores (${model.trim()}, ${arch()}), Node ${process.versions.node}, temporary folder on ${disk}, load average ${loadavg()[1]?.toFixed(1)} of the last five minutes`,
     command: `npm run bench -- --write --runs ${runs}${values.packaged ? ' --packaged' : ''}`,
     runs,
     programs: listed(all).map(({ name, what }) => [name, what]),
