@@ -1,12 +1,15 @@
-import { spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Progress } from '../services/state/deviceState.ts';
+import { type Messages, messagesTo } from './systemdMessages.ts';
 
 /** What the service manager and the units that wait for this one are told. */
 export interface Supervisor {
   /** @param isRegistered the device is registered and everything was delivered */
   announce(progress: Progress, isRegistered: boolean): void;
+  /** The configuration is being read again: `systemctl reload` waits for `reloaded` (`Type=notify-reload`). */
+  reloading(): void;
+  reloaded(): void;
   stop(): void;
 }
 
@@ -15,48 +18,40 @@ export interface Supervisor {
  * a network), the state in words, and a watchdog that is fed by the event loop alone. While the device is registered,
  * `$RUNTIME_DIRECTORY/registered` exists: `onboardd-registered.path` looks at it.
  *
- * Node has no datagram sockets of the Unix family, so systemd-notify(1) carries the messages; the unit has to say
- * `NotifyAccess=all`.
+ * @param failed told why the service manager cannot be told anything, once until it can
  */
-export function superviseBy(environment: NodeJS.ProcessEnv): Supervisor {
-  const { NOTIFY_SOCKET, RUNTIME_DIRECTORY, WATCHDOG_USEC, WATCHDOG_PID } = environment;
-  const notify = NOTIFY_SOCKET ? sender() : () => undefined;
+export function superviseBy(
+  environment: NodeJS.ProcessEnv,
+  failed: (cause: string) => void,
+  messages: Messages | null = environment.NOTIFY_SOCKET ? messagesTo(environment, failed) : null,
+): Supervisor {
+  const { RUNTIME_DIRECTORY, WATCHDOG_USEC, WATCHDOG_PID } = environment;
+  const notify = (...assignments: string[]) => messages?.send(...assignments);
   const flag = RUNTIME_DIRECTORY ? join(RUNTIME_DIRECTORY.split(':')[0] ?? '', 'registered') : null;
   const isFed = Number(WATCHDOG_USEC) > 0 && (!WATCHDOG_PID || Number(WATCHDOG_PID) === process.pid);
   const watchdog = isFed ? setInterval(() => notify('WATCHDOG=1'), Number(WATCHDOG_USEC) / 3000) : undefined;
   watchdog?.unref();
+  let isReloading = false;
   return {
     announce(progress, isRegistered) {
-      notify('READY=1', `STATUS=${inWords(progress)}`);
+      notify(...(isReloading ? [] : ['READY=1']), `STATUS=${inWords(progress)}`);
       if (flag !== null) show(flag, isRegistered, progress.state === 'registered');
+    },
+    reloading() {
+      if (!messages?.areDirect) return;
+      isReloading = true;
+      // CLOCK_MONOTONIC, which tells the service manager that this is later than its signal.
+      notify('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    },
+    reloaded() {
+      if (!isReloading) return;
+      isReloading = false;
+      notify('READY=1');
     },
     stop() {
       clearInterval(watchdog);
       notify('STOPPING=1');
     },
-  };
-}
-
-/** One message at a time, in order. */
-function sender(): (...assignments: string[]) => void {
-  const waiting: string[][] = [];
-  let isBusy = false;
-  const next = () => {
-    const assignments = waiting.shift();
-    isBusy = assignments !== undefined;
-    if (assignments === undefined) return;
-    try {
-      const child = spawn('systemd-notify', assignments, { stdio: 'ignore', timeout: 5000 });
-      child.once('error', next);
-      child.once('exit', next);
-    } catch {
-      // Out of memory, say: a message less must not end the daemon.
-      setImmediate(next);
-    }
-  };
-  return (...assignments) => {
-    waiting.push(assignments);
-    if (!isBusy) next();
   };
 }
 

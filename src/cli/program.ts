@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
 import { checkCommand } from './check.ts';
 import { explainCommand } from './explain.ts';
@@ -7,6 +7,7 @@ import { type ReportFlags, reportCommand } from './report.ts';
 import { resetCommand } from './reset.ts';
 import { runCommand } from './run.ts';
 import { type StatusFlags, statusCommand } from './status.ts';
+import { type WaitFlags, waitCommand } from './wait.ts';
 
 export interface Build {
   readonly version: string;
@@ -36,6 +37,13 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .option('--watch', 'follow it live, until Ctrl-C')
     .action(async (flags: StatusFlags) => {
       code = await statusCommand({ ...program.opts(), ...flags }, version);
+    });
+  common(program.command('wait'))
+    .description('return when the device is registered: for scripts and units')
+    .option('--timeout <seconds>', 'at most so long (default: without end)', seconds)
+    .option('--ignore-failed', 'go on waiting in failed, too: the daemon tries again by itself')
+    .action(async (flags: WaitFlags) => {
+      code = await waitCommand({ ...program.opts(), ...flags });
     });
   common(program.command('check'))
     .description('preflight: whether onboarding would work, and what to mend; changes nothing')
@@ -74,6 +82,15 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     return error.exitCode === 0 ? exit.ok : exit.usage;
   }
   return code;
+}
+
+/** setTimeout(2) takes no more. */
+const longestSeconds = 2_147_483;
+
+function seconds(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value <= longestSeconds) return value;
+  throw new InvalidArgumentError(`allowed: a number of seconds from 0 to ${longestSeconds}`);
 }
 
 function common(command: Command): Command {
