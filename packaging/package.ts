@@ -66,9 +66,8 @@ function makeTree(architecture: string, program: string): string {
   put('usr/bin/onboardd', '', 0o755);
   copyFileSync(program, join(tree, 'usr/bin/onboardd'));
   for (const unit of readdirSync(join(root, 'systemd'))) {
-    const [, kind = ''] = /^onboardd\.(sysusers|tmpfiles)$/.exec(unit) ?? [];
-    const [folder, name] = kind === '' ? ['systemd/system', unit] : [`${kind}.d`, 'onboardd.conf'];
-    put(`usr/lib/${folder}/${name}`, readFileSync(join(root, 'systemd', unit)));
+    const [, kind = ''] = /^onboardd\.(sysusers|tmpfiles|preset)$/.exec(unit) ?? [];
+    put(`usr/lib/${placeOf(unit, kind)}`, readFileSync(join(root, 'systemd', unit)));
   }
   const commands = commandsOfProgram();
   put('usr/share/man/man8/onboardd.8.gz', gzip(manual(version, date, commands)));
@@ -80,9 +79,19 @@ function makeTree(architecture: string, program: string): string {
   put('usr/share/doc/onboardd/copyright', debian('copyright'));
   put('usr/share/doc/onboardd/changelog.gz', gzip(debianChangelog()));
   put('usr/share/lintian/overrides/onboardd', debian('lintian-overrides'));
-  put('etc/onboardd/config.json', debian('config.json'));
+  for (const name of ['config.json', 'systemd-253.conf'])
+    put(`usr/lib/onboardd/${name}`, readFileSync(join(root, 'packaging/lib', name)));
+  put('usr/lib/onboardd/is-configured', readFileSync(join(root, 'packaging/lib/is-configured')), 0o755);
+  put('etc/default/onboardd', debian('default'));
+  mkdirSync(join(tree, 'etc/onboardd/config.d'), { recursive: true, mode: 0o755 });
   symlinkSync('/usr/share/onboardd/config.schema.json', join(tree, 'etc/onboardd/config.schema.json'));
   return tree;
+}
+
+/** Where a file of `systemd/` goes, below `/usr/lib`. @param kind empty: a unit */
+function placeOf(file: string, kind: string): string {
+  if (kind === '') return `systemd/system/${file}`;
+  return kind === 'preset' ? `systemd/system-preset/50-${file}` : `${kind}.d/onboardd.conf`;
 }
 
 /** The entry of this version: what CHANGELOG.md tells users. */
@@ -124,7 +133,7 @@ function deb(architecture: string, tree: string): string {
     .filter((path) => !path.includes('/etc/'))
     .map((path) => execFileSync('md5sum', [path], { encoding: 'utf8' }).replace(`${tree}/`, ''));
   writeFileSync(join(control, 'md5sums'), sums.sort().join(''));
-  writeFileSync(join(control, 'conffiles'), '/etc/onboardd/config.json\n');
+  writeFileSync(join(control, 'conffiles'), '/etc/default/onboardd\n');
   writeFileSync(
     join(control, 'control'),
     debian('control')
@@ -132,6 +141,7 @@ function deb(architecture: string, tree: string): string {
       .replaceAll('@ARCHITECTURE@', architecture)
       .replaceAll('@SIZE@', String(kibibytes)),
   );
+  writeFileSync(join(control, 'triggers'), debian('triggers'));
   for (const script of ['postinst', 'prerm', 'postrm']) {
     writeFileSync(join(control, script), debian(script));
     chmodSync(join(control, script), 0o755);

@@ -86,7 +86,12 @@ function contents(tree: string): void {
 /** The units, against the tree that they are installed in. */
 function verify(tree: string): void {
   optional(['systemd-analyze'], 'systemd-analyze verify', () => {
-    const units = ['onboardd.service', 'onboardd-registered.path', 'onboardd-registered.target'];
+    const units = [
+      'onboardd.service',
+      'onboardd.path',
+      'onboardd-registered.path',
+      'onboardd-registered.target',
+    ];
     const options = ['--man=no', '--recursive-errors=no', `--root=${tree}`];
     execFileSync('systemd-analyze', ['verify', ...options, ...units], { stdio: ['ignore', 'pipe', 'pipe'] });
   });
