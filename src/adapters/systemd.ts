@@ -19,12 +19,17 @@ export interface Supervisor {
  * `$RUNTIME_DIRECTORY/registered` exists: `onboardd-registered.path` looks at it.
  *
  * @param failed told why the service manager cannot be told anything, once until it can
+ * @param given what carries the messages; null: what the environment has
  */
 export function superviseBy(
   environment: NodeJS.ProcessEnv,
   failed: (cause: string) => void,
-  messages: Messages | null = environment.NOTIFY_SOCKET ? messagesTo(environment, failed) : null,
+  given: Messages | null = null,
 ): Supervisor {
+  let isStopping = false;
+  // Whoever stops a service ends its children: what they could not carry then is no fault.
+  const tell = (cause: string) => isStopping || failed(cause);
+  const messages = given ?? (environment.NOTIFY_SOCKET ? messagesTo(environment, tell) : null);
   const { RUNTIME_DIRECTORY, WATCHDOG_USEC, WATCHDOG_PID } = environment;
   const notify = (...assignments: string[]) => messages?.send(...assignments);
   const flag = RUNTIME_DIRECTORY ? join(RUNTIME_DIRECTORY.split(':')[0] ?? '', 'registered') : null;
@@ -49,6 +54,7 @@ export function superviseBy(
       notify('READY=1');
     },
     stop() {
+      isStopping = true;
       clearInterval(watchdog);
       notify('STOPPING=1');
     },

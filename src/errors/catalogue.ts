@@ -23,7 +23,8 @@ const entries = {
   STATE_UNWRITABLE: {
     class: 'transient',
     cause: 'The state directory, or a file that is exported, cannot be read or written.',
-    remedy: 'Free space on the disk, and check that the state directory is writable by the service’s user.',
+    remedy:
+      'Free space on the disk, and check that the state directory is writable by the service’s user; a folder outside it that `exports` names must stand in `ReadWritePaths=` of a drop-in (`systemctl edit onboardd`).',
   },
   STATE_CORRUPT: {
     class: 'permanent',

@@ -120,3 +120,16 @@ test('if systemd-notify cannot be started, Perl carries it; if neither can, the 
   const failing = programs({ 'systemd-notify': 'exit 1', perl: 'exit 1' });
   expect(await byChild(failing)(['READY=1'])).toBe('systemd-notify ended with 1');
 });
+
+test('a message that cannot be sent is told while the daemon runs, and not while it is being stopped', async () => {
+  const causes: string[] = [];
+  const env = { ...programs({}), NOTIFY_SOCKET: '/nonexistent' };
+  const running = superviseBy(env, (cause) => causes.push(cause));
+  running.announce(idle, false);
+  await vi.waitFor(() => expect(causes).toEqual([expect.stringMatching(/^systemd-notify cannot be started/)]));
+  running.stop();
+  const stopped = superviseBy(env, (cause) => causes.push(cause));
+  stopped.stop();
+  expect(await byChild(env)(['STOPPING=1'])).toMatch(/cannot be started/);
+  expect(causes).toHaveLength(1);
+});
