@@ -126,7 +126,9 @@ test('a message that cannot be sent is told while the daemon runs, and not while
   const env = { ...programs({}), NOTIFY_SOCKET: '/nonexistent' };
   const running = superviseBy(env, (cause) => causes.push(cause));
   running.announce(idle, false);
-  await vi.waitFor(() => expect(causes).toEqual([expect.stringMatching(/^systemd-notify cannot be started/)]));
+  await vi.waitFor(() =>
+    expect(causes).toEqual([expect.stringMatching(/^systemd-notify cannot be started/)]),
+  );
   running.stop();
   const stopped = superviseBy(env, (cause) => causes.push(cause));
   stopped.stop();
