@@ -3,8 +3,10 @@
  *
  *   dist/onboardd_VERSION_ARCH.deb           for Debian and what comes from it
  *   dist/onboardd-VERSION-linux-ARCH.tar.gz  the same tree, for Yocto, Buildroot and image builders of their own
+ *   dist/SHA256SUMS                          of both, for `sha256sum --check`
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
@@ -17,7 +19,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { jsonSchema } from '../src/config/jsonSchema.ts';
 import { commandsOfProgram } from './commands.ts';
@@ -26,8 +28,11 @@ import { manual } from './manual.ts';
 import { billOfMaterials, licences } from './parts.mjs';
 import { makeProgram, programsFor } from './program.mjs';
 import { missingAfterInstalling, root } from './tools.mjs';
+import { commitOf, versionOf } from './version.ts';
 
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+const { version: next } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+// Given where the sources are no checkout: an unpacked archive, or a copy.
+const version = process.env.PACKAGE_VERSION ?? versionOf(next, commitOf(root));
 const built = Number(
   process.env.SOURCE_DATE_EPOCH ??
     execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8' }),
@@ -46,12 +51,21 @@ if (missing.length > 0) {
   console.error(`needed and not there: ${missing.join(', ')}; as root, this command installs them`);
   process.exit(unavailable);
 }
+const made: string[] = [];
 for (const architecture of architectures) {
   const program = await makeProgram(architecture);
   const tree = makeTree(architecture, program);
-  for (const made of [archive(architecture, tree), deb(architecture, tree)]) {
-    console.log(`${made}  ${(statSync(made).size / 2 ** 20).toFixed(1)} MiB`);
+  for (const file of [archive(architecture, tree), deb(architecture, tree)]) {
+    made.push(file);
+    console.log(`${file}  ${(statSync(file).size / 2 ** 20).toFixed(1)} MiB`);
   }
+}
+writeFileSync(join(root, 'dist/SHA256SUMS'), made.map(sumOf).sort().join(''));
+
+/** A line as sha256sum(1) writes and checks it. */
+function sumOf(file: string): string {
+  const sum = createHash('sha256').update(readFileSync(file)).digest('hex');
+  return `${sum}  ${basename(file)}\n`;
 }
 
 /** What is installed, as it lies below `/`. */

@@ -11,6 +11,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,7 +36,10 @@ if (missing.length > 0) {
   console.log(`not tested here: booting needs ${missing.join(', ')}`);
   process.exit(0);
 }
-const deb = readdirSync(join(root, 'dist')).find((name) => name.endsWith(`_${architecture}.deb`));
+const built = (name: string) => statSync(join(root, 'dist', name)).mtimeMs;
+const [deb] = readdirSync(join(root, 'dist'))
+  .filter((name) => name.endsWith(`_${architecture}.deb`))
+  .sort((one, other) => built(other) - built(one));
 if (deb === undefined)
   throw new Error(`there is no package for ${architecture}: npm run package -- ${architecture}`);
 

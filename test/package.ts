@@ -24,6 +24,8 @@ for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as con
   const [deb, again] = buildTwice(architecture);
   assert.equal(digest(again), digest(deb), 'two builds of the same commit differ');
   tell('built in two folders: the same bytes', `sha256 ${digest(deb).slice(0, 16)}…`);
+  execFileSync('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: join(root, 'dist') });
+  tell('SHA256SUMS');
   contents(join(root, 'dist', architecture, 'tree'));
   optional(['lintian'], 'lintian', () =>
     execFileSync('lintian', ['--fail-on', 'error,warning', '--tag-display-limit', '0', deb], {
