@@ -37,13 +37,17 @@ for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as con
     tell('install, upgrade, remove, purge', `not tested here: needs ${missing.join(', ')}`);
     continue;
   }
-  try {
-    const { tree, remove } = freshTree(architecture);
-    process.once('exit', remove);
-    wholeLife(tree, deb, (what) => tell(what), verify);
-  } catch (error) {
-    if (!(error instanceof NotHere)) throw error;
-    tell('install, upgrade, remove, purge', `not tested here: ${error.message}`);
+  for (const suite of architecture === 'amd64'
+    ? (['bookworm', 'trixie'] as const)
+    : (['bookworm'] as const)) {
+    try {
+      const { tree, remove } = freshTree(architecture, suite);
+      process.once('exit', remove);
+      wholeLife(tree, deb, (what) => tell(`${suite}, ${what}`), verify);
+    } catch (error) {
+      if (!(error instanceof NotHere)) throw error;
+      tell(`${suite}, install, upgrade, remove, purge`, `not tested here: ${error.message}`);
+    }
   }
 }
 console.log('all of it held');

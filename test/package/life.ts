@@ -9,6 +9,7 @@ const wanted = [
   'etc/systemd/system/multi-user.target.wants/onboardd.service',
   'etc/systemd/system/multi-user.target.wants/onboardd-registered.path',
 ];
+const dropIn = 'usr/lib/systemd/system/onboardd.service.d/10-systemd-253.conf';
 const state = 'var/lib/onboardd/state.json';
 const config = 'etc/onboardd/config.json';
 const defaults = 'etc/default/onboardd';
@@ -39,6 +40,8 @@ export function wholeLife(
   assert.match(output, /CONFIG_INVALID: provisioning\.url/);
   assert.ok(!there(state), 'it wrote, though its configuration is not whole');
   tell('installed: runs, enabled, its user made, and asks for provisioning.url with 78');
+  const systemd = Number(/^systemd (\d+)/.exec(inTree(tree, 'systemctl', '--version'))?.[1]);
+  assert.equal(isLink(tree, dropIn), systemd >= 253, 'the drop-in for systemd 253 and newer');
   verify(tree);
 
   writeFileSync(join(tree, config), '{"provisioning":{"url":"http://127.0.0.1:9"},"device":{"type":"t"}}\n');
@@ -66,6 +69,7 @@ export function wholeLife(
 
   inTree(tree, 'dpkg', '--remove', 'onboardd');
   assert.ok(!there('usr/bin/onboardd'));
+  assert.ok(!isLink(tree, dropIn));
   assert.equal(read(state), 'kept\n');
   assert.ok(there(config));
   tell('removed: state and configuration are kept');
