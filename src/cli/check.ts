@@ -67,16 +67,15 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   await run('state-directory', () => {
     const refusal = refusalOfStateDirectory(folder);
     if (refusal !== null) return failed('CONFIG_INVALID', refusedStateDirectory(folder, refusal));
+    const readState = () => {
+      readOwn(join(folder, files.key));
+      return readOwn(join(folder, files.state));
+    };
     return checkDirectory(
       folder,
       directoryFacts(folder),
-      ownerOf(folder),
-      isLocked(folder),
-      () => {
-        readOwn(join(folder, files.key));
-        return readOwn(join(folder, files.state));
-      },
-      readHardwareId,
+      { owner: ownerOf(folder), running: isLocked(folder) },
+      { state: readState, hardware: readHardwareId },
     );
   });
   const network = 'config' in resolved ? await checkServers(resolved.config, stored, build, run) : null;
@@ -90,7 +89,7 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   const template = 'config' in resolved ? resolved.config.identity.commonName : null;
   await run('certificate', () =>
     unknown === null
-      ? checkCertificate(pki, state, key, now, server?.time ?? null, template)
+      ? checkCertificate(pki, { state, key }, { now, serverTime: server?.time ?? null, template })
       : skipped(unknown),
   );
 
@@ -202,7 +201,7 @@ async function subscribe(
   const subject = `device_results.${identity.deviceId}.register`;
   const shown = () => peerCertificate(address.host, address.port, 'nats', greetingMs);
   const right = await withCertificate(
-    () => trySubscription(address, identity, tls, subject, AbortSignal.timeout(natsMs)),
+    () => trySubscription({ address, tls }, identity, subject, AbortSignal.timeout(natsMs)),
     shown,
   );
   if (right === 'allowed') return;

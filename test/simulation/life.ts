@@ -171,7 +171,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     const timed = (call: () => void) => () => own.alive && call();
     return {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
-      exportFile: (path, text, mode) => refreshFile(path, text, mode, disk.disk),
+      exportFile: (path, text, mode) => refreshFile(path, text, mode, { disk: disk.disk }),
       pki,
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {

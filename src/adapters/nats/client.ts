@@ -59,7 +59,11 @@ export function natsClient(options: JetStreamOptions) {
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
-        const { connection, isEncrypted } = await dial(address, identity, options.tls, inboxPrefix, signal);
+        const { connection, isEncrypted } = await dial(
+          { address, tls: options.tls, inboxPrefix },
+          identity,
+          signal,
+        );
         const opened = { connection, isEncrypted, address, inboxPrefix };
         const session = openSession(opened, memory, onDenied);
         if (options.needsInbox) await assertInbox(opened, session);
@@ -80,13 +84,12 @@ export function natsClient(options: JetStreamOptions) {
  * @throws {OnboardingError} NATS_*
  */
 export async function trySubscription(
-  address: NatsAddress,
+  { address, tls }: Omit<Target, 'inboxPrefix'>,
   identity: Identity,
-  tls: 'required' | 'optional',
   subject: string,
   signal: AbortSignal,
 ): Promise<'allowed' | 'denied'> {
-  const { connection } = await dial(address, identity, tls, '_INBOX', signal);
+  const { connection } = await dial({ address, tls, inboxPrefix: '_INBOX' }, identity, signal);
   try {
     let denied = false;
     connection.subscribe(subject, {
@@ -141,11 +144,16 @@ interface Memory {
 /** By `$JS.API.DIRECT.GET`, or by `$JS.API.STREAM.MSG.GET`. */
 type LookUp = 'direct' | 'request';
 
+/** What is dialled, and how. */
+interface Target {
+  readonly address: NatsAddress;
+  readonly tls: JetStreamOptions['tls'];
+  readonly inboxPrefix: string;
+}
+
 async function dial(
-  address: NatsAddress,
+  { address, tls, inboxPrefix }: Target,
   identity: Identity,
-  tls: 'required' | 'optional',
-  inboxPrefix: string,
   signal: AbortSignal,
 ): Promise<{ connection: NatsConnection; isEncrypted: boolean }> {
   let serverVerified = false;
