@@ -59,12 +59,8 @@ export function natsClient(options: JetStreamOptions) {
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
-        const { connection, isEncrypted } = await dial(
-          { address, tls: options.tls, inboxPrefix },
-          identity,
-          signal,
-        );
-        const opened = { connection, isEncrypted, address, inboxPrefix };
+        const dialled = await dial({ address, tls: options.tls, inboxPrefix }, identity, signal);
+        const opened = { ...dialled, address, inboxPrefix };
         const session = openSession(opened, memory, onDenied);
         if (options.needsInbox) await assertInbox(opened, session);
         return session;
@@ -144,6 +140,14 @@ interface Memory {
 /** By `$JS.API.DIRECT.GET`, or by `$JS.API.STREAM.MSG.GET`. */
 type LookUp = 'direct' | 'request';
 
+/** A connection that was made. */
+interface Dialled {
+  readonly connection: NatsConnection;
+  readonly isEncrypted: boolean;
+  /** Whether the client ended it by itself; without an error that means for pings that brought no answer. */
+  readonly isGivenUp: () => boolean;
+}
+
 /** What is dialled, and how. */
 interface Target {
   readonly address: NatsAddress;
@@ -155,14 +159,19 @@ async function dial(
   { address, tls, inboxPrefix }: Target,
   identity: Identity,
   signal: AbortSignal,
-): Promise<{ connection: NatsConnection; isEncrypted: boolean }> {
+): Promise<Dialled> {
   let serverVerified = false;
   let broken: OnboardingError | null = null;
+  let givenUp = false;
+  const isGivenUp = () => givenUp;
   const base: TransportOptions = {
     tls: null,
     signal,
     onBroken: (error) => {
       broken = error;
+    },
+    onGivenUp: () => {
+      givenUp = true;
     },
     servers: [showNatsAddress(address)],
     name: `onboardd ${identity.deviceId}`,
@@ -193,14 +202,14 @@ async function dial(
     },
   };
   try {
-    return { connection: await abortable(secured, signal), isEncrypted: true };
+    return { connection: await abortable(secured, signal), isEncrypted: true, isGivenUp };
   } catch (error) {
     const failure = broken ?? natsError(error, address, serverVerified);
     if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
       const connection = await abortable(base, signal).catch((plain: unknown) => {
         throw natsError(plain, address, false);
       });
-      return { connection, isEncrypted: false };
+      return { connection, isEncrypted: false, isGivenUp };
     }
     throw failure;
   }
@@ -223,10 +232,7 @@ async function abortable(options: TransportOptions, signal: AbortSignal): Promis
   });
 }
 
-/** A connection that was made. */
-interface Opened {
-  readonly connection: NatsConnection;
-  readonly isEncrypted: boolean;
+interface Opened extends Dialled {
   readonly address: NatsAddress;
   readonly inboxPrefix: string;
 }
@@ -240,7 +246,9 @@ function openSession(opened: Opened, memory: Memory, onDenied: OnDenied): Sessio
     onDenied(operation, subject);
     queue.push({ type: 'denied', operation, subject });
   });
-  connection.closed().then((error) => queue.push({ type: 'closed', error: endOf(error) }));
+  connection
+    .closed()
+    .then((error) => queue.push({ type: 'closed', error: endOf(error, opened.isGivenUp()) }));
   const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
   manager.catch(() => undefined);
   let afterPublish = false;
@@ -285,9 +293,13 @@ function onSubject(
   }
 }
 
-/** Why the connection ended by itself */
-function endOf(error: unknown): OnboardingError {
+/** Why the connection ended by itself. */
+function endOf(error: unknown, isGivenUp: boolean): OnboardingError {
   if (error instanceof OnboardingError) return error;
+  if (isGivenUp && !error)
+    return new OnboardingError('NATS_UNREACHABLE', 'the connection broke: no answer to pings', {
+      reason: 'timeout',
+    });
   const text = `the connection broke${error ? `: ${describe(error)}` : ''}`;
   const { code, reason } = classifyNetworkError(error, 'nats');
   // It was open: whatever ended it, the server is out of reach for now.

@@ -15,6 +15,8 @@ export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   readonly tls: TlsOptions | null;
   /** Told what ended the connection, if it was a fault of the other side. */
   readonly onBroken: (error: OnboardingError) => void;
+  /** Told that the client gives the connection up: its pings brought no answer, or the server reported an error. */
+  readonly onGivenUp: () => void;
   /** Ends the connection, also while it is being made. */
   readonly signal: AbortSignal;
 }
@@ -48,6 +50,7 @@ class NatsTransport implements Transport {
   #greeting: Uint8Array = new Uint8Array();
   #isClosed = false;
   #onBroken: TransportOptions['onBroken'] = () => {};
+  #onGivenUp: TransportOptions['onGivenUp'] = () => {};
   #settleClosed: (error?: Error) => void = () => {};
   readonly #closed = new Promise<Error | undefined>((resolve) => {
     this.#settleClosed = resolve;
@@ -58,8 +61,9 @@ class NatsTransport implements Transport {
   }
 
   async connect({ hostname, port }: { hostname: string; port: number }, options: object): Promise<void> {
-    const { tls, onBroken, signal } = options as TransportOptions;
+    const { tls, onBroken, onGivenUp, signal } = options as TransportOptions;
     this.#onBroken = onBroken;
+    this.#onGivenUp = onGivenUp;
     const onAbort = () => this.#end(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#closed.finally(() => signal.removeEventListener('abort', onAbort));
@@ -112,6 +116,7 @@ class NatsTransport implements Transport {
   }
 
   disconnect(): void {
+    this.#onGivenUp();
     this.#end();
   }
 
