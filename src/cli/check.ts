@@ -172,7 +172,7 @@ async function checkServers(
       addresses === null && unknown !== null
         ? skipped(unknown)
         : checkNats(addresses, config.nats.tls, {
-            greeting: (address) => probeNats(address, greetingMs),
+            serverInfo: (address) => probeNats(address, greetingMs),
             subscribe: identity && ((address) => subscribe(address, identity, config.nats.tls)),
           }),
     ),

@@ -47,7 +47,7 @@ class NatsTransport implements Transport {
   readonly version = clientVersion;
   closeError?: Error;
   #socket: Socket | undefined;
-  #greeting: Uint8Array = new Uint8Array();
+  #serverInfo: Uint8Array = new Uint8Array();
   #isClosed = false;
   #onBroken: TransportOptions['onBroken'] = () => {};
   #onGivenUp: TransportOptions['onGivenUp'] = () => {};
@@ -69,7 +69,7 @@ class NatsTransport implements Transport {
     this.#closed.finally(() => signal.removeEventListener('abort', onAbort));
     try {
       this.#use(connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs }));
-      this.#greeting = await readGreeting(this.#socket as Socket, tls !== null);
+      this.#serverInfo = await readServerInfo(this.#socket as Socket, tls !== null);
       if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, hostname, tls)));
     } catch (error) {
       this.#end(error as Error);
@@ -80,7 +80,7 @@ class NatsTransport implements Transport {
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     let failure: Error | undefined;
     try {
-      yield this.#greeting;
+      yield this.#serverInfo;
       const check = frameGuard();
       for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
         check(chunk);
@@ -161,7 +161,7 @@ class NatsTransport implements Transport {
  * @returns the line, CR LF included
  * @throws {OnboardingError} NATS_TLS; {NatsError} SERVER_OPT_NA where the server offers no TLS; {Error} of the socket
  */
-async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> {
+async function readServerInfo(socket: Socket, tlsIsDue: boolean): Promise<Buffer> {
   let bytes = Buffer.alloc(0);
   const end = await new Promise<number>((resolve, reject) => {
     const onData = (chunk: Buffer) => {
@@ -180,17 +180,17 @@ async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> 
     );
   });
   if (end < 0 || end > longestLine) throw interference(`an INFO longer than ${longestLine} bytes`);
-  const info = readInfo(bytes.subarray(0, end).toString('utf8'));
+  const info = parseServerInfo(bytes.subarray(0, end).toString('utf8'));
   const offersTls = info.tls_required === true || info.tls_available === true;
   const rest = bytes.subarray(end + 2);
-  const greeting = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
+  const serverInfo = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
   if (!tlsIsDue) {
     socket.unshift(rest);
-    return greeting;
+    return serverInfo;
   }
   if (!offersTls) throw new NatsError('tls', ErrorCode.ServerOptionNotAvailable);
   if (rest.length > 0) throw interference('clear text behind its INFO');
-  return greeting;
+  return serverInfo;
 }
 
 /**
@@ -199,7 +199,7 @@ async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> 
  *
  * @throws {Error} where the line is no INFO of a NATS server
  */
-function readInfo(line: string): Record<string, unknown> {
+function parseServerInfo(line: string): Record<string, unknown> {
   const [, json] = /^INFO[ \t]+(\{[^\r\n]*)$/i.exec(line) ?? [];
   try {
     const all = parseJson(json ?? '') as Record<string, unknown>;

@@ -49,19 +49,19 @@ const slowestPollMs = 5_000;
  * One attempt to register, from connecting to the result. Repeating it is safe: the request keeps its message id, is
  * recorded before it is published, and an answer that is there already is adopted before anything is asked again.
  *
- * @param tell progress for the machine; after ANSWERED or FAILED nothing more is told
+ * @param emit progress for the machine; after ANSWERED or FAILED nothing more is told
  * @returns a function that aborts the attempt
  */
 export function register(
   ports: RegisterPorts,
   options: RegisterOptions,
-  tell: (event: RegisterEvent) => void,
+  emit: (event: RegisterEvent) => void,
 ): () => void {
   const controller = new AbortController();
   const { signal } = controller;
-  run(ports, options, (event) => signal.aborted || tell(event), signal).then(
-    (end) => signal.aborted || tell(end),
-    (error: unknown) => signal.aborted || tell({ type: 'FAILED', error }),
+  run(ports, options, (event) => signal.aborted || emit(event), signal).then(
+    (end) => signal.aborted || emit(end),
+    (error: unknown) => signal.aborted || emit({ type: 'FAILED', error }),
   );
   return () => controller.abort(new Error('the attempt ended'));
 }
@@ -70,7 +70,7 @@ export function register(
 interface Attempt {
   readonly ports: RegisterPorts;
   readonly options: RegisterOptions;
-  readonly tell: (event: RegisterEvent) => void;
+  readonly emit: (event: RegisterEvent) => void;
   readonly signal: AbortSignal;
   /** The state that the attempt began with */
   readonly before: DeviceState;
@@ -84,7 +84,7 @@ interface Attempt {
 async function run(
   ports: RegisterPorts,
   options: RegisterOptions,
-  tell: Attempt['tell'],
+  emit: Attempt['emit'],
   signal: AbortSignal,
 ): Promise<RegisterEvent> {
   const before = currentState(ports.directory);
@@ -101,7 +101,7 @@ async function run(
   signal.addEventListener('abort', close, { once: true });
   try {
     signal.throwIfAborted();
-    const attempt = { ports, options, tell, signal, before, identity, certificate, session, results };
+    const attempt = { ports, options, emit, signal, before, identity, certificate, session, results };
     const { alias } = persistResult(ports, session, await awaitAnswer(attempt), before);
     return { type: 'ANSWERED', alias };
   } finally {
@@ -119,7 +119,7 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
   const usesStream = options.api === 'jetstream';
   const poll = pollTimer(attempt);
   if (usesStream) session.subscribe(results);
-  attempt.tell({ type: 'CONNECTED' });
+  attempt.emit({ type: 'CONNECTED' });
   const looksFirst = usesStream && (before.request !== null || !before.idIsNew);
   // Else it goes with the request, which follows at once.
   if (looksFirst) recordOpened(attempt.ports, session, before);
@@ -174,7 +174,7 @@ function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): Open
     withdrawRequest(ports, before);
     throw error;
   }
-  attempt.tell({ type: 'ASKED' });
+  attempt.emit({ type: 'ASKED' });
   return request;
 }
 
