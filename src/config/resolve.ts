@@ -120,7 +120,7 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
   const byName = new Map<string, SettingKey>(settingKeys.map((key) => [environmentName(key), key]));
   const exported: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
-    if (!name.startsWith('ONBOARDD_') || value === undefined || value === '') continue;
+    if (value === undefined || value === '') continue;
     const key = byName.get(name);
     if (key !== undefined) {
       values.set(key, readsJson(key, value) ? parseJson(value) : coerce(key, value));

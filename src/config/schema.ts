@@ -326,7 +326,7 @@ export function environmentName(key: string): string {
 function isBaseUrl(value: string): boolean {
   if (!URL.canParse(value)) return false;
   const url = new URL(value);
-  return /^https?:$/.test(url.protocol) && url.hostname !== '' && url.search === '' && url.hash === '';
+  return /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '';
 }
 
 function isNatsUrl(value: string): boolean {

@@ -57,7 +57,7 @@ export const usualConfig = resolved.config;
 
 interface Boot {
   readonly number: number;
-  readonly known: LogContext;
+  readonly logContext: LogContext;
   daemon: Daemon | null;
   alive: boolean;
   registered: boolean;
@@ -171,14 +171,14 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     const timed = (call: () => void) => () => own.alive && call();
     return {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
-      exportFile: (path, text, mode) => refreshFile(path, text, mode, disk.disk),
+      exportFile: (path, text, mode) => refreshFile(path, text, mode, { disk: disk.disk }),
       pki,
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {
         step('send', 'csr');
         if (isClone) violate('a clone asks for a certificate');
         invariants.checkRequest(json);
-        return fleet.post(json, signal, own.known.state === 'registered');
+        return fleet.post(json, signal, own.logContext.state === 'registered');
       },
       async connect(identity, signal) {
         step('send', 'connect');
@@ -217,10 +217,10 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (number === boots && since() < healAt) damage(file, how);
     }
     for (const { boot: number } of of('other machine')) if (number === boots && since() < healAt) moveDisk();
-    const known: LogContext = { deviceId: null, state: 'idle' };
+    const logContext: LogContext = { deviceId: null, state: 'idle' };
     const own: Boot = {
       number: boots,
-      known,
+      logContext,
       daemon: null,
       alive: true,
       registered: false,
@@ -242,7 +242,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
           fleetCa: plan.pinned ? pki.parseCertificates(fleet.ca).map(({ fingerprint }) => fingerprint) : null,
           builtAt,
         },
-        known,
+        logContext,
         (_, event, text, fields) => {
           if (own.alive) onLog(own, event, text, fields ?? {});
         },
@@ -335,16 +335,17 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   // Where `failed` rests for ever, somebody restarts the service once the trouble is over.
   for (const later of [1000, 30 * minute, hour, 2 * hour, 3 * hour]) {
     loop.at(start + healAt + later, () => {
-      if (boot?.alive && boot.known.state === 'failed' && plan.failedAfterMs === 0) powerOff('restart', 1000);
+      if (boot?.alive && boot.logContext.state === 'failed' && plan.failedAfterMs === 0)
+        powerOff('restart', 1000);
     });
   }
   const broken = () => violation !== null;
-  const registered = () => broken() || (boot?.alive === true && boot.known.state === 'registered');
+  const registered = () => broken() || (boot?.alive === true && boot.logContext.state === 'registered');
   loop.at(start, powerOn);
   await loop.run(start + healAt, broken, afterEach);
   if (!broken()) tell('all is well again');
   await loop.run(start + healAt + patienceMs, registered, afterEach);
-  const state = boot?.known.state;
+  const state = boot?.logContext.state;
   const lastCode = boot?.lastFailure;
   const lawfullyFailed =
     (isClone && lastCode === 'STATE_CLONED') ||
@@ -376,6 +377,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     livesOn = true;
     await loop.run(loop.now() + liveOnMs, broken, afterEach);
     if (!broken()) invariants.checkCertificateLives(loop.now());
-    if (!broken() && boot?.known.state !== 'registered') violate(`registered, then ${boot?.known.state}`);
+    if (!broken() && boot?.logContext.state !== 'registered')
+      violate(`registered, then ${boot?.logContext.state}`);
   }
 }

@@ -125,14 +125,13 @@ async function obtain(
   const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
   const present = renews === null ? null : (provisioned?.caCertificate ?? null);
   const trusted = options.authenticated ? null : (pinnedCa ?? present);
-  const publicKey = pki.spkiSha256Of(key);
+  const spkiSha256 = pki.spkiSha256Of(key);
   const { serverTime } = answer;
   const { fleetCa } = options;
   const { leaf, certificate, caCertificate } = await acceptCertificate(
     pki,
     received,
-    { publicKey, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
-    key,
+    { key, spkiSha256, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
     signal,
   );
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());

@@ -65,6 +65,11 @@ test('what is not set in a layer leaves what lies below', () => {
   expect(configOf({ file, environment: { ONBOARDD_DEVICE_ALIAS: undefined } }).device.alias).toBe('a');
 });
 
+test('text that looks like JSON stays text in the environment, but for the exports', () => {
+  const { device } = configOf({ environment: { ONBOARDD_DEVICE_ALIAS: '5', ONBOARDD_DEVICE_TYPE: '"a"' } });
+  expect(device).toMatchObject({ alias: '5', type: '"a"' });
+});
+
 test('the file may name its JSON schema', () => {
   expect(problemsOf({ file: { $schema: 'config.schema.json', ...required } })).toEqual([]);
 });

@@ -157,6 +157,9 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['stateDir', '/a', true],
   ['stateDir', '', false],
   ['stateDir', '/a\0', false],
+  ['stateDir', '\0/a', false],
+  ['stateDir', 'a'.repeat(4096), true],
+  ['stateDir', 'a'.repeat(4097), false],
   ['provisioning.url', 'HTTPS://a/b', true],
   ['provisioning.url', 'http://a:80', true],
   ['provisioning.url', 'ftp://a', false],
@@ -218,6 +221,7 @@ test('a part of a schema that the JSON schema cannot tell is a mistake', () => {
 
 test.each([
   'httpx://a',
+  'xhttp://a',
   'http://a?b',
   'http://a#b',
   'http://',

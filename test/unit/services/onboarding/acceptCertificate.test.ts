@@ -24,11 +24,16 @@ const { signal } = new AbortController();
 /** What becomes of a certificate, by the code; null: accepted. */
 async function codeOf(life: { notBefore: number; notAfter: number }, here: number, server: number | null) {
   const certificate = pki.certificatePem({ ...fields, ...life });
-  const expected = { publicKey: 'k1', deviceId: 'd1', commonName: subject, ...nothingPinned };
+  const expected = {
+    key: pki.keyPem('k1'),
+    spkiSha256: 'k1',
+    deviceId: 'd1',
+    commonName: subject,
+    ...nothingPinned,
+  };
   const times = { now: here, serverTime: server };
-  const key = pki.keyPem('k1');
   try {
-    await acceptCertificate(pki, { certificate, caCertificate }, { ...expected, ...times }, key, signal);
+    await acceptCertificate(pki, { certificate, caCertificate }, { ...expected, ...times }, signal);
     return null;
   } catch (error) {
     return (error as { code: string }).code;
@@ -107,11 +112,11 @@ async function accept(
 ) {
   const keyPem = ca.keyPem(key);
   const expected: Expectation = {
-    ...{ publicKey: realPki.spkiSha256Of(keyPem), deviceId: id, commonName: fullName },
+    ...{ key: keyPem, spkiSha256: realPki.spkiSha256Of(keyPem), deviceId: id, commonName: fullName },
     ...{ now: Date.now() + laterMs, serverTime: null, ...nothingPinned },
     ...{ ...more, trusted: typeof trusted === 'object' ? trusted.pem : (trusted ?? null) },
   };
-  return acceptCertificate(verifier, { certificate, caCertificate }, expected, keyPem, signal);
+  return acceptCertificate(verifier, { certificate, caCertificate }, expected, signal);
 }
 
 async function verdictOn(given: Given): Promise<string> {
