@@ -28,7 +28,6 @@ const { status } = spawnSync(
   ],
   { cwd: root, stdio: 'inherit', env: { ...process.env, NATS_SERVER: natsServer } },
 );
-run('node', ['scripts/build.mjs']);
 
 const inProcess = JSON.parse(readFileSync(`${folder}inProcess/coverage-final.json`, 'utf8'));
 const { programs, coverage } = bundleCoverage();
@@ -37,6 +36,7 @@ const alone = totalsOf(inProcess, {});
 console.log(`\n${programs} programs ran the bundle.`);
 for (const kind of ['lines', 'functions', 'branches'])
   console.log(`${kind}: ${shown(both[kind])}; in the tests' own process ${shown(alone[kind])}`);
+run('node', ['scripts/build.mjs']);
 process.exit(status ?? 1);
 
 /** One file of Node's at a time: together they may be a gigabyte. */
