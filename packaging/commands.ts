@@ -12,7 +12,7 @@ export function commandsOfProgram(): CommandHelp[] {
     .map(([usage = '', does = '']) => {
       const own = section(help([usage.split(' ')[0] ?? '']), 'Options:');
       const options = own.flatMap((line) => /^ {2}(?:-\w, )?(--[a-z-]+)/.exec(line)?.[1] ?? []);
-      const common = ['--config', '--env-file', '--state-dir', '--help'];
+      const common = ['--config', '--env-file', '--agent-config', '--state-dir', '--help'];
       return { usage, does, options: options.filter((name) => !common.includes(name)) };
     });
 }

@@ -1,6 +1,6 @@
 import type { CommandHelp } from './manual.ts';
 
-const fileOptions = ['--config', '--env-file', '--state-dir'];
+const fileOptions = ['--config', '--env-file', '--agent-config', '--state-dir'];
 const common = [...fileOptions, '--help', '--version'];
 const nameOf = ({ usage }: CommandHelp) => usage.split(' ')[0] ?? usage;
 
@@ -11,7 +11,7 @@ export function bashCompletion(commands: readonly CommandHelp[]): string {
 _onboardd() {
 	local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} word words="" command=""
 	case $previous in
-	--config|--env-file|--html) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	--config|--env-file|--agent-config|--html) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	--state-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
@@ -40,6 +40,7 @@ export function zshCompletion(commands: readonly CommandHelp[]): string {
   return `#compdef onboardd
 local -a common commands
 common=('--config[configuration file]:file:_files' '--env-file[environment file of the Go agent]:file:_files'
+	'--agent-config[YAML file of the Go agent]:file:_files'
 	'--state-dir[state directory]:directory:_files -/' '--help' '--version')
 commands=(
 ${commands.map((command) => `\t${quoted(nameOf(command))}:${quoted(command.does)}`).join('\n')}

@@ -1,19 +1,21 @@
 import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseEnv } from 'node:util';
-import { readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
+import { readAgentConfig, readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
 import { readOwn, readText } from '../adapters/disk/durableFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
+import { readRegularFile } from '../adapters/regularFile.ts';
+import { type AgentSettings, mergedAgents, noAgent } from '../config/agentSettings.ts';
 import { resolveConfig, type Sources } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import { describe } from '../errors/onboardingError.ts';
 import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { isOwnFile } from '../services/state/ownFiles.ts';
+import { parseServiceEnvironment } from '../text/environmentFile.ts';
 
 /** Exit statuses (docs/contract.md); those from 64 on are sysexits.h's. */
 export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
@@ -22,6 +24,7 @@ export const defaultConfigFile = '/etc/onboardd/config.json';
 export interface CommonFlags {
   readonly config?: string;
   readonly envFile?: string;
+  readonly agentConfig?: string;
   readonly stateDir?: string;
 }
 
@@ -31,6 +34,8 @@ export interface Usable {
   readonly hostname: string;
   /** See `fleetCaPins` */
   readonly fleetCa: readonly string[] | null;
+  /** The Go agent that ran on this device */
+  readonly agent: AgentSettings;
   readonly warnings: readonly Warning[];
 }
 
@@ -38,9 +43,9 @@ export type Configured = Usable | { readonly problems: readonly string[] };
 
 /** The effective configuration, checked against the files that it names and the identity that the device has. */
 export async function configure(flags: CommonFlags): Promise<Configured> {
-  const { sources, problems, hostnameFile, files: read } = await readSources(flags);
+  const { sources, problems, agent, files: read } = await readSources(flags);
   const resolved = resolveConfig(sources, hostDefaults(process.env));
-  const all = [...problems, ...('problems' in resolved ? resolved.problems : [])];
+  const all = [...problems, ...agent.problems, ...('problems' in resolved ? resolved.problems : [])];
   if ('problems' in resolved || all.length > 0) return { problems: all };
   const { config } = resolved;
   const { caFile } = config.provisioning;
@@ -66,7 +71,8 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
     );
   }
   if (all.length > 0) return { problems: all };
-  return { config, hostname: hostName(hostnameFile), fleetCa, warnings: warningsOf(config, read) };
+  const warnings = [...warningsOf(config, read), ...agentNotes(agent)];
+  return { config, hostname: hostName(agent.hostnameFile), fleetCa, agent, warnings };
 }
 
 /** The CAs that an answer may bring; what is wrong with the content of the file that names them is put to the problems. */
@@ -95,6 +101,13 @@ function warningsOf({ provisioning }: Config, read: Readonly<Record<string, stri
   return [...open, ...(isPlain ? [{ key: 'provisioning.tokenFile', message: plainToken }] : [])];
 }
 
+function agentNotes({ notes }: AgentSettings): Warning[] {
+  return notes.map((message) => ({
+    key: message.includes('--agent-config') ? '--agent-config' : '--env-file',
+    message,
+  }));
+}
+
 const plainToken =
   'provisioning.tokenFile is sent over http:, where everybody on the network can read the token: use https: in provisioning.url';
 
@@ -115,7 +128,7 @@ export function refusedStateDirectory(folder: string, refusal: string): string {
 export async function readSources(flags: CommonFlags): Promise<{
   sources: Sources;
   problems: string[];
-  hostnameFile: string | null;
+  agent: AgentSettings;
   /** Option, of the command line or the unit → file that was read, where it is there */
   files: Readonly<Record<string, string>>;
 }> {
@@ -133,25 +146,31 @@ export async function readSources(flags: CommonFlags): Promise<{
       return otherwise;
     }
   };
-  const none = { overlay: new Map(), own: {}, hostnameFile: null };
-  const { envFile, config: configFile = defaultConfigFile } = flags;
-  const agent =
+  const none = { ...noAgent, own: {} };
+  const { envFile, agentConfig, config: configFile = defaultConfigFile } = flags;
+  const environment =
     envFile === undefined
       ? none
       : await attempt('--env-file', envFile, () => readAgentEnvironment(envFile), none);
+  const yaml =
+    agentConfig === undefined
+      ? noAgent
+      : await attempt('--agent-config', agentConfig, () => readAgentConfig(agentConfig), noAgent);
+  const agent = mergedAgents(environment, yaml);
   const file = await attempt('--config', configFile, () => readConfigFile(configFile), {});
   const sources: Sources = {
     flags: flags.stateDir === undefined ? {} : { stateDir: flags.stateDir },
-    environment: { ...agent.own, ...environmentNow(process.env, atStart, serviceEnvironment()) },
+    environment: { ...environment.own, ...environmentNow(process.env, atStart, serviceEnvironment()) },
     overlay: agent.overlay,
     file,
   };
   const read = {
     '--config': configFile,
     ...(envFile !== undefined && { '--env-file': envFile }),
+    ...(agentConfig !== undefined && { '--agent-config': agentConfig }),
     EnvironmentFile: serviceFile,
   };
-  return { sources, problems, hostnameFile: agent.hostnameFile, files: read };
+  return { sources, problems, agent, files: read };
 }
 
 /** A pipe, which could block whoever reads it, is none. */
@@ -201,7 +220,7 @@ export function environmentNow(
 /** What the unit gives the daemon (EnvironmentFile=), so that a shell's `check`, `status` and `reset` see the same. */
 function serviceEnvironment(): Record<string, string | undefined> {
   try {
-    const all = Object.entries(parseEnv(readText(serviceFile) ?? ''));
+    const all = [...parseServiceEnvironment(readRegularFile(serviceFile) ?? '')];
     return Object.fromEntries(all.filter(([name]) => name.startsWith('ONBOARDD_')));
   } catch {
     return {};
