@@ -140,6 +140,16 @@ export const events = {
     meaning: 'Somebody has to do something: the device rests in `failed`, or the daemon cannot start.',
     fields: { code: code('the error code'), remedy: string('what to do') },
   },
+  'identity.adopted': {
+    level: 'info',
+    messageId: '467a122714b94dc3b0ca9b073575b701',
+    meaning: 'The identity that an earlier agent left on this device was taken over, under the same id.',
+    fields: {
+      key: oneOf({ kept: 0, new: 0 }, 'whether the agent’s key is used'),
+      certificate: oneOf({ kept: 0, requested: 0 }, 'whether the agent’s certificate is used'),
+      cause: orNull(string('why key or certificate are not used'), 'both are'),
+    },
+  },
   'certificate.renewed': {
     level: 'info',
     messageId: 'f6617d73e7b1455c9edf95904581ccce',

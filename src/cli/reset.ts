@@ -14,7 +14,7 @@ import { type CommonFlags, exit, readSources, refusedStateDirectory } from './op
 
 /** `onboardd reset`. @param yes without asking. @returns exit status */
 export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
-  const { sources } = await readSources(flags);
+  const { sources, agent } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
   if (isRefused(folder)) return exit.configuration;
   if (!existsSync(folder)) {
@@ -38,7 +38,9 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
     const unlock = lockDirectory(folder);
     // Until the question was answered the path may have come to lead elsewhere.
     const refused = isRefused(folder);
-    if (!refused) forget(folder, exportsOf(sources));
+    // An identity that stayed there would be adopted again.
+    const left = Object.values(agent.files).filter((path) => path !== null);
+    if (!refused) forget(folder, [...new Set([...exportsOf(sources), ...left])]);
     unlock();
     return refused ? exit.configuration : exit.ok;
   } catch (error) {

@@ -1,9 +1,11 @@
 import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
+import { type AgentSettings, noAgent } from '../config/agentSettings.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
+import { type Adopted, adoptIdentity } from '../services/onboarding/adoptIdentity.ts';
 import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
@@ -21,12 +23,15 @@ export interface Settings {
   readonly hostname: string;
   /** SHA-256 of the CAs that the answer may bring, hex (`fleetCaPins`); null: any */
   readonly fleetCa: readonly string[] | null;
+  /** The Go agent that ran on this device; none where absent */
+  readonly agent?: AgentSettings;
   /** When this program was built, milliseconds since 1970 */
   readonly builtAt: number;
 }
 
 /** The machine with the services as its actors, and the world as theirs. */
-export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Settings, log: Log) {
+export function wire(world: Platform, settings: Settings, log: Log) {
+  const { config, hostname, fleetCa, builtAt, agent = noAgent } = settings;
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,
     commonName: config.identity.commonName,
@@ -35,6 +40,7 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
     authenticated: config.provisioning.url.startsWith('https:'),
     fleetCa,
     builtAt,
+    isAllowed: agent.requestsCertificates,
   };
   const deliverOptions = {
     exports: absolute(config.exports),
@@ -43,6 +49,19 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
     builtAt,
   };
   const onQuarantined = logDamage(log);
+  const adoption = {
+    files: agent.files,
+    configuredId: config.identity.deviceId,
+    commonName: config.identity.commonName,
+    natsUrl: config.nats.url,
+    renewalAt: config.renewal.at,
+  };
+  const adoptPorts = {
+    ...world,
+    readOutside: world.readOutside ?? (() => null),
+    onQuarantined,
+    onAdopted: logAdopted(log),
+  };
   const machine = onboarding(
     {
       retry: config.retry,
@@ -55,7 +74,10 @@ export function wire(world: Platform, { config, hostname, fleetCa, builtAt }: Se
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
-      resume: fromPromise(async () => resume({ ...world, onQuarantined }, config.identity.deviceId, fleetCa)),
+      resume: fromPromise(async ({ signal }) => {
+        await adoptIdentity(adoptPorts, adoption, signal);
+        return resume({ ...world, onQuarantined }, config.identity.deviceId, fleetCa);
+      }),
       generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
       requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
         requestCertificate(world, certificateOptions, input, signal),
@@ -101,6 +123,20 @@ function logDamage(log: Log): Parameters<typeof resume>[0]['onQuarantined'] {
       retryInMs: 0,
       cause: message,
     });
+}
+
+function logAdopted(log: Log): (adopted: Adopted) => void {
+  return ({ deviceId, key, certificate, reason }) => {
+    const rest =
+      reason === null
+        ? 'key and certificate are kept'
+        : `key: ${key}, certificate: ${certificate}: ${reason}`;
+    log('info', 'identity.adopted', `the identity ${deviceId} of the earlier agent was taken over; ${rest}`, {
+      key,
+      certificate,
+      cause: reason,
+    });
+  };
 }
 
 /** The body's fields that come from the configuration (protocol.md, part 2). */

@@ -6,8 +6,11 @@ import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
+import { readRegularFile } from '../adapters/regularFile.ts';
 import type { Config } from '../config/schema.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
+import type { AdoptPorts } from '../services/onboarding/adoptIdentity.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
 import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
@@ -19,7 +22,9 @@ import type { HardwareId } from '../services/state/hardwareBinding.ts';
 export interface Platform {
   readonly directory: StateDirectory;
   readonly exportFile: DeliverPorts['exportFile'];
-  readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'];
+  /** Reads a file that another program may have written. No files where absent */
+  readonly readOutside?: AdoptPorts['readOutside'];
+  readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'] & AdoptPorts['pki'];
   /** @returns a new private key, PKCS#8 PEM */
   readonly newKey: () => Promise<string>;
   readonly post: RequestCertificatePorts['post'];
@@ -70,6 +75,7 @@ export function createPlatform({
     machine: readHardwareId,
     directory: state.directory,
     exportFile: refreshFile,
+    readOutside,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),
     post: (json, signal) => postProvision(server, json, signal),
@@ -79,6 +85,18 @@ export function createPlatform({
     setTimer,
     watchForSteps,
   };
+}
+
+/** @throws {OnboardingError} STATE_UNWRITABLE */
+function readOutside(path: string): string | null {
+  try {
+    return readRegularFile(path);
+  } catch (cause) {
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot read ${path}: ${describe(cause)}`, {
+      cause,
+      reason: 'agent-unreadable',
+    });
+  }
 }
 
 function natsOptions({ nats, registration }: Config): Parameters<typeof natsClient>[0] {

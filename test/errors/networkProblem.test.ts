@@ -432,7 +432,7 @@ test('every reason of a connection is met by some row', () => {
     ...made.map((row) => row[4]),
     ...nats.map((row) => row[3]),
   ]);
-  const seenInAnswers = /^(http-|redirected|captive-portal|token-unusable|not-http)/;
+  const seenInAnswers = /^(http-|redirected|captive-portal|token-unusable|not-http|provisioning-off|agent-)/;
   const rest = Object.keys(reasons).filter((reason) => !seenInAnswers.test(reason));
   expect(rest.filter((reason) => !met.has(reason as Reason))).toEqual([]);
 });
