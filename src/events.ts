@@ -150,6 +150,19 @@ export const events = {
       cause: orNull(string('why key or certificate are not used'), 'both are'),
     },
   },
+  'export.failed': {
+    level: 'warn',
+    messageId: 'fb03b8e0929647e39d9cf0a65dd30bc8',
+    meaning:
+      'A file of `exports` was not written; the others were, and the device goes on. It is tried again every minute, and said again when the cause changes.',
+    fields: {
+      item: string('the item of `exports`'),
+      path: string('the file'),
+      code: code('the error code'),
+      reason: reason('finer than the code; null: the code says it all'),
+      cause: string('what went wrong, in one line'),
+    },
+  },
   'certificate.renewed': {
     level: 'info',
     messageId: 'f6617d73e7b1455c9edf95904581ccce',

@@ -3,12 +3,14 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readAgentConfig, readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
 import { readOwn, readText } from '../adapters/disk/durableFile.ts';
+import { groupId } from '../adapters/disk/exportedFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
 import { readRegularFile } from '../adapters/regularFile.ts';
 import { type AgentSettings, mergedAgents, noAgent } from '../config/agentSettings.ts';
+import { exportTarget } from '../config/exports.ts';
 import { resolveConfig, type Sources } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import { describe } from '../errors/onboardingError.ts';
@@ -60,7 +62,10 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   const fleetCa = pinsOf(config, all);
   const refusal = refusalOfStateDirectory(config.stateDir);
   if (refusal !== null) all.push(refusedStateDirectory(config.stateDir, refusal));
-  for (const [item, path] of Object.entries(config.exports)) {
+  for (const [item, setting] of Object.entries(config.exports)) {
+    const { path, group } = exportTarget(setting);
+    if (group !== null && groupId(group) === null)
+      all.push(`exports.${item}.group is "${group}"; allowed: a group of this system`);
     if (isStateFile(path, config.stateDir, isOwnFile))
       all.push(`exports.${item} is "${path}"; allowed: a path that is no file of the state directory`);
   }

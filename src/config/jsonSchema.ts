@@ -33,7 +33,9 @@ export function jsonSchema(): Json {
 interface Part {
   readonly type: string;
   readonly pipe?: readonly Part[];
-  readonly options?: readonly string[];
+  readonly options?: readonly unknown[];
+  readonly entries?: Readonly<Record<string, Part>>;
+  readonly wrapped?: Part;
   readonly value?: Part;
   readonly requirement?: unknown;
   readonly metadata?: Json;
@@ -48,7 +50,7 @@ export function jsonSchemaOf(schema: v.GenericSchema): Json {
   return keywordsOf(schema as unknown as Part);
 }
 
-function keywordsOf({ type, pipe, options, value, requirement, metadata }: Part): Json {
+function keywordsOf({ type, pipe, options, value, requirement, metadata, entries, wrapped }: Part): Json {
   // The first part of a pipe is the schema that it begins with.
   if (pipe !== undefined) return Object.assign({}, ...pipe.map(keywordsOf));
   switch (type) {
@@ -57,6 +59,12 @@ function keywordsOf({ type, pipe, options, value, requirement, metadata }: Part)
       return { type };
     case 'picklist':
       return { enum: options };
+    case 'union':
+      return { anyOf: (options as readonly Part[]).map(keywordsOf) };
+    case 'optional':
+      return wrapped === undefined ? {} : keywordsOf(wrapped);
+    case 'strict_object':
+      return objectOf(Object.entries(entries ?? {}));
     case 'record':
       return { type: 'object', additionalProperties: value && keywordsOf(value) };
     case 'regex':
@@ -75,4 +83,13 @@ function keywordsOf({ type, pipe, options, value, requirement, metadata }: Part)
     default:
       throw new TypeError(`the JSON Schema of "${type}" is not known`);
   }
+}
+
+function objectOf(entries: readonly [string, Part][]): Json {
+  return {
+    type: 'object',
+    additionalProperties: false,
+    properties: Object.fromEntries(entries.map(([name, part]) => [name, keywordsOf(part)])),
+    required: entries.filter(([, { type }]) => type !== 'optional').map(([name]) => name),
+  };
 }

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
+import { pathOfExport } from './exports.ts';
 import {
   type Config,
   environmentName,
@@ -71,9 +72,7 @@ export function stateDirOf(sources: Sources, host: HostDefaults): string {
 export function exportsOf({ file, overlay, environment }: Sources): string[] {
   const layers = [flatten(file, []), overlay, readEnvironment(environment, [])];
   const all = layers.map((layer) => layer.get('exports')).filter(isRecord);
-  return [...new Set(all.flatMap((paths) => Object.values(paths)))].filter(
-    (path): path is string => typeof path === 'string' && path !== '',
-  );
+  return [...new Set(all.flatMap((paths) => Object.values(paths)).flatMap((one) => pathOfExport(one) ?? []))];
 }
 
 /** The keys whose values differ. */

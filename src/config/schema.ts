@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
+import type { ExportSetting } from './exports.ts';
 import { parseNatsAddresses } from './natsAddress.ts';
 
 /** What the defaults depend on; read by the composition root. */
@@ -104,16 +105,24 @@ const natsUrl: Kind<string> = {
   allowed: 'nats://host:port, tls://host:port, host:port or host, one or a comma-separated list',
 };
 /** Names that valibot passes over in a record are no items. */
-const paths: Kind<Readonly<Record<string, string>>> = {
+const exportSetting = v.union([
+  path.schema,
+  v.strictObject({
+    path: path.schema,
+    mode: v.optional(v.pipe(v.string(), v.regex(/^0?[0-7][0-7][0145]$/))),
+    group: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/))),
+  }),
+]);
+const paths: Kind<Readonly<Record<string, ExportSetting>>> = {
   schema: v.pipe(
     v.custom<Readonly<Record<string, unknown>>>(
       (value) =>
         isRecord(value) &&
         !['__proto__', 'prototype', 'constructor'].some((name) => Object.hasOwn(value, name)),
     ),
-    v.record(v.string(), path.schema),
+    v.record(v.string(), exportSetting),
   ),
-  allowed: 'an object of paths',
+  allowed: 'an object of paths, or of {"path", "mode": "0640", "group"}; not writable by others',
 };
 
 /**
@@ -220,7 +229,7 @@ export const settings = {
     paths,
     'Result field or identity item → path of a file to write it to',
     'none',
-    (): Readonly<Record<string, string>> => ({}),
+    (): Readonly<Record<string, ExportSetting>> => ({}),
   ),
   'log.level': withDefault(oneOf(['error', 'warn', 'info', 'debug']), 'Least level that is logged', 'info'),
   'log.format': withDefaultOf(

@@ -2,11 +2,12 @@ import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { type AgentSettings, noAgent } from '../config/agentSettings.ts';
+import { type ExportTarget, exportTarget } from '../config/exports.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
 import { type Adopted, adoptIdentity } from '../services/onboarding/adoptIdentity.ts';
-import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
+import { deliverResult, type ExportFailure, prepareIdentity } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
 import {
@@ -43,11 +44,13 @@ export function wire(world: Platform, settings: Settings, log: Log) {
     isAllowed: agent.requestsCertificates,
   };
   const deliverOptions = {
-    exports: absolute(config.exports),
+    exports: targets(config.exports),
     natsUrl: config.nats.url,
     commonName: config.identity.commonName,
     builtAt,
   };
+  const deliverPorts = { ...world, readOutside: world.readOutside ?? (() => null) };
+  const exporting = retriedExports(log);
   const onQuarantined = logDamage(log);
   const adoption = {
     files: agent.files,
@@ -57,8 +60,7 @@ export function wire(world: Platform, settings: Settings, log: Log) {
     renewalAt: config.renewal.at,
   };
   const adoptPorts = {
-    ...world,
-    readOutside: world.readOutside ?? (() => null),
+    ...deliverPorts,
     onQuarantined,
     onAdopted: logAdopted(log),
   };
@@ -76,7 +78,9 @@ export function wire(world: Platform, settings: Settings, log: Log) {
     actors: {
       resume: fromPromise(async ({ signal }) => {
         await adoptIdentity(adoptPorts, adoption, signal);
-        return resume({ ...world, onQuarantined }, config.identity.deviceId, fleetCa);
+        const resumed = resume({ ...world, onQuarantined }, config.identity.deviceId, fleetCa);
+        if (exporting.isPending()) exporting.tell(deliverResult(deliverPorts, deliverOptions));
+        return resumed;
       }),
       generateKey: fromPromise(({ signal }) => generateKey(world, signal)),
       requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
@@ -86,7 +90,11 @@ export function wire(world: Platform, settings: Settings, log: Log) {
         tryCertificate(world, input, signal),
       ),
       renewCertificate: fromPromise(({ signal }) => renewCertificate(world, certificateOptions, signal)),
-      prepareIdentity: fromPromise(async () => prepareIdentity(world, deliverOptions)),
+      prepareIdentity: fromPromise(async () => {
+        const { failures, registered } = prepareIdentity(deliverPorts, deliverOptions);
+        exporting.tell(failures);
+        return { registered };
+      }),
       register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) =>
         register(
           world,
@@ -99,7 +107,7 @@ export function wire(world: Platform, settings: Settings, log: Log) {
           sendBack,
         ),
       ),
-      deliverResult: fromPromise(async () => deliverResult(world, deliverOptions)),
+      deliverResult: fromPromise(async () => exporting.tell(deliverResult(deliverPorts, deliverOptions))),
       watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
         world.watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
       ),
@@ -108,8 +116,28 @@ export function wire(world: Platform, settings: Settings, log: Log) {
 }
 
 /** A path means the same wherever `reset` is run later. */
-function absolute(exports: Config['exports']): Config['exports'] {
-  return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
+function targets(exports: Config['exports']): Record<string, ExportTarget> {
+  const absolute = ({ path, ...rest }: ExportTarget) => ({ path: resolve(path), ...rest });
+  return Object.fromEntries(
+    Object.entries(exports).map(([item, setting]) => [item, absolute(exportTarget(setting))]),
+  );
+}
+
+/** Exports that were not written are due again with the next look at the facts; each cause is logged once. */
+function retriedExports(log: Log): { isPending(): boolean; tell(failures: readonly ExportFailure[]): void } {
+  let pending = new Map<string, string>();
+  return {
+    isPending: () => pending.size > 0,
+    tell(failures) {
+      for (const { item, path, error } of failures) {
+        const { code, reason, message } = error;
+        if (pending.get(path) === message) continue;
+        const fields = { item, path, code, reason, cause: message };
+        log('warn', 'export.failed', `${item} is not exported: ${code}: ${message}`, fields);
+      }
+      pending = new Map(failures.map(({ path, error }) => [path, error.message]));
+    },
+  };
 }
 
 function logDamage(log: Log): Parameters<typeof resume>[0]['onQuarantined'] {

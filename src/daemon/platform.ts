@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
-import { refreshFile } from '../adapters/disk/durableFile.ts';
+import { exportFile } from '../adapters/disk/exportedFile.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
@@ -74,7 +74,7 @@ export function createPlatform({
     ...systemClock,
     machine: readHardwareId,
     directory: state.directory,
-    exportFile: refreshFile,
+    exportFile,
     readOutside,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),
