@@ -87,6 +87,7 @@ function wholeNumber(least: number, most: number): Kind<number> {
 const logFormats = ['journal', 'pretty', 'json'] as const;
 const line = text(/^[^\p{Cc}]{1,256}$/u, 'one line of 1 to 256 characters');
 const path = text(/^[^\0]{1,4096}$/, 'a path');
+const filled = '`{id}`, `{hostname}`, `{serial}` and `{machineId}` are filled in';
 const milliseconds = wholeNumber(1, longestTimer);
 /** `sha256 Fingerprint=AB:CD…`, with or without the words and the colons, in any case. */
 const fingerprint =
@@ -187,9 +188,12 @@ export const settings = {
     'from `/etc/os-release`: `IMAGE_VERSION`, else `BUILD_ID`, else `VERSION_ID`',
     (host) => host.buildVersion,
   ),
-  'device.currentOwner': optional(line, '`currentOwner`; left out by default'),
-  'device.alias': optional(line, '`alias` to ask for; `{id}` and `{hostname}` are filled in'),
-  'device.tailscaleID': optional(line, '`tailscaleID`; `{id}` and `{hostname}` are filled in'),
+  'device.currentOwner': optional(line, `\`currentOwner\`; ${filled}`),
+  'device.alias': optional(line, `\`alias\` to ask for; ${filled}`),
+  'device.tailscaleID': optional(
+    line,
+    `\`tailscaleID\`, or \`auto\`: what Tailscale on this device says; ${filled}`,
+  ),
   'nats.url': optional(
     natsUrl,
     'NATS address, in place of the one that provisioning answers',

@@ -16,7 +16,7 @@ import {
   tryCertificate,
 } from '../services/onboarding/requestCertificate.ts';
 import { resume } from '../services/onboarding/resume.ts';
-
+import { warnedOnce, withDevice } from './describedDevice.ts';
 import type { Platform } from './platform.ts';
 
 export interface Settings {
@@ -32,7 +32,7 @@ export interface Settings {
 
 /** The machine with the services as its actors, and the world as theirs. */
 export function wire(world: Platform, settings: Settings, log: Log) {
-  const { config, hostname, fleetCa, builtAt, agent = noAgent } = settings;
+  const { config, fleetCa, builtAt, agent = noAgent } = settings;
   const certificateOptions = {
     swarmId: config.provisioning.swarmId,
     commonName: config.identity.commonName,
@@ -51,6 +51,7 @@ export function wire(world: Platform, settings: Settings, log: Log) {
   };
   const deliverPorts = { ...world, readOutside: world.readOutside ?? (() => null) };
   const exporting = retriedExports(log);
+  const warn = warnedOnce(log);
   const onQuarantined = logDamage(log);
   const adoption = {
     files: agent.files,
@@ -95,18 +96,12 @@ export function wire(world: Platform, settings: Settings, log: Log) {
         exporting.tell(failures);
         return { registered };
       }),
-      register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) =>
-        register(
-          world,
-          {
-            api: config.registration.api,
-            natsUrl: config.nats.url,
-            builtAt,
-            device: deviceFields(config, input.deviceId, hostname),
-          },
-          sendBack,
-        ),
-      ),
+      register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) => {
+        const options = { api: config.registration.api, natsUrl: config.nats.url, builtAt };
+        return withDevice(world, settings, input.deviceId, warn, (device) =>
+          register(world, { ...options, device }, sendBack),
+        );
+      }),
       deliverResult: fromPromise(async () => exporting.tell(deliverResult(deliverPorts, deliverOptions))),
       watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
         world.watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
@@ -164,19 +159,5 @@ function logAdopted(log: Log): (adopted: Adopted) => void {
       certificate,
       cause: reason,
     });
-  };
-}
-
-/** The body's fields that come from the configuration (protocol.md, part 2). */
-function deviceFields({ device }: Config, id: string, hostname: string): Record<string, string | null> {
-  const fill = (text: string | null) =>
-    text?.replaceAll('{id}', id).replaceAll('{hostname}', hostname) ?? null;
-  return {
-    deviceType: device.type,
-    architecture: device.architecture,
-    buildVersion: device.buildVersion,
-    currentOwner: device.currentOwner,
-    tailscaleID: fill(device.tailscaleID),
-    alias: fill(device.alias),
   };
 }

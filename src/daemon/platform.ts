@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
 import { exportFile } from '../adapters/disk/exportedFile.ts';
-import { readHardwareId } from '../adapters/hardware.ts';
+import { readHardwareId, readMachineId, readSerial } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
 import { readRegularFile } from '../adapters/regularFile.ts';
+import { tailscaleId } from '../adapters/tailscale.ts';
 import type { Config } from '../config/schema.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
@@ -35,6 +36,10 @@ export interface Platform {
   readonly now: () => number;
   /** The machine that this is */
   readonly machine: () => HardwareId;
+  /** What templates of `device.*` may name; nothing where absent */
+  readonly facts?: () => { readonly serial: string | null; readonly machineId: string | null };
+  /** The id of this device's Tailscale node; none where absent */
+  readonly tailscaleId?: () => Promise<string | null>;
   /** Milliseconds that no clock step changes */
   readonly monotonic: () => number;
   /** Uniform in [0, 1) */
@@ -73,6 +78,8 @@ export function createPlatform({
   return {
     ...systemClock,
     machine: readHardwareId,
+    facts: () => ({ serial: readSerial(), machineId: readMachineId() }),
+    tailscaleId: () => tailscaleId(),
     directory: state.directory,
     exportFile,
     readOutside,

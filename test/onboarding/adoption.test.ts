@@ -213,3 +213,22 @@ test('an export that cannot be written keeps the device from nothing, and is wri
   await onboard(device);
   expect(existsSync(join(folder, 'blocked/identity.crt'))).toBe(true);
 });
+
+test('the device says what Tailscale and its facts say; what is not known is left out with one warning', async () => {
+  const fleet = await fleetWith();
+  const bin = temporaryFolder();
+  writeFileSync(join(bin, 'tailscale'), `#!/bin/sh\necho '{"Self":{"ID":"nABC123"}}'\n`, { mode: 0o755 });
+  const device = at(fleet, { device: { type: 'mobile', tailscaleID: 'auto', alias: 'laptop-{id}' } });
+  await onboard(device, { PATH: `${bin}:${process.env.PATH}` });
+  const id = state(device).deviceId;
+  expect(fleet.manager.requests.at(-1)?.body).toMatchObject({
+    tailscaleID: 'nABC123',
+    alias: `laptop-${id}`,
+  });
+  writeFileSync(join(bin, 'tailscale'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+  const other = at(fleet, { device: { type: 'mobile', tailscaleID: 'auto' } });
+  const program = await onboard(other, { PATH: `${bin}:${process.env.PATH}` });
+  expect(fleet.manager.requests.at(-1)?.body).not.toHaveProperty('tailscaleID');
+  const warnings = program.lines.filter(({ event }) => event === 'config.warning');
+  expect(warnings).toMatchObject([{ key: 'device.tailscaleID' }]);
+});
