@@ -35,7 +35,7 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
   for (const layer of layers) {
     for (const [key, value] of layer) {
       if (key === 'exports' && isRecord(value) && isRecord(given.get(key))) {
-        given.set(key, { ...(given.get(key) as object), ...value });
+        given.set(key, mergedExports(given.get(key) as Record<string, unknown>, value));
       } else if (value !== undefined) {
         given.set(key, value);
       }
@@ -54,6 +54,15 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
     }
   }
   return problems.length > 0 ? { problems: problems.map(withoutCredentials) } : { config: unflatten(given) };
+}
+
+/** A path alone moves an item, and leaves mode and group as a lower layer has them. */
+function mergedExports(below: Record<string, unknown>, above: Record<string, unknown>) {
+  const moved = Object.entries(above).map(([item, setting]) => {
+    const known = Object.hasOwn(below, item) ? below[item] : undefined;
+    return [item, typeof setting === 'string' && isRecord(known) ? { ...known, path: setting } : setting];
+  });
+  return { ...below, ...Object.fromEntries(moved) };
 }
 
 /** The state directory alone, for commands that must work while the rest of the configuration is wrong. */

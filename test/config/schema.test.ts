@@ -192,3 +192,11 @@ test.each(['__proto__', 'constructor', 'prototype'])('an export cannot be called
 test('a part of a schema that the JSON schema cannot tell is a mistake', () => {
   expect(() => jsonSchemaOf(v.bigint())).toThrow('the JSON Schema of "bigint" is not known');
 });
+
+test('a path alone moves an export, and leaves mode and group as they are', () => {
+  const file = { ...required, exports: { token: { path: '/a', mode: '0640', group: 'docker' }, key: '/k' } };
+  const overlay = new Map([['exports', { token: '/b', key: { path: '/c' } }]]);
+  expect(resolveConfig({ flags: {}, environment: {}, overlay, file }, host)).toMatchObject({
+    config: { exports: { token: { path: '/b', mode: '0640', group: 'docker' }, key: { path: '/c' } } },
+  });
+});

@@ -65,8 +65,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'an adoption writes the state before the key',
     'src/services/onboarding/adoptIdentity.ts',
-    'directory.refresh(files.deviceId, deviceId, 0o644);',
-    'writeState(directory, newState(deviceId, now()));',
+    'if (key !== null && own === null) directory',
+    'writeState(directory, newState(deviceId, now())); if (key !== null && own === null) directory',
   ),
   one(
     'a device that an earlier agent registered counts as refused',

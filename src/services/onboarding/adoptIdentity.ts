@@ -62,7 +62,7 @@ export interface Adopted {
  * Takes over the identity that an earlier agent left, if the state directory holds none: the id always, the key if it is
  * usable, and the certificate if it is for that key, of the CA beside it and of this device. Its dates are not judged
  * here: `resume` does that each time. The agent's files are only read. A kill at any moment leaves a state directory from
- * which the same adoption starts again: the id is durable before the key, and the state, which ends it, comes last.
+ * which the same adoption starts again: the key is durable first, and the state, which ends the adoption, comes last.
  *
  * @throws {OnboardingError} STATE_UNWRITABLE: a file of the agent cannot be read, which never counts as its absence;
  *   STATE_CORRUPT: it left a key or a certificate and no id; CONFIG_INVALID: another id is configured
@@ -85,7 +85,6 @@ export async function adoptIdentity(
   if (own !== null && own !== key?.spkiSha256) return;
   const deviceId = idOf(ports, left, options);
   const taken = await takeCertificate(ports, options, left, key, deviceId, signal);
-  directory.refresh(files.deviceId, deviceId, 0o644);
   if (key !== null && own === null) directory.write(files.key, key.pem, 0o600);
   if (key === null && left.key !== null) keepCopy(ports, left.key, options.files.key);
   const found = paths.filter((path) => ports.readOutside(path) !== null);
