@@ -84,7 +84,7 @@ export async function adoptIdentity(
   // Another key is another identity, whose state is gone: `resume` rebuilds it, or says that it cannot.
   if (own !== null && own !== key?.spkiSha256) return;
   const deviceId = idOf(ports, left, options);
-  const taken = await takeCertificate(ports, options, left, key, deviceId, signal);
+  const taken = await takeCertificate(ports, options, { left, key, deviceId }, signal);
   if (key !== null && own === null) directory.write(files.key, key.pem, 0o600);
   if (key === null && left.key !== null) keepCopy(ports, left.key, options.files.key);
   const found = paths.filter((path) => ports.readOutside(path) !== null);
@@ -205,9 +205,7 @@ function idsOfCertificate(pki: CertificateVerifier, pem: string | null): string[
 async function takeCertificate(
   { pki, now, random }: AdoptPorts,
   options: AdoptOptions,
-  left: Left,
-  key: Key | null,
-  deviceId: string,
+  { left, key, deviceId }: { left: Left; key: Key | null; deviceId: string },
   signal: AbortSignal,
 ): Promise<Provisioned | string> {
   if (key === null) return left.key === null ? 'there is no key' : 'the key cannot be used';
