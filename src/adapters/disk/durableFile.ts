@@ -132,8 +132,10 @@ export function refreshFile(
   disk: Disk = fs,
   owner: Owner | null = null,
 ): void {
+  // A text that UTF-8 cannot hold as it is (a lone surrogate) is compared as it was written.
+  const written = Buffer.from(text, 'utf8').toString('utf8');
   const isAsWanted = (file: number) =>
-    disk.readFileSync(file, 'utf8') === text && setMode(path, file, mode, disk);
+    disk.readFileSync(file, 'utf8') === written && setMode(path, file, mode, disk);
   if (attempt('read', path, () => unlessLink(() => withFile(path, disk, isAsWanted)))) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
   writeDurably(path, text, mode, disk, owner);

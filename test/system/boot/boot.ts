@@ -3,6 +3,7 @@
  * fleet outside: `npm run test:boot`, with `-- arm64` under emulation. Needs root.
  */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../../../packaging/tools.mjs';
@@ -22,16 +23,29 @@ if (deb === undefined)
 
 const slow = architecture === 'arm64' ? 10 : 1;
 const target = 'onboardd-registered.target';
+/** Where the agents' files lie, for other services to read. */
+const shared = '/var/lib/fogdata';
+/** A line for each start of the service that waits for them */
+const starts = '/var/lib/container-starts';
 const away = '10.99.0.1';
 const status = ['systemctl', 'show', '-P', 'StatusText', 'onboardd.service'];
 const { tree, remove } = treeHere();
-await using fleet = await startFleet();
+await using fleet = await startFleet({
+  fields: () => ({ token: 'user secret\n', configuration: 'services: {}\n' }),
+});
 const port = Number(new URL(fleet.provisioningUrl).port);
 const ports = [port, fleet.nats.port];
 let machine: Machine | undefined;
+/** Inode and time of both files, as they were first seen */
+let files: string | undefined;
 try {
   installIn(tree, join(root, 'dist', deb));
-  configure({ provisioning: { url: `http://${away}:${port}` }, device: { type: 'mobile' } });
+  configure({
+    provisioning: { url: `http://${away}:${port}` },
+    device: { type: 'mobile' },
+    exports: { token: `${shared}/PAT.pat`, configuration: `${shared}/docker-compose.yml` },
+  });
+  installContainerService();
   writeFileSync(
     join(tree, 'etc/systemd/system/dependent.service'),
     `[Unit]\nAfter=${target}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n` +
@@ -76,10 +90,45 @@ function liftWhatEmulationLacks(): void {
   console.log('emulated: PrivateUsers= and LoadCredential= are lifted');
 }
 
+/**
+ * As on the fleet's devices: a path unit that watches both files, and a service that runs on once it was started. What it
+ * saw when it started is kept over reboots.
+ */
+function installContainerService(): void {
+  const units = join(tree, 'etc/systemd/system');
+  const names = ['PAT.pat', 'docker-compose.yml'];
+  const conditions = names.map((name) => `ConditionPathExists=${shared}/${name}`);
+  const paths = names.map((name) => `PathModified=${shared}/${name}`);
+  const look = `(cat ${names.map((name) => `${shared}/${name}`).join(' ')} | md5sum; echo) >> ${starts}`;
+  writeFileSync(
+    join(units, 'container.service'),
+    `[Unit]\n${conditions.join('\n')}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c "${look}"\n`,
+  );
+  writeFileSync(
+    join(units, 'container.path'),
+    `[Path]\n${paths.join('\n')}\n[Install]\nWantedBy=multi-user.target\n`,
+  );
+  const dropIn = join(units, 'onboardd.service.d');
+  mkdirSync(dropIn, { recursive: true });
+  writeFileSync(join(dropIn, 'shared.conf'), `[Service]\nReadWritePaths=${shared}\n`);
+  writeFileSync(join(tree, 'etc/tmpfiles.d/shared.conf'), `d ${shared} 0750 onboardd onboardd\n`);
+}
+
+/** The service started once in all, with both files whole, and neither was touched since. */
+async function containerServiceStartedOnce(): Promise<void> {
+  const here = required(machine);
+  const seen = createHash('md5').update('user secret\nservices: {}\n').digest('hex');
+  await here.until(['cat', starts], (text) => text.trim() === `${seen}  -`, 10_000 * slow);
+  const inodes = await here.run('stat', '-c', '%i %Y', `${shared}/PAT.pat`, `${shared}/docker-compose.yml`);
+  files ??= inodes;
+  assert.equal(inodes, files);
+}
+
 async function firstBoot(): Promise<void> {
   const started = Date.now();
   machine = await boot(tree);
   await machine.run('systemctl', 'enable', '-q', 'dependent.service');
+  await machine.run('systemctl', 'enable', '-q', '--now', 'container.path');
   tell('booted without a network', started);
   const activeState = ['systemctl', 'show', '-P', 'ActiveState', 'onboardd.service'];
   await machine.until(activeState, (text) => text === 'active', 30_000 * slow);
@@ -100,6 +149,8 @@ async function firstBoot(): Promise<void> {
     20_000 * slow,
   );
   assert.equal(fleet.manager.accepted.size, 1);
+  await containerServiceStartedOnce();
+  tell('token and compose file are there: the service that waits for both was started once', started);
   assert.match(await machine.run('onboardd', 'status'), /registered/);
   assert.match(await machine.run(...status), /^registered/);
   const [log] = await Promise.all([machine.run('journalctl', '-u', 'onboardd', '-o', 'json')]);
@@ -120,6 +171,8 @@ async function again(): Promise<void> {
     60_000 * slow,
   );
   tell('booted again without a network: target and dependent service are there', started);
+  await containerServiceStartedOnce();
+  assert.equal(await active('container.service'), 'inactive');
   assert.deepEqual([fleet.provisioning.requests.length, fleet.manager.requests.length], before);
   const since = (unit: string) => required(machine).property(unit, 'ActiveEnterTimestampMonotonic');
   const [service, reached, dependent] = await Promise.all(
@@ -140,6 +193,7 @@ async function killed(): Promise<void> {
   await here.until(['systemctl', 'show', '-P', 'MainPID', 'onboardd.service'], fresh, 30_000 * slow);
   await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
   tell('killed with SIGKILL: started again', started);
+  await containerServiceStartedOnce();
 }
 
 /** A stopped process feeds no watchdog, as one whose event loop hangs. */
