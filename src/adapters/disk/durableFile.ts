@@ -131,8 +131,10 @@ export function readOwned(path: string, disk: Disk = fs): { text: string; owner:
  */
 export function refreshFile(path: string, text: string, mode: number, options: WriteOptions = {}): void {
   const { disk = fs } = options;
+  // A text that UTF-8 cannot hold as it is (a lone surrogate) is compared as it was written.
+  const written = Buffer.from(text, 'utf8').toString('utf8');
   const isAsWanted = (file: number) =>
-    disk.readFileSync(file, 'utf8') === text && setMode(path, file, mode, disk);
+    disk.readFileSync(file, 'utf8') === written && setMode(path, file, mode, disk);
   if (attempt('read', path, () => unlessLink(() => withFile(path, disk, isAsWanted)))) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
   writeDurably(path, text, mode, options);

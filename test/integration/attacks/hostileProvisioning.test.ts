@@ -106,7 +106,11 @@ test.each([
   const device = at(fleet, { ...ec, log: { format } });
   const { status, stdout, stderr } = await runCommand(device, 'run', '--once');
   expect(status).toBe(1);
-  for (const part of [/invalid JSON \(text\/ 2J evil/, /fleetManagementNatsUrl/, /CERTIFICATE_WRONG_DEVICE.*evil/])
+  for (const part of [
+    /invalid JSON \(text\/ 2J evil/,
+    /fleetManagementNatsUrl/,
+    /CERTIFICATE_WRONG_DEVICE.*evil/,
+  ])
     expect(stdout).toMatch(part);
   expect(stdout + stderr).not.toMatch(unseen);
   expect(state(device).provisioned).toBeNull();

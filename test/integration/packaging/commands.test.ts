@@ -11,5 +11,11 @@ test('what a command does is told whole, however many lines its help takes', () 
 test('a command has the options that its own help lists', () => {
   const options = Object.fromEntries(commandsOfProgram().map(({ usage, options }) => [usage, options]));
   expect(options['report [options] [files...]']).toEqual(['--html', '--stuck-after']);
-  expect(options['run [options]']).toEqual(['--config', '--env-file', '--state-dir', '--once']);
+  expect(options['run [options]']).toEqual([
+    '--config',
+    '--env-file',
+    '--agent-config',
+    '--state-dir',
+    '--once',
+  ]);
 });

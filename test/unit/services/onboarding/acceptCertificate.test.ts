@@ -829,12 +829,12 @@ test.each<[string, () => Given, RegExp]>([
   [
     'an unreadable certificate',
     () => ({ ...of(sound).under(main), certificate: 'x' }),
-    /certificate holds no readable certificate: ./,
+    /certificate is not a readable certificate: ./,
   ],
   [
     'an unreadable CA',
     () => ({ ...of(sound).under(main), caCertificate: 'x' }),
-    /caCertificate holds no readable certificate: ./,
+    /caCertificate is not a readable certificate: ./,
   ],
 ])('the refusal of %s says why', async (_, given, reason) => {
   await expect(accept(given())).rejects.toThrow(reason);
