@@ -135,9 +135,11 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
   return values;
 }
 
-/** Environment and overlay carry text: numbers are read where the key takes numbers, and left for the check to refuse. */
+/** Environment and overlay carry text: it is read as what the key takes, or left for the check to refuse. */
 export function coerce(key: SettingKey, value: string): unknown {
-  if (settings[key].schema.type !== 'number') return value;
+  const { type } = settings[key].schema;
+  if (type === 'boolean') return { true: true, false: false }[value.trim()] ?? value;
+  if (type !== 'number') return value;
   return /^[+-]?\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : value;
 }
 

@@ -6,12 +6,10 @@ import { onboarding } from '../machines/onboarding.ts';
 import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
-import {
-  renewCertificate,
-  requestCertificate,
-  tryCertificate,
-} from '../services/onboarding/requestCertificate.ts';
+import { renewCertificate, tryRenewed } from '../services/onboarding/renewCertificate.ts';
+import { requestCertificate, tryCertificate } from '../services/onboarding/requestCertificate.ts';
 import { type ResumePorts, resume } from '../services/onboarding/resume.ts';
+import { giveUpCertificate, verifyRegistration } from '../services/onboarding/verifyRegistration.ts';
 import type { Platform } from './platform.ts';
 
 export interface Settings {
@@ -37,6 +35,7 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
       provisioningTimeoutMs: config.provisioning.timeoutMs,
       registrationTimeoutMs: config.registration.timeoutMs,
       connectTimeoutMs: platform.connectTimeoutMs,
+      refusalsCount: config.nats.tls === 'required',
     },
     platform,
   );
@@ -54,6 +53,11 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
         tryCertificate(platform, input, signal),
       ),
       renewCertificate: fromPromise(({ signal }) => renewCertificate(platform, certificateOptions, signal)),
+      tryRenewed: fromPromise(({ signal }) => tryRenewed(platform, certificateOptions, signal)),
+      verifyRegistration: fromPromise(({ signal }) =>
+        verifyRegistration(platform, certificateOptions, signal),
+      ),
+      giveUpCertificate: fromPromise(async () => giveUpCertificate(platform)),
       prepareIdentity: fromPromise(async () => prepareIdentity(platform, deliverOptions)),
       register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) =>
         register(
@@ -81,6 +85,7 @@ function optionsOf({ config, fleetCa, builtAt }: Settings) {
     commonName: config.identity.commonName,
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
+    newKey: config.renewal.newKey,
     authenticated: config.provisioning.url.startsWith('https:'),
     fleetCa,
     builtAt,

@@ -30,7 +30,6 @@ const tooManyParameters = [
   'services/diagnostics/checkLocal.ts checkDirectory',
   'services/onboarding/acceptCertificate.ts acceptCertificate',
   'services/onboarding/acceptCertificate.ts pathsOf',
-  'services/onboarding/requestCertificate.ts obtain',
   'services/onboarding/resume.ts certificateFact',
   'text/duration.ts two',
 ];

@@ -107,8 +107,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'a renewal takes any address',
     'src/services/onboarding/requestCertificate.ts',
-    'if (moves && pinnedCa !== null && !options.authenticated)',
-    'if (false)',
+    'return moves && pinnedCa !== null && !options.authenticated;',
+    'return false;',
   ),
   one(
     'a certificate that never opens NATS is tried for ever',

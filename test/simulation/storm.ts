@@ -229,6 +229,7 @@ function memoryDirectory(): StateDirectory {
     refresh: (name, text) => void contents.set(name, text),
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void contents.delete(name),
   };
 }
 

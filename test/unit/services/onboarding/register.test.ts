@@ -56,6 +56,7 @@ function attempt(
     refresh: (name, text) => void contents.set(name, text),
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void contents.delete(name),
   };
   const certificate = certificatePem({
     subject: `fleet/${deviceId}`,

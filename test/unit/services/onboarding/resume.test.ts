@@ -15,6 +15,7 @@ function directoryOf(stored: Map<string, string>): StateDirectory {
       stored.delete(name);
       return `${name}.damaged-1`;
     },
+    remove: (name) => void stored.delete(name),
   };
 }
 
