@@ -88,6 +88,10 @@ function renewed(event: MachineEvent): Renewed {
   return event.output;
 }
 
+function datesOf({ renewAt, notAfter }: Renewed): Pick<Context, 'renewAt' | 'notAfter'> {
+  return { renewAt: Date.parse(renewAt), notAfter: Date.parse(notAfter) };
+}
+
 function givenUp(event: MachineEvent): GivenUp {
   assertEvent(event, 'xstate.done.actor.giveUpCertificate');
   return event.output;
@@ -211,8 +215,8 @@ function assignments(policy: Policy, clock: Clock) {
         afterFailure(context, { step: 'renewing', error: errorOf(event, timeouts) }, policy, clock),
       ),
       noteIdentity: assign(({ event }) => {
-        const { deviceId, alias } = resumed(event);
-        return { deviceId, alias };
+        const { deviceId, alias, renewAt, notAfter } = resumed(event);
+        return { deviceId, alias, renewAt, notAfter };
       }),
       noteAlias: assign(({ event }) => {
         assertEvent(event, 'ANSWERED');
@@ -225,9 +229,10 @@ function assignments(policy: Policy, clock: Clock) {
       noteCandidate: assign({ candidate: ({ event }) => issued(event) }),
       forgetCandidate: assign({ candidate: null }),
       startReplacement: assign({ unopened: ({ context }) => ({ ...context.unopened, isReplaced: true }) }),
-      endReplacement: assign({
-        unopened: ({ context, event }) => afterReplacement(context.unopened, renewed(event).opened),
-      }),
+      endReplacement: assign(({ context, event }) => ({
+        ...datesOf(renewed(event)),
+        unopened: afterReplacement(context.unopened, renewed(event).opened),
+      })),
       giveUpReplacement: assign({ unopened: ({ context }) => afterReplacement(context.unopened, false) }),
       noteRequest: assign({
         pace: ({ context }) => afterRequest(context.pace, clock, retry),
@@ -256,9 +261,7 @@ function registeredAssignments(policy: Policy, clock: Clock) {
         return { renewAt, notAfter, verification: { ...verification, at } };
       }),
       noteRenewed: assign(({ event }) => {
-        const { renewAt, notAfter } = renewed(event);
-        const dates = { renewAt: Date.parse(renewAt), notAfter: Date.parse(notAfter) };
-        return { ...dates, verification: unverified, trial: noRefusals };
+        return { ...datesOf(renewed(event)), verification: unverified, trial: noRefusals };
       }),
       /** Nothing is wrong, unless NATS could not be opened last time. */
       noteWatch: assign(({ context: { verification, failure } }) => {
@@ -279,7 +282,7 @@ function registeredAssignments(policy: Policy, clock: Clock) {
       ),
       /** The certificate that was brought back is verified at once. */
       restartVerification: assign({ verification: () => ({ ...unverified, at: clock.now() }) }),
-      forgetVerification: assign({ verification: unverified, trial: noRefusals, notAfter: null }),
+      forgetVerification: assign({ verification: unverified, trial: noRefusals }),
       forgetTrial: assign({ trial: noRefusals }),
       /** NATS may refuse the certificate in use just as well: it is looked at next. */
       noteRefusedTrial: assign(({ context: { trial, verification } }) => ({

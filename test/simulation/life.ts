@@ -120,6 +120,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     steps++;
     boot.steps++;
     if (operation === 'send') boot.waits = boot.quiet = false;
+    if (plan.newKey) invariants.checkPair();
     const crash = crashes.find((one) => one.boot === boot?.number && one.step === boot.steps);
     if (crash === undefined || since() >= healAt) return;
     boot.crash = crash;
@@ -165,6 +166,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     },
     registration: { ...usualConfig.registration, api: plan.api },
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
+    renewal: { ...usualConfig.renewal, newKey: plan.newKey },
   };
 
   function worldOf(own: Boot): Platform {
@@ -263,6 +265,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     fleet.hangUp('silently');
     if (kind === 'power cut') disk.cutPower();
     invariants.checkDisk();
+    invariants.checkPair();
     boot = null;
     loop.at(loop.now() + offMs, powerOn);
   }
@@ -300,6 +303,8 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       reached.add('edge registered → registered (renewed)');
       invariants.checkRenewed();
     }
+    if (event === 'registration.left') reached.add(`left: ${fields.reason}`);
+    if (event === 'certificate.rolled-back') reached.add('rolled back');
     if (event === 'step.failed') {
       reached.add(`code ${fields.code} in ${fields.step}`);
       own.lastFailure = String(fields.code);
@@ -365,11 +370,26 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     endedAs: violation ? 'violation' : state === 'registered' ? 'registered' : 'failed',
   };
 
+  /** A device whose certificate was taken back notices within a day and a bit, and is a member again with what it had. */
+  async function comeBack(): Promise<void> {
+    const before = invariants.aliasNow();
+    fleet.revoke();
+    tell('the fleet takes the certificates back');
+    await loop.run(loop.now() + 26 * hour, broken, afterEach);
+    if (broken()) return;
+    if (boot?.known.state !== 'registered')
+      violate(`revoked, and not back a day later: ${boot?.known.state}`);
+    else if (fleet.isRevoked(invariants.certificateNow()))
+      violate('revoked, and nothing was noticed for a day');
+    else if (invariants.aliasNow() !== before) violate('the alias was lost with the certificate');
+  }
+
   /** A registered device that starts again asks nobody; and its certificate never runs out. */
   async function liveOn(): Promise<void> {
     powerOff('restart', 1000);
     await loop.run(loop.now() + 3 * minute, broken, afterEach);
     if (!broken() && !registered()) violate('registered, started again, and not registered');
+    if (plan.isRevoked) await comeBack();
     const isShort = plan.certificateLifeMs < 10 * hour;
     const liveOnMs = plan.liveOnMs ?? (isShort ? 1.3 * plan.certificateLifeMs : 0);
     if (liveOnMs === 0) return;

@@ -40,6 +40,8 @@ const calm: Omit<Plan, 'seed' | 'failedAfterMs'> = {
   earlierLife: false,
   https: false,
   pinned: false,
+  newKey: false,
+  isRevoked: false,
   adversities: [],
 };
 
