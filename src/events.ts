@@ -237,7 +237,7 @@ export function eventSchema(codes: readonly string[], reasons: readonly string[]
   const lines = Object.entries<EventEntry>(events).map(([name, { level, or, fields }]) => {
     const own = Object.entries<Field<unknown>>(fields).map(([field, { schema, meaning }]) => [
       field,
-      { ...(closed[field] ?? schema), description: meaning },
+      { ...('enum' in schema ? schema : (closed[field] ?? schema)), description: meaning },
     ]);
     const shared = Object.entries(commonFields).map(([field, { schema, meaning }]) => [
       field,
