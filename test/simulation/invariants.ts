@@ -23,6 +23,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
   const ids = new Set<string>();
   const keys = new Set<string>();
   const certified = new Set<string>();
+  /** Files that hold a usable pair */
+  let checked = '';
   const lostState = () => damaged.includes('state.json');
   /** What was damaged held all that there was of the identity. */
   const mayForget = () =>
@@ -44,6 +46,9 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     /** Whatever is under way: the key of the certificate in use is on the disk, and a power cut does not take it. */
     checkPair(): void {
       if (damaged.includes('identity.key') || lostState()) return;
+      const seen = ['state.json', ...keyFiles].map((name) => disk.durable(pathOf(name))).join();
+      if (seen === checked) return;
+      checked = seen;
       const key = keyInUse(durableState());
       if (key !== null && !isDurable(key)) violate('the key of the certificate in use is lost');
     },

@@ -22,6 +22,8 @@ export interface Outcome {
   readonly reached: ReadonlySet<string>;
   readonly boots: number;
   readonly steps: number;
+  /** Steps of the first boot when it requested its second certificate, and when that was in use and delivered; null: it did not */
+  readonly renewal: readonly [number, number] | null;
   readonly endedAs: 'registered' | 'failed' | 'violation';
 }
 
@@ -85,6 +87,9 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   /** The disk came into another machine with an identity on it. */
   let isClone = false;
   let boots = 0;
+  let requests = 0;
+  let renewalAt = 0;
+  let renewedAt: number | null = null;
   let steps = 0;
   /** Registered, and nothing befalls the device any more. */
   let livesOn = false;
@@ -178,6 +183,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {
         step('send', 'csr');
+        if (++requests === 2) renewalAt = own.steps;
         if (isClone) violate('a clone asks for a certificate');
         invariants.checkRequest(json);
         return fleet.post(json, signal, own.known.state === 'registered');
@@ -301,6 +307,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     if (event === 'state.changed') reached.add(`edge ${fields.from} → ${fields.to}`);
     if (event === 'certificate.renewed') {
       reached.add('edge registered → registered (renewed)');
+      renewedAt ??= own.steps;
       invariants.checkRenewed();
     }
     if (event === 'registration.left') reached.add(`left: ${fields.reason}`);
@@ -367,6 +374,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     reached,
     boots,
     steps,
+    renewal: requests === 0 || renewedAt === null ? null : [renewalAt, renewedAt],
     endedAs: violation ? 'violation' : state === 'registered' ? 'registered' : 'failed',
   };
 

@@ -163,7 +163,7 @@ export function planOf(seed: number): Plan {
     https: chance() < 0.3,
     pinned: chanceOf(seed, 'pin')() < 0.2,
     newKey: chanceOf(seed, 'new key')() < 0.4,
-    isRevoked: chanceOf(seed, 'revoked')() < 0.05,
+    isRevoked: chanceOf(seed, 'revoked')() < 0.02,
     adversities,
   };
 }
