@@ -220,6 +220,21 @@ test('a device that NATS refuses for good gets another certificate for its id an
   expect([...fleet.manager.accepted.values()].map(({ count }) => count)).toEqual([1]);
 });
 
+test('a TLS alert about the certificate is a refusal, too', async () => {
+  const stranger = await createAuthority({ commonName: 'Stranger' });
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  await launch(device, ['--once']).ended;
+  await fleet.nats.restart({ clientAuthority: stranger });
+  forgetVerification(device);
+  const program = launch(device);
+  await program.until(leftBecause('certificate-refused'));
+  expect(program.lines.filter(failedWith('verifying', 'NATS_TLS')).length).toBeGreaterThanOrEqual(5);
+  // It keeps its certificate, and goes on with it once the fleet has changed its mind.
+  await fleet.nats.restart({ clientAuthority: fleet.ca });
+  await expect.poll(() => status(device).state, { timeout: 20_000 }).toBe('registered');
+});
+
 test('a NATS server that is away is shown and never ends a registration', async () => {
   const fleet = await fleetWith();
   const device = at(fleet);
