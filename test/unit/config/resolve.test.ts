@@ -55,6 +55,14 @@ test.each([
   expect('problems' in resolution && resolution.problems.join('\n')).toMatch(expected);
 });
 
+test('a flag is true or false, in the environment as in the file', () => {
+  const newKey = (value: string) => resolve({ environment: { ONBOARDD_RENEWAL_NEW_KEY: value } });
+  expect(newKey('true')).toMatchObject({ config: { renewal: { newKey: true } } });
+  expect(newKey(' false')).toMatchObject({ config: { renewal: { newKey: false } } });
+  expect(newKey('yes')).toEqual({ problems: ['renewal.newKey is "yes"; allowed: true or false'] });
+  expect(resolve({ file: { ...required, renewal: { newKey: 'true' } } })).toHaveProperty('problems');
+});
+
 test('a misspelt environment variable of a section is a mistake, an unrelated one is not', () => {
   expect(resolve({ environment: { ONBOARDD_RETRY_MAX: '1' } })).toHaveProperty('problems');
   expect(resolve({ environment: { ONBOARDD_HOME: '1' } })).toHaveProperty('config');
