@@ -260,8 +260,10 @@ function registeredAssignments(policy: Policy, clock: Clock) {
         const at = verification.at ?? nextLook(verifiedAt);
         return { renewAt, notAfter, verification: { ...verification, at } };
       }),
+      /** What could not be tried is verified at once. */
       noteRenewed: assign(({ event }) => {
-        return { ...datesOf(renewed(event)), verification: unverified, trial: noRefusals };
+        const at = renewed(event).opened ? null : clock.now();
+        return { ...datesOf(renewed(event)), verification: { ...unverified, at }, trial: noRefusals };
       }),
       /** Nothing is wrong, unless NATS could not be opened last time. */
       noteWatch: assign(({ context: { verification, failure } }) => {

@@ -376,6 +376,15 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
     [...toRenewalTrial, [done('tryRenewed', opening), 'registered.delivering']],
   ],
   [
+    'a certificate that was taken without a trial is verified at once',
+    [
+      ...toRenewalTrial,
+      [done('tryRenewed', { ...opening, opened: false }), 'registered.delivering'],
+      [done('deliverResult'), 'registered.checking'],
+      [resumes('registered'), 'registered.verifying'],
+    ],
+  ],
+  [
     'the certificate is renewed, and the address that came with it is not taken',
     [...toRenewalTrial, [done('tryRenewed', { ...opening, addressRefused }), 'registered.delivering']],
   ],
