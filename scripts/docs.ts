@@ -78,8 +78,8 @@ export function eventsPage(): string {
     ([name, { level, meaning, messageId }]) =>
       `| [\`${name}\`](#${name.replace('.', '')}) | ${level} | ${meaning} | \`${messageId}\` |`,
   );
-  const sections = entries.flatMap(([name, { level, meaning, fields }]) => [
-    `## ${name}\n\n${meaning} Level: \`${level}\`.`,
+  const sections = entries.flatMap(([name, { level, or, meaning, fields }]) => [
+    `## ${name}\n\n${meaning} Level: \`${level}\`${or ? `; \`${or.level}\` if ${or.when}` : ''}.`,
     Object.keys(fields).length === 0 ? 'No fields of its own.' : fieldTable(fields),
   ]);
   return `${[

@@ -1,12 +1,12 @@
 import { createLogger, format, transports } from 'winston';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
 import { redact } from '../errors/onboardingError.ts';
-import type { EventName, events, FieldsOf } from '../events.ts';
+import type { EventName, FieldsOf, LevelOf } from '../events.ts';
 import { plainText } from '../text/plainText.ts';
 
 /** One line of the log: an event of the catalogue, a sentence for a person, and the event's own fields. */
 export type Log = <E extends EventName>(
-  level: (typeof events)[E]['level'],
+  level: LevelOf<E>,
   event: E,
   message: string,
   fields: FieldsOf<E>,

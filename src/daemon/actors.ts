@@ -7,12 +7,10 @@ import { onboarding } from '../machines/onboarding.ts';
 import type { DeviceFields } from '../services/onboarding/deviceFields.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
-import {
-  renewCertificate,
-  requestCertificate,
-  tryCertificate,
-} from '../services/onboarding/requestCertificate.ts';
+import { renewCertificate, tryRenewed } from '../services/onboarding/renewCertificate.ts';
+import { requestCertificate, tryCertificate } from '../services/onboarding/requestCertificate.ts';
 import { type ResumePorts, resume } from '../services/onboarding/resume.ts';
+import { giveUpCertificate, verifyRegistration } from '../services/onboarding/verifyRegistration.ts';
 import { adopter } from './adopter.ts';
 import { warnedOnce, withDevice } from './describedDevice.ts';
 import { exporter } from './exporter.ts';
@@ -53,6 +51,7 @@ export function wire(
       provisioningTimeoutMs: config.provisioning.timeoutMs,
       registrationTimeoutMs: config.registration.timeoutMs,
       connectTimeoutMs: platform.connectTimeoutMs,
+      refusalsCount: config.nats.tls === 'required',
     },
     platform,
   );
@@ -73,6 +72,11 @@ export function wire(
         tryCertificate(platform, input, signal),
       ),
       renewCertificate: fromPromise(({ signal }) => renewCertificate(platform, certificateOptions, signal)),
+      tryRenewed: fromPromise(({ signal }) => tryRenewed(platform, certificateOptions, signal)),
+      verifyRegistration: fromPromise(({ signal }) =>
+        verifyRegistration(platform, certificateOptions, signal),
+      ),
+      giveUpCertificate: fromPromise(async () => giveUpCertificate(platform)),
       prepareIdentity: fromPromise(async () => exports.prepare()),
       register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) => {
         const { api, caCertificate } = config.registration;
@@ -95,6 +99,7 @@ function certificateOptionsOf({ config, fleetCa, builtAt, agent = noAgent }: Set
     commonName: config.identity.commonName,
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
+    newKey: config.renewal.newKey,
     authenticated: isAuthenticated(config),
     fleetCa,
     builtAt,

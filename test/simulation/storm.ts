@@ -40,6 +40,8 @@ const calm: Omit<Plan, 'seed' | 'failedAfterMs'> = {
   earlierLife: false,
   https: false,
   pinned: false,
+  newKey: false,
+  isRevoked: false,
   adversities: [],
 };
 
@@ -229,6 +231,7 @@ function memoryDirectory(): StateDirectory {
     refresh: (name, text) => void contents.set(name, text),
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void contents.delete(name),
   };
 }
 

@@ -89,6 +89,7 @@ export function stateDirectory(
       refresh: (...args) => claim().refresh(...args),
       restrict: (...args) => claim().restrict(...args),
       quarantine: (...args) => claim().quarantine(...args),
+      remove: (...args) => claim().remove(...args),
     },
     taken,
     release: () => {

@@ -32,6 +32,7 @@ export function statusLines(status: Status, now: number, terminal: Terminal = pi
     ['device id', status.deviceId],
     ['alias', status.alias],
     ['certificate', certificate && `${certificate.subject}, ${certificateDates(certificate, now)}`],
+    ['warning', renewalWarning(status, now)],
     ['NATS', status.natsUrl],
     ['history', historyOf(status)],
     ['daemon', daemonWords(status.running)],
@@ -156,6 +157,15 @@ function certificateDates(
   const from = early > 60_000 ? `NOT VALID before ${formatTime(notBefore)}; ` : '';
   const renewal = renewAt === null ? '' : `, renewal at ${formatTime(renewAt)}`;
   return `${from}valid for ${formatDuration(left)}, until ${formatTime(notAfter)}${renewal}`;
+}
+
+/** A certificate that is due, and whose renewal has failed since. */
+function renewalWarning({ state, certificate, lastError }: Status, now: number): string | null {
+  if (state !== 'registered' || certificate === null || certificate.renewAt === null) return null;
+  const [due, end] = [Date.parse(certificate.renewAt), Date.parse(certificate.notAfter)];
+  const wasTried = lastError !== null && Date.parse(lastError.at) >= due;
+  if (!wasTried || now > end) return null;
+  return `the certificate expires in ${formatDuration(end - now)} and could not be renewed`;
 }
 
 function historyOf({ history, state }: Status): string | null {

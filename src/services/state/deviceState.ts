@@ -37,7 +37,12 @@ const provisionedSchema = v.object({
   renewAt: time,
   /** The certificate has opened a connection to NATS. Absent in the state of older versions. */
   opened: v.optional(v.boolean()),
+  /** NATS refuses it for good: another one is requested, and this one only tried if there is none to be had. */
+  refused: v.optional(v.boolean()),
 });
+
+/** A certificate beside the one in use; damage there costs a request, not the identity. */
+const spareSchema = v.fallback(v.nullable(v.object({ ...provisionedSchema.entries, opened: flag })), null);
 
 const requestSchema = v.object({
   /** `Nats-Msg-Id`, the same over all attempts */
@@ -99,6 +104,10 @@ const stateSchema = v.pipe(
     /** The hardware that the state belongs to; null until it is first recorded */
     machine: v.fallback(v.nullable(hardwareIdSchema), null),
     provisioned: v.nullable(provisionedSchema),
+    /** A renewed certificate that was accepted and has not opened NATS yet; for `identity.key` or `identity.key.next` */
+    candidate: spareSchema,
+    /** What `provisioned` replaced, for one rollback; for `identity.key` or `identity.key.previous` */
+    previous: spareSchema,
     /**
      * PEM of the CA of the first TLS connection to NATS. An answer over `http:` cannot replace it, unless it signed the
      * new one. Null: no connection yet
@@ -111,6 +120,10 @@ const stateSchema = v.pipe(
     /** An earlier publish of a rejected request had no answer: the fleet may have accepted the device then. */
     mayBeRegistered: flag,
     registration: v.nullable(registrationSchema),
+    /** The registration that was left because NATS refused the certificate: it holds the result if the fleet still knows the device. */
+    formerRegistration: v.fallback(v.nullable(registrationSchema), null),
+    /** When the device last opened NATS with its certificate; null: not recorded */
+    verifiedAt: v.fallback(v.nullable(time), null),
     /** Absolute paths of all files that were ever exported, in the order of their first export */
     exported: tolerantList(path),
     /** Only bookkeeping: damage in it must not cost the identity. */
@@ -154,11 +167,17 @@ export interface StateDirectory {
   restrict(name: string, mode: number): void;
   /** Renames a damaged file out of the way. @returns its new name */
   quarantine(name: string): string;
+  /** Removes the file durably; no-op if there is none. */
+  remove(name: string): void;
 }
 
 export const files = {
   state: 'state.json',
   key: 'identity.key',
+  /** Key of a renewal under way, `renewal.newKey` */
+  nextKey: 'identity.key.next',
+  /** Key of the certificate that was replaced, until the new one is verified */
+  previousKey: 'identity.key.previous',
   certificate: 'identity.crt',
   caCertificate: 'identity_ca.crt',
   deviceId: 'device_id.txt',
@@ -173,11 +192,15 @@ export function newState(deviceId: string, now: number, idIsNew = false): Device
     idIsNew,
     machine: null,
     provisioned: null,
+    candidate: null,
+    previous: null,
     pinnedCa: null,
     request: null,
     lastRejection: null,
     mayBeRegistered: false,
     registration: null,
+    formerRegistration: null,
+    verifiedAt: null,
     exported: [],
     progress: newProgress(now),
   };

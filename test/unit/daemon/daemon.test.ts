@@ -13,6 +13,7 @@ function boot(stored: Map<string, string>, hardware: string, more: Partial<Platf
     refresh: (name, text) => void stored.set(name, text),
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void stored.delete(name),
   };
   const logContext: LogContext = { deviceId: null, state: 'idle' };
   const platform: Platform = {

@@ -30,6 +30,7 @@ function writer({ publishes = true } = {}) {
     refresh: () => undefined,
     restrict: () => undefined,
     quarantine: (name: string) => name,
+    remove: () => undefined,
   };
   const { write } = createStatusWriter(
     {

@@ -66,6 +66,7 @@ function device(
       stored.set(name, text);
     },
     restrict: () => undefined,
+    remove: (name) => void stored.delete(name),
     quarantine(name) {
       strike(`quarantine ${name}`);
       const kept = `${name}.damaged-${stored.size}`;

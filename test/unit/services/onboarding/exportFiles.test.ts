@@ -51,6 +51,7 @@ function device(
     refresh: (name, text) => void stored.set(name, text),
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void stored.delete(name),
   };
   stored.set(files.key, pki.keyPem('own'));
   stored.set(files.state, JSON.stringify(newState(id, now)));

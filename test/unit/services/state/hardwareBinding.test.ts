@@ -33,6 +33,7 @@ function start(here: HardwareId, stored: Map<string, string>) {
     refresh: (name, text) => void stored.set(name, text),
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void stored.delete(name),
   };
   const ports = {
     directory,
