@@ -2,7 +2,9 @@ import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import type { StateName } from '../events.ts';
+import { currentState, isoTime } from '../services/state/deviceState.ts';
 import { type Settings, wire } from './actors.ts';
+import { startHeartbeat } from './heartbeat.ts';
 import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
@@ -72,7 +74,31 @@ export function startDaemon(
     write(log, entryOfEmitted(emitted));
   });
   actor.start();
-  return { settled, broken, stop: () => actor.stop() };
+  const endHeartbeat = startHeartbeat(platform, () => {
+    const since = isoTime(position.since);
+    const notAfter = expiryOf(platform);
+    const fields = { since, notAfter };
+    log('info', 'daemon.heartbeat', `${position.state} since ${since}`, fields);
+  });
+  return {
+    settled,
+    broken,
+    stop() {
+      endHeartbeat();
+      actor.stop();
+    },
+  };
+}
+
+/** When the device's certificate expires; null if it has none, or it cannot be read. */
+function expiryOf({ directory, pki }: Platform): string | null {
+  try {
+    const { provisioned } = currentState(directory);
+    if (provisioned === null) return null;
+    return pki.parseCertificates(provisioned.certificate)[0]?.notAfter.toISOString() ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /** XState's own clock if the platform has timers, and an inspector if it wants to hear of bugs. */
