@@ -1,12 +1,12 @@
 import { lookup } from 'node:dns/promises';
-import http from 'node:http';
-import https from 'node:https';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { type NatsAddress, showNatsAddress } from '../config/natsAddress.ts';
 import { networkFailure, observedFailure } from '../errors/networkProblem.ts';
 import type { Server } from '../errors/reasons.ts';
-import { provisioningFailure } from './provisioningApi.ts';
+import { addressAttemptMs } from './net/attempts.ts';
+import { provisioningFailure, sendRequest, type Way } from './net/httpRequest.ts';
+import { openTunnel } from './net/tunnel.ts';
 
 /** Probes that change nothing on a server: name look-up, GET, INFO of NATS, certificate. All have time limits. */
 
@@ -39,41 +39,28 @@ export interface HttpProbe {
 /**
  * Sends a GET; follows no redirect and reads no body.
  *
- * @param ca PEM with the only trusted CAs; null: the system's roots
  * @throws {OnboardingError} as `postProvision`
  */
 export async function probeHttp(
   url: URL,
-  ca: string | null,
+  way: Way,
   headers: Readonly<Record<string, string>>,
   timeoutMs: number,
 ): Promise<HttpProbe> {
-  const secure = url.protocol === 'https:';
   const signal = AbortSignal.timeout(timeoutMs);
-  const trust = secure
-    ? { rejectUnauthorized: true, ...(ca === null ? {} : { ca, allowPartialTrustChain: true }) }
-    : {};
   try {
-    return await new Promise((resolve, reject) => {
-      const request = (secure ? https : http).request(
-        url,
-        { method: 'GET', agent: false, signal, headers, ...trust },
-        (response) => {
-          const { headers, statusCode = 0 } = response;
-          const date = Date.parse(headers.date ?? '');
-          resolve({
-            status: statusCode,
-            contentType: headers['content-type'] ?? null,
-            location: headers.location ?? null,
-            serverTime: Number.isNaN(date) ? null : date,
-            at: Date.now(),
-          });
-          response.destroy();
-        },
-      );
-      request.on('error', reject);
-      request.end();
-    });
+    const response = await sendRequest(url, { method: 'GET', headers, body: null }, way, signal);
+    response.on('error', () => undefined);
+    response.destroy();
+    const { headers: answered, statusCode = 0 } = response;
+    const date = Date.parse(answered.date ?? '');
+    return {
+      status: statusCode,
+      contentType: answered['content-type'] ?? null,
+      location: answered.location ?? null,
+      serverTime: Number.isNaN(date) ? null : date,
+      at: Date.now(),
+    };
   } catch (error) {
     throw provisioningFailure(error, url);
   }
@@ -89,10 +76,19 @@ export interface ServerInfo {
 
 const longestGreeting = 64 * 1024;
 
-/** Connects, reads the INFO line and disconnects. @throws {OnboardingError} NATS_UNREACHABLE with a reason */
-export async function probeNats(address: NatsAddress, timeoutMs: number): Promise<ServerInfo> {
+/**
+ * Connects, reads the INFO line and disconnects.
+ *
+ * @param proxy through which the server is reached; null: directly
+ * @throws {OnboardingError} NATS_UNREACHABLE with a reason
+ */
+export async function probeNats(
+  address: NatsAddress,
+  proxy: URL | null,
+  timeoutMs: number,
+): Promise<ServerInfo> {
   const where = `the NATS server ${showNatsAddress(address)}`;
-  const socket = connectTcp({ host: address.host, port: address.port });
+  const socket = await reach(address, proxy, 'nats', timeoutMs);
   try {
     const line = await within(timeoutMs, firstLine(socket));
     const info = readInfo(line);
@@ -120,18 +116,31 @@ function readInfo(line: string): Record<string, unknown> | null {
   }
 }
 
+/** Begins a connection; one through a proxy is open already. */
+async function reach(
+  { host, port }: { readonly host: string; readonly port: number },
+  proxy: URL | null,
+  server: Server,
+  timeoutMs: number,
+): Promise<Socket> {
+  return proxy === null
+    ? connectTcp({ host, port, autoSelectFamilyAttemptTimeout: addressAttemptMs })
+    : await openTunnel(proxy, { host, port }, server, AbortSignal.timeout(timeoutMs));
+}
+
 /** The certificate of a server as text: subject, issuer, dates and hosts; null if it sends none. */
 export async function peerCertificate(
-  host: string,
-  port: number,
-  protocol: 'https' | 'nats',
+  { host, port }: { readonly host: string; readonly port: number },
+  server: Server,
+  proxy: URL | null,
   timeoutMs: number,
 ): Promise<string | null> {
-  const socket = connectTcp({ host, port });
+  let socket: Socket | null = null;
   let secured: TLSSocket | null = null;
   try {
-    const ready: Promise<unknown> = protocol === 'nats' ? firstLine(socket) : connected(socket);
-    await within(timeoutMs, ready);
+    socket = await reach({ host, port }, proxy, server, timeoutMs);
+    if (server === 'nats') await within(timeoutMs, firstLine(socket));
+    else if (proxy === null) await within(timeoutMs, connected(socket));
     // Only the handshake is sent over it, so the certificate need not be trusted.
     const tls = connectTls({
       socket,
@@ -153,7 +162,7 @@ export async function peerCertificate(
     return null;
   } finally {
     secured?.destroy();
-    socket.destroy();
+    socket?.destroy();
   }
 }
 

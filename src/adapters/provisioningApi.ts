@@ -1,86 +1,59 @@
 import { readFileSync } from 'node:fs';
-import http from 'node:http';
-import https from 'node:https';
-import { networkFailure } from '../errors/networkProblem.ts';
+import type { IncomingHttpHeaders } from 'node:http';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { HttpAnswer } from '../services/onboarding/requestCertificate.ts';
+import { readBody } from './net/httpBody.ts';
+import { provisioningFailure, sendRequest, type Way } from './net/httpRequest.ts';
 
-export interface ProvisioningServer {
+export interface ProvisioningServer extends Way {
   /** Base URL, `http:` or `https:` */
   readonly url: string;
-  /** PEM that alone is trusted for `https:`; null: the system's roots */
-  readonly ca: string | null;
+  /** `provisioning.path` */
+  readonly path: string;
   /** File with a bearer token, read anew for each request */
   readonly tokenFile: string | null;
   readonly userAgent: string;
 }
 
-/** An answer holds two certificates and an address; anything near this is none. */
-const longestBody = 512 * 1024;
-
 /**
- * Posts JSON to `<base URL>/api/devices/provision`, once: redirects are not followed, nothing is tried again.
+ * Posts JSON to the base URL with the path behind it, once: redirects are not followed, nothing is tried again.
  *
  * @throws {OnboardingError} PROVISIONING_UNREACHABLE, PROVISIONING_TIMEOUT and PROVISIONING_TLS with a reason;
- *   PROVISIONING_ANSWER_INVALID for what is no HTTP, and for a huge body
+ *   PROVISIONING_ANSWER_INVALID for what is no HTTP, and for a huge or damaged body
  */
-export function postProvision(
+export async function postProvision(
   server: ProvisioningServer,
   json: string,
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
-  const url = provisioningUrl(server.url);
-  const secure = url.protocol === 'https:';
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown) => reject(provisioningFailure(error, url));
-    const request = (secure ? https : http).request(
-      url,
-      {
-        method: 'POST',
-        agent: false,
-        signal,
-        headers: {
-          'content-type': 'application/json',
-          accept: 'application/json',
-          'content-length': Buffer.byteLength(json),
-          'user-agent': server.userAgent,
-          ...authorization(server.tokenFile),
-        },
-        ...(secure ? { rejectUnauthorized: true } : {}),
-        ...(secure && server.ca !== null ? { ca: server.ca, allowPartialTrustChain: true } : {}),
-      },
-      (response) => readAnswer(response).then(resolve, fail),
-    );
-    request.on('error', fail);
-    request.end(json);
-  });
-}
-
-/** @param base `provisioning.url` */
-export function provisioningUrl(base: string): URL {
-  return new URL(`${base.replace(/\/+$/, '')}/api/devices/provision`);
-}
-
-async function readAnswer(response: http.IncomingMessage): Promise<HttpAnswer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > longestBody) {
-      response.destroy();
-      throw new OnboardingError(
-        'PROVISIONING_ANSWER_INVALID',
-        `the answer is longer than ${longestBody} bytes`,
-      );
-    }
-    chunks.push(chunk);
+  const url = provisioningUrl(server.url, server.path);
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json',
+    'content-length': `${Buffer.byteLength(json)}`,
+    'user-agent': server.userAgent,
+    ...authorization(server.tokenFile),
+  };
+  const response = await sendRequest(url, { method: 'POST', headers, body: json }, server, signal);
+  try {
+    return { ...factsOf(response.headers), status: response.statusCode ?? 0, body: await readBody(response) };
+  } catch (error) {
+    throw provisioningFailure(error, url);
   }
-  const { headers, statusCode = 0 } = response;
+}
+
+/** @param base one server of `provisioning.url`; @param path `provisioning.path` */
+export function provisioningUrl(base: string, path: string): URL {
+  return new URL(`${base.replace(/\/+$/, '')}${path}`);
+}
+
+/** What the headers of an answer say. */
+export function factsOf(
+  headers: IncomingHttpHeaders,
+): Pick<HttpAnswer, 'contentType' | 'serverTime' | 'retryAfterMs'> {
   const serverTime = parseDate(headers.date);
   return {
-    status: statusCode,
     contentType: headers['content-type'] ?? null,
-    body: Buffer.concat(chunks).toString('utf8'),
     serverTime,
     retryAfterMs: parseRetryAfter(headers['retry-after'], serverTime),
   };
@@ -113,9 +86,4 @@ export function authorization(tokenFile: string | null): { authorization?: strin
       reason: 'token-unusable',
     });
   }
-}
-
-/** The failure of a connection to the provisioning server, for the daemon and for `check`. */
-export function provisioningFailure(error: unknown, { host }: URL): OnboardingError {
-  return networkFailure(error, 'provisioning', `the provisioning server ${host}`);
 }

@@ -2,19 +2,22 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
+import { discover } from '../adapters/discovery.ts';
 import { directoryFacts } from '../adapters/disk/diskFacts.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { trySubscription } from '../adapters/nats/client.ts';
+import { type NatsWay, trySubscription } from '../adapters/nats/client.ts';
+import type { Way } from '../adapters/net/httpRequest.ts';
 import * as pki from '../adapters/pki.ts';
 import { type HttpProbe, lookUp, peerCertificate, probeHttp, probeNats } from '../adapters/probe.ts';
 import { authorization, provisioningUrl } from '../adapters/provisioningApi.ts';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../config/natsAddress.ts';
+import { provisioningUrls } from '../config/provisioningUrls.ts';
+import { bareHost, parseProxy, proxyFor, showProxy } from '../config/proxy.ts';
 import { stateDirOf } from '../config/resolve.ts';
-import type { Config } from '../config/schema.ts';
 import { observedFailure } from '../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import {
@@ -28,13 +31,20 @@ import {
   skipped,
 } from '../services/diagnostics/check.ts';
 import { checkCertificate, checkDirectory, checkTime } from '../services/diagnostics/checkLocal.ts';
-import { checkNames, checkNats, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
+import { checkNames, checkNats, firstGood, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
 import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
 import { plainJson } from '../text/plainText.ts';
 import { checkLines } from './format/check.ts';
 import { terminalOf } from './format/terminal.ts';
-import { type CommonFlags, configure, exit, readSources, refusedStateDirectory } from './options.ts';
+import {
+  type CommonFlags,
+  configure,
+  exit,
+  readSources,
+  refusedStateDirectory,
+  type Usable,
+} from './options.ts';
 
 export interface Build {
   readonly version: string;
@@ -80,7 +90,7 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
       readHardwareId,
     );
   });
-  const network = 'config' in resolved ? await checkServers(resolved.config, stored, build, run) : null;
+  const network = 'config' in resolved ? await checkServers(resolved, stored, build, run) : null;
   if (problems !== null)
     for (const id of ['name-resolution', 'provisioning-server', 'nats-server'] as const)
       await run(id, () => skipped('the configuration is invalid'));
@@ -136,23 +146,28 @@ type Run = (id: CheckId, look: () => Promise<Finding> | Finding) => Promise<void
 
 /** @returns the answer of the provisioning server; null if there is none */
 async function checkServers(
-  config: Config,
+  usable: Usable,
   { state, key, unknown }: Stored,
   { version }: Build,
   run: Run,
 ): Promise<HttpProbe | null> {
-  const url = provisioningUrl(config.provisioning.url);
-  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const { config } = usable;
+  const { servers, missing } = await provisioningServers(usable);
+  const way: NatsWay = {
+    tls: config.nats.tls,
+    proxy: config.nats.proxy ? parseProxy(config.nats.proxy) : null,
+  };
   const natsUrl = config.nats.url ?? state?.provisioned?.natsUrl ?? null;
   const addresses = natsUrl === null ? null : parseNatsAddresses(natsUrl);
+  const natsHosts = way.proxy === null ? (addresses ?? []).map(({ host }) => host) : [bareHost(way.proxy)];
   const names = [
-    { host, server: 'provisioning' as const },
-    ...(addresses ?? []).map((address) => ({ host: address.host, server: 'nats' as const })),
+    ...servers.map(({ url, proxy }) => ({ host: bareHost(proxy ?? url), server: 'provisioning' as const })),
+    ...natsHosts.map((host) => ({ host, server: 'nats' as const })),
   ].filter(
     (entry, index, all) =>
       isIP(entry.host) === 0 && all.findIndex((other) => other.host === entry.host) === index,
   );
-  let glance: HttpProbe | null = null;
+  const glances: (HttpProbe | null)[] = [];
   const provisioned = state?.provisioned ?? null;
   const identity: Identity | null =
     state && provisioned && key !== null
@@ -167,43 +182,84 @@ async function checkServers(
   await Promise.all([
     run('name-resolution', () => checkNames(names, (name, server) => lookUp(name, server, lookUpMs))),
     run('provisioning-server', async () => {
-      glance = await glanceAt(config, url, host, version);
-      return judgeAnswer(url.host, glance);
+      const findings = servers.map(async (server, index) => {
+        const look = async () => {
+          const glance = await glanceAt(usable, server, version);
+          glances[index] = glance;
+          return judgeAnswer(server.url.host, glance);
+        };
+        return throughProxy(await look().catch(unforeseen), server.proxy);
+      });
+      return (await firstGood(findings)) ?? missing ?? skipped('no server is configured');
     }),
-    run('nats-server', () =>
-      addresses === null && unknown !== null
-        ? skipped(unknown)
-        : checkNats(addresses, config.nats.tls, {
-            greeting: (address) => probeNats(address, greetingMs),
-            subscribe: identity && ((address) => subscribe(address, identity, config.nats.tls)),
-          }),
-    ),
+    run('nats-server', async () => {
+      if (addresses === null && unknown !== null) return skipped(unknown);
+      const finding = await checkNats(addresses, config.nats.tls, {
+        greeting: (address) => probeNats(address, way.proxy, greetingMs),
+        subscribe: identity && ((address) => subscribe(address, identity, way)),
+      });
+      return throughProxy(finding, addresses === null ? null : way.proxy);
+    }),
   ]);
-  return glance;
+  return glances.find((glance) => glance?.serverTime != null) ?? glances.find(Boolean) ?? null;
 }
 
-async function glanceAt(config: Config, url: URL, host: string, version: string): Promise<HttpProbe> {
-  const { caFile, tokenFile, timeoutMs } = config.provisioning;
-  const ca = caFile === null ? null : readFileSync(caFile, 'utf8');
+interface Target {
+  readonly url: URL;
+  readonly proxy: URL | null;
+}
+
+/** The servers that are configured, else those that announce themselves; `missing`: why there are none. */
+async function provisioningServers({
+  config,
+  proxies,
+}: Usable): Promise<{ servers: Target[]; missing: Finding | null }> {
+  const { proxy, protocol } = config.provisioning;
+  const path = protocol === 'est' ? '/.well-known/est/cacerts' : config.provisioning.path;
+  const configured = provisioningUrls(config);
+  try {
+    const bases = configured.length > 0 ? configured : await discover(AbortSignal.timeout(longestHttpMs));
+    const servers = bases.map((base) => {
+      const url = provisioningUrl(base, path);
+      return { url, proxy: proxyFor(url, proxy, proxies) };
+    });
+    return { servers, missing: null };
+  } catch (error) {
+    return { servers: [], missing: unforeseen(error) };
+  }
+}
+
+/** A finding about a server says which proxy is in use. */
+function throughProxy(finding: Finding, proxy: URL | null): Finding {
+  if (proxy === null || finding.verdict === 'skip' || finding.detail.includes(showProxy(proxy)))
+    return finding;
+  return { ...finding, detail: `${finding.detail}; through the proxy ${showProxy(proxy)}` };
+}
+
+async function glanceAt({ config }: Usable, { url, proxy }: Target, version: string): Promise<HttpProbe> {
+  const { caFile, tokenFile, clientCertFile, clientKeyFile, timeoutMs } = config.provisioning;
+  const way: Way = {
+    ca: caFile === null ? null : readFileSync(caFile, 'utf8'),
+    clientCertFile,
+    clientKeyFile,
+    proxyFor: () => proxy,
+  };
   const headers = {
     accept: 'application/json',
     'user-agent': `onboardd/${version}`,
     ...authorization(tokenFile),
   };
-  const shown = () => peerCertificate(host, Number(url.port || 443), 'https', greetingMs);
-  return await withCertificate(() => probeHttp(url, ca, headers, Math.min(timeoutMs, longestHttpMs)), shown);
+  const target = { host: bareHost(url), port: Number(url.port || 443) };
+  const shown = () => peerCertificate(target, 'provisioning', proxy, greetingMs);
+  return await withCertificate(() => probeHttp(url, way, headers, Math.min(timeoutMs, longestHttpMs)), shown);
 }
 
 /** @throws {OnboardingError} NATS_*: the server refuses the device, or the subscription to its result */
-async function subscribe(
-  address: NatsAddress,
-  identity: Identity,
-  tls: 'required' | 'optional',
-): Promise<void> {
+async function subscribe(address: NatsAddress, identity: Identity, way: NatsWay): Promise<void> {
   const subject = `device_results.${identity.deviceId}.register`;
-  const shown = () => peerCertificate(address.host, address.port, 'nats', greetingMs);
+  const shown = () => peerCertificate(address, 'nats', way.proxy, greetingMs);
   const right = await withCertificate(
-    () => trySubscription(address, identity, tls, subject, AbortSignal.timeout(natsMs)),
+    () => trySubscription(address, identity, way, subject, AbortSignal.timeout(natsMs)),
     shown,
   );
   if (right === 'allowed') return;

@@ -9,6 +9,8 @@ import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
 import { statusFileOf } from '../adapters/runtimeStatus.ts';
+import { provisioningUrls } from '../config/provisioningUrls.ts';
+import { type ProxyVariables, proxyFor, proxyNames, proxyVariables } from '../config/proxy.ts';
 import { resolveConfig, type Sources } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import { describe } from '../errors/onboardingError.ts';
@@ -32,6 +34,7 @@ export interface Usable {
   readonly hostname: string;
   /** See `fleetCaPins` */
   readonly fleetCa: readonly string[] | null;
+  readonly proxies: ProxyVariables;
   readonly warnings: readonly Warning[];
 }
 
@@ -48,7 +51,7 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   if (caFile !== null && isReadable(caFile) && !holdsCertificates(caFile)) {
     all.push(`provisioning.caFile is "${caFile}"; allowed: a file with PEM certificates`);
   }
-  for (const key of ['caFile', 'fleetCaFile', 'tokenFile'] as const) {
+  for (const key of ['caFile', 'fleetCaFile', 'tokenFile', 'clientCertFile', 'clientKeyFile'] as const) {
     const path = config.provisioning[key];
     if (path !== null && !isReadable(path))
       all.push(`provisioning.${key} is "${path}"; allowed: a regular file that can be read`);
@@ -66,8 +69,20 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
       `identity.deviceId is "${config.identity.deviceId}"; allowed: "${id}", this device's id, until it is reset`,
     );
   }
+  const proxies = proxyVariables(sources.environment);
+  all.push(...proxyProblems(config, proxies));
   if (all.length > 0) return { problems: all };
-  return { config, hostname: hostName(hostnameFile), fleetCa, warnings: warningsOf(config, read) };
+  return { config, hostname: hostName(hostnameFile), fleetCa, proxies, warnings: warningsOf(config, read) };
+}
+
+/** What keeps the proxies of the environment from being used. */
+function proxyProblems(config: Config, proxies: ProxyVariables): string[] {
+  try {
+    for (const url of provisioningUrls(config)) proxyFor(new URL(url), config.provisioning.proxy, proxies);
+    return [];
+  } catch (error) {
+    return [describe(error)];
+  }
 }
 
 /** The CAs that an answer may bring; what is wrong with the content of the file that names them is put to the problems. */
@@ -83,8 +98,8 @@ function pinsOf(config: Config, problems: string[]): readonly string[] | null {
 }
 
 /** @param read option → file of the configuration */
-function warningsOf({ provisioning }: Config, read: Readonly<Record<string, string>>): Warning[] {
-  const { tokenFile, url } = provisioning;
+function warningsOf(config: Config, read: Readonly<Record<string, string>>): Warning[] {
+  const { tokenFile } = config.provisioning;
   const places = Object.entries({ ...read, ...(tokenFile && { 'provisioning.tokenFile': tokenFile }) });
   const open = places
     .filter(([, path]) => isWritableByAll(path))
@@ -92,7 +107,7 @@ function warningsOf({ provisioning }: Config, read: Readonly<Record<string, stri
       key,
       message: `${key} is "${path}", which every user of this device may change: run chmod o-w on it`,
     }));
-  const isPlain = tokenFile !== null && /^http:/i.test(url);
+  const isPlain = tokenFile !== null && provisioningUrls(config).some((url) => /^http:/i.test(url));
   return [...open, ...(isPlain ? [{ key: 'provisioning.tokenFile', message: plainToken }] : [])];
 }
 
@@ -210,7 +225,9 @@ export function environmentNow(
 function serviceEnvironment(): Record<string, string | undefined> {
   try {
     const all = Object.entries(parseEnv(readText(serviceFile) ?? ''));
-    return Object.fromEntries(all.filter(([name]) => name.startsWith('ONBOARDD_')));
+    return Object.fromEntries(
+      all.filter(([name]) => name.startsWith('ONBOARDD_') || proxyNames.includes(name)),
+    );
   } catch {
     return {};
   }

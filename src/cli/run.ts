@@ -7,6 +7,7 @@ import * as pki from '../adapters/pki.ts';
 import { runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
+import type { ProxyVariables } from '../config/proxy.ts';
 import { changedKeys } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
 import type { Settings } from '../daemon/actors.ts';
@@ -24,6 +25,7 @@ interface RunOptions extends Settings {
   readonly version: string;
   readonly once: boolean;
   readonly state: LockedStateDirectory;
+  readonly proxies: ProxyVariables;
 }
 
 /**

@@ -33,8 +33,10 @@ export function jsonSchema(): Json {
 interface Part {
   readonly type: string;
   readonly pipe?: readonly Part[];
-  readonly options?: readonly string[];
+  /** Of a picklist its values, of a union its schemas */
+  readonly options?: readonly unknown[];
   readonly value?: Part;
+  readonly item?: Part;
   readonly requirement?: unknown;
   readonly metadata?: Json;
 }
@@ -48,7 +50,7 @@ export function jsonSchemaOf(schema: v.GenericSchema): Json {
   return keywordsOf(schema as unknown as Part);
 }
 
-function keywordsOf({ type, pipe, options, value, requirement, metadata }: Part): Json {
+function keywordsOf({ type, pipe, options, value, item, requirement, metadata }: Part): Json {
   // The first part of a pipe is the schema that it begins with.
   if (pipe !== undefined) return Object.assign({}, ...pipe.map(keywordsOf));
   switch (type) {
@@ -57,6 +59,12 @@ function keywordsOf({ type, pipe, options, value, requirement, metadata }: Part)
       return { type };
     case 'picklist':
       return { enum: options };
+    case 'union':
+      return { anyOf: options?.map((option) => keywordsOf(option as Part)) };
+    case 'array':
+      return { type, items: item && keywordsOf(item) };
+    case 'min_length':
+      return { minItems: requirement };
     case 'record':
       return { type: 'object', additionalProperties: value && keywordsOf(value) };
     case 'regex':

@@ -1,11 +1,12 @@
 import { isIPv6 } from 'node:net';
 
-/** One NATS server. `host` without brackets; `user` and `password` only if the address has them. */
+/** One NATS server. `host` without brackets; `user` and `password`, or `token`, only if the address has them. */
 export interface NatsAddress {
   readonly host: string;
   readonly port: number;
   readonly user?: string;
   readonly password?: string;
+  readonly token?: string;
 }
 
 export const defaultNatsPort = 4222;
@@ -57,10 +58,11 @@ function parseHost(text: string): { host: string; port: number } {
   return { host, port: number };
 }
 
-function parseCredentials(text: string): { user: string; password?: string } {
+/** `user:password`, or a token, which has no colon. */
+function parseCredentials(text: string): Pick<NatsAddress, 'user' | 'password' | 'token'> {
   const colon = text.indexOf(':');
   try {
-    if (colon < 0) return { user: decodeURIComponent(text) };
+    if (colon < 0) return { token: decodeURIComponent(text) };
     return {
       user: decodeURIComponent(text.slice(0, colon)),
       password: decodeURIComponent(text.slice(colon + 1)),

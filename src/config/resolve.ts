@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
+import { contradictions } from './contradictions.ts';
 import {
   type Config,
   environmentName,
@@ -52,7 +53,10 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
       given.set(key, setting.defaultOf(host));
     }
   }
-  return problems.length > 0 ? { problems: problems.map(withoutCredentials) } : { config: unflatten(given) };
+  if (problems.length > 0) return { problems: problems.map(withoutCredentials) };
+  const config = unflatten(given);
+  const contradictory = contradictions(config);
+  return contradictory.length > 0 ? { problems: contradictory } : { config };
 }
 
 /** Only the state directory, for commands that must work if the rest of the configuration is invalid. */
@@ -119,7 +123,7 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
     if (!name.startsWith('ONBOARDD_') || value === undefined || value === '') continue;
     const key = byName.get(name);
     if (key !== undefined) {
-      values.set(key, key === 'exports' ? parseJson(value) : coerce(key, value));
+      values.set(key, readsJson(key, value) ? parseJson(value) : coerce(key, value));
     } else if (name.startsWith('ONBOARDD_EXPORTS_')) {
       exported[camelCase(name.slice('ONBOARDD_EXPORTS_'.length))] = value;
     } else if (
@@ -133,6 +137,11 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
     values.set('exports', { ...(isRecord(whole) ? whole : {}), ...exported });
   }
   return values;
+}
+
+/** A list of URLs may be written as JSON, too. */
+function readsJson(key: SettingKey, value: string): boolean {
+  return key === 'exports' || (key === 'provisioning.url' && value.trim().startsWith('['));
 }
 
 /** Environment and overlay hold text: converts it for keys that take numbers; other text is left for the validation. */

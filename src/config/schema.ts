@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
 import { parseNatsAddresses } from './natsAddress.ts';
+import { splitUrls } from './provisioningUrls.ts';
+import { parseProxy } from './proxy.ts';
 
 /** Facts of the host on which defaults depend. */
 export interface HostDefaults {
@@ -94,10 +96,26 @@ const fingerprints = text(
   new RegExp(`^${fingerprint}(,${fingerprint})*$`),
   'SHA-256 as `openssl x509 -noout -fingerprint -sha256` prints it, or a comma-separated list',
 );
-const baseUrl: Kind<string> = {
-  // The pattern is a hint for editors; the check decides.
-  schema: v.pipe(v.string(), v.check(isBaseUrl), v.metadata({ pattern: '^\\s*[Hh][Tt][Tt][Pp][Ss]?:' })),
-  allowed: 'an http: or https: URL without query or fragment',
+// The pattern is for editors: the check decides.
+const baseUrl = v.pipe(
+  v.string(),
+  v.check((value) => splitUrls(value).every(isBaseUrl)),
+  v.metadata({ pattern: '^\\s*[Hh][Tt][Tt][Pp][Ss]?:' }),
+);
+const baseUrls: Kind<string | readonly string[]> = {
+  schema: v.union([baseUrl, v.pipe(v.array(baseUrl), v.minLength(1))]),
+  allowed: 'an http: or https: URL without query or fragment, or a list of them',
+};
+const proxy: Kind<string> = {
+  schema: v.pipe(
+    v.string(),
+    v.check((value) => value.startsWith('http://') && parseProxy(value) !== null),
+  ),
+  allowed: 'http://host:port, with or without a login in front of the host',
+};
+const proxyOrOff: Kind<string> = {
+  schema: v.union([v.picklist(['off']), proxy.schema as v.GenericSchema<string>]),
+  allowed: `off, or ${proxy.allowed}`,
 };
 const natsUrl: Kind<string> = {
   schema: v.pipe(v.string(), v.check(isNatsUrl)),
@@ -127,12 +145,41 @@ export const settings = {
     '`$STATE_DIRECTORY`, else `/var/lib/onboardd`',
     (host) => host.stateDir,
   ),
-  'provisioning.url': required(baseUrl, 'Base URL of the provisioning server'),
+  'provisioning.url': optional(
+    baseUrls,
+    'Base URL of the provisioning server, or a list of them, tried in turn; as text, a comma or space separates them',
+    'none, required without `provisioning.discovery`',
+  ),
+  'provisioning.protocol': withDefault(
+    oneOf(['fleet', 'est']),
+    '`est` is RFC 7030 (`simpleenroll`, `simplereenroll`), over `https:` and with `nats.url`',
+    'fleet',
+  ),
+  'provisioning.discovery': withDefault(
+    oneOf(['off', 'mdns']),
+    '`mdns` looks for `_provisioning._tcp` where no URL is configured; only with `fleetCaFile` or `fleetCaFingerprint`',
+    'off',
+  ),
+  'provisioning.path': withDefault(
+    text(/^\/[^\s?#\p{Cc}]{0,1000}$/u, 'a path that begins with /, without query or fragment'),
+    'Path of the request, behind the base URL',
+    '/api/devices/provision',
+  ),
   'provisioning.caFile': withDefaultOf(
     path,
     'PEM file with the only CAs that are trusted for `https:`',
-    'the credential `provisioning.ca`, else system roots',
+    'the credential `provisioning.ca`, else the CA store of the system',
     (host) => host.caFile,
+  ),
+  'provisioning.clientCertFile': optional(
+    path,
+    'PEM file with a claim certificate and its chain, sent to an `https:` server',
+  ),
+  'provisioning.clientKeyFile': optional(path, 'PEM file with the key of `clientCertFile`'),
+  'provisioning.proxy': optional(
+    proxyOrOff,
+    'Proxy of the requests to the provisioning server; `off`: none, whatever the environment says',
+    '`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`',
   ),
   'provisioning.fleetCaFile': optional(path, 'PEM file with the CAs of which the answer must contain one'),
   'provisioning.fleetCaFingerprint': optional(
@@ -183,6 +230,10 @@ export const settings = {
     'NATS address, instead of the one that provisioning answers',
     'from the answer of provisioning',
   ),
+  'nats.proxy': optional(
+    proxy,
+    'Proxy through which NATS is reached (CONNECT); those of the environment are not used',
+  ),
   'nats.tls': withDefault(
     oneOf(['required', 'optional']),
     '`optional` accepts a server without TLS: only for a closed test network',
@@ -192,6 +243,11 @@ export const settings = {
     oneOf(['jetstream', 'request']),
     '`request` for the discontinued API',
     'jetstream',
+  ),
+  'registration.caCertificate': withDefault(
+    oneOf(['answer', 'chain']),
+    'Which CA the request carries: `answer` is `caCertificate`, `chain` the last certificate of `certificate`',
+    'answer',
   ),
   'registration.resultStream': optional(
     text(/^[^\s.*>/\\\p{Cc}]{1,255}$/u, 'a stream name: no white space, dots, wildcards or slashes'),

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
+import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
@@ -62,6 +63,7 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
             api: config.registration.api,
             natsUrl: config.nats.url,
             builtAt,
+            caCertificate: config.registration.caCertificate,
             device: deviceFields(config, input.deviceId, hostname),
           },
           sendBack,
@@ -81,7 +83,7 @@ function optionsOf({ config, fleetCa, builtAt }: Settings) {
     commonName: config.identity.commonName,
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
-    authenticated: config.provisioning.url.startsWith('https:'),
+    authenticated: isAuthenticated(config),
     fleetCa,
     builtAt,
   };
@@ -92,6 +94,12 @@ function optionsOf({ config, fleetCa, builtAt }: Settings) {
     builtAt,
   };
   return { certificateOptions, deliverOptions };
+}
+
+/** Whether whatever answers proves who it is; of a list every server. */
+function isAuthenticated(config: Config): boolean {
+  const urls = provisioningUrls(config);
+  return urls.length > 0 && urls.every((url) => /^https:/i.test(url));
 }
 
 /** Absolute paths, so that `reset` finds the files from any working directory. */

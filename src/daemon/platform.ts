@@ -1,19 +1,30 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
+import { discover } from '../adapters/discovery.ts';
 import { refreshFile } from '../adapters/disk/durableFile.ts';
+import { type CurrentIdentity, enroll } from '../adapters/est.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
+import { inTurn } from '../adapters/provisioningServers.ts';
 import { reportBug } from '../adapters/stackTrace.ts';
+import { provisioningUrls } from '../config/provisioningUrls.ts';
+import { type ProxyVariables, parseProxy, proxyFor } from '../config/proxy.ts';
 import type { Config } from '../config/schema.ts';
 import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
 import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
 import type { KeyReader } from '../services/onboarding/resume.ts';
-import type { DeviceState, Progress, StateDirectory } from '../services/state/deviceState.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  type Progress,
+  type StateDirectory,
+} from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
 
 /** Everything outside the daemon that it uses: the adapters, or a simulation. */
@@ -58,18 +69,13 @@ export function createPlatform({
   config,
   version,
   state,
+  proxies,
 }: {
   readonly config: Config;
   readonly version: string;
   readonly state: { readonly directory: StateDirectory };
+  readonly proxies: ProxyVariables;
 }): Platform {
-  const ca = config.provisioning.caFile === null ? null : readFileSync(config.provisioning.caFile, 'utf8');
-  const server = {
-    url: config.provisioning.url,
-    ca,
-    tokenFile: config.provisioning.tokenFile,
-    userAgent: `onboardd/${version}`,
-  };
   return {
     ...systemClock,
     machine: readHardwareId,
@@ -77,7 +83,7 @@ export function createPlatform({
     exportFile: refreshFile,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),
-    post: (json, signal) => postProvision(server, json, signal),
+    post: provisioning(config, version, proxies, state.directory),
     connect: natsClient(natsOptions(config)),
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,
@@ -87,9 +93,48 @@ export function createPlatform({
   };
 }
 
+function provisioning(
+  config: Config,
+  version: string,
+  proxies: ProxyVariables,
+  directory: StateDirectory,
+): Platform['post'] {
+  const { caFile, path, tokenFile, clientCertFile, clientKeyFile, proxy } = config.provisioning;
+  const server = {
+    path,
+    ca: caFile === null ? null : readFileSync(caFile, 'utf8'),
+    clientCertFile,
+    clientKeyFile,
+    proxyFor: (url: URL) => proxyFor(url, proxy, proxies),
+    tokenFile,
+    userAgent: `onboardd/${version}`,
+  };
+  const request: typeof postProvision =
+    config.provisioning.protocol === 'fleet'
+      ? postProvision
+      : (to, json, signal) => enroll(to, json, livingIdentity(directory), signal);
+  const [first, ...rest] = provisioningUrls(config);
+  const isSingle = first !== undefined && rest.length === 0;
+  return inTurn(first === undefined ? discover : [first, ...rest], async (url, json, signal) => {
+    const answer = await request({ ...server, url }, json, signal);
+    return isSingle ? answer : { ...answer, server: new URL(url).host };
+  });
+}
+
+/** What the device may show to renew its certificate; null: it has none that lives and is for its key. */
+function livingIdentity(directory: StateDirectory): CurrentIdentity | null {
+  const { provisioned } = currentState(directory);
+  const key = directory.read(files.key);
+  if (provisioned === null || key === null) return null;
+  const [leaf] = pki.parseCertificates(provisioned.certificate);
+  const lives = leaf !== undefined && systemClock.now() <= leaf.notAfter.getTime();
+  return lives && leaf.spkiSha256 === pki.spkiSha256Of(key) ? { cert: provisioned.certificate, key } : null;
+}
+
 function natsOptions({ nats, registration }: Config): Parameters<typeof natsClient>[0] {
   return {
     tls: nats.tls,
+    proxy: nats.proxy === null ? null : parseProxy(nats.proxy),
     resultStream: registration.resultStream,
     random: systemClock.random,
     needsInbox: registration.api === 'request',

@@ -150,10 +150,29 @@ const entries = {
     remedy:
       'Log in to the captive portal of this network, or let the device past it; without a portal, correct `provisioning.url`.',
   },
+  'proxy-refused': {
+    codes: unreachable,
+    cause: 'the proxy does not open the connection',
+    remedy: [
+      'Correct `provisioning.proxy` (or HTTPS_PROXY, NO_PROXY) and its login, or let the device past the proxy.',
+      'Correct `nats.proxy` and its login, or let the proxy open connections to the port of NATS.',
+    ],
+  },
+  'not-discovered': {
+    codes: ['PROVISIONING_UNREACHABLE', null],
+    cause: 'no provisioning server announces itself on this network',
+    remedy:
+      'Check that the server announces `_provisioning._tcp` and that multicast reaches this device, or set `provisioning.url`.',
+  },
   'token-unusable': {
     codes: rejected,
     cause: 'the token file cannot be used',
     remedy: 'Set `provisioning.tokenFile` to a file that the service can read and that holds only the token.',
+  },
+  'http-202': {
+    codes: rejected,
+    cause: 'it has taken the request and has no certificate yet',
+    remedy: `Wait, or approve the device at the provisioning server; ${byItself}, no sooner than the server asks.`,
   },
   'http-400': {
     codes: rejected,

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
 import {
   createServer as createHttpServer,
   type IncomingMessage,
@@ -7,12 +7,12 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { Authority } from './ca.ts';
 import { readSigningRequest, type SigningRequest } from './csr.ts';
 import { createJournal, type Journal } from './journal.ts';
 import { type Answer, misbehave, type ProvisioningBehaviour } from './provisioningBehaviour.ts';
 
-const path = '/api/devices/provision';
 const mostBytes = 64 * 1024;
 const deviceId = /(?:^|\/)([A-Za-z0-9_-]{1,64})\/registration_agent$/;
 
@@ -57,6 +57,10 @@ export interface Provisioning {
   behave: (request: ProvisioningRequest, n: number) => ProvisioningBehaviour | undefined;
   natsUrl: string;
   token: string | undefined;
+  /** Where requests are taken; settable */
+  path: string;
+  /** PEM of the authority that must have signed the client's certificate, over HTTPS; none by default, settable */
+  claimAuthority: string | undefined;
   /** Ends all connections, also those left hanging on purpose. */
   stop(): Promise<void>;
 }
@@ -66,7 +70,10 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
   const journal = createJournal<ProvisioningRequest>('provisioning requests');
   const { authority, authorise } = options;
   const http = createHttpServer(listener(false));
-  const https = createHttpsServer({ cert: options.web.chain, key: options.web.key }, listener(true));
+  const https = createHttpsServer(
+    { cert: options.web.chain, key: options.web.key, requestCert: true, rejectUnauthorized: false },
+    listener(true),
+  );
   let wellFormed = 0;
 
   const server: Provisioning = {
@@ -77,6 +84,8 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
     behave: () => undefined,
     natsUrl: options.natsUrl,
     token: options.token,
+    path: '/api/devices/provision',
+    claimAuthority: undefined,
     async stop() {
       await Promise.all([close(http), close(https)]);
     },
@@ -99,7 +108,8 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
     } catch {
       return; // The client went away before it had said all.
     }
-    const csr = await read(entry, server.token);
+    const claim = secure ? (incoming.socket as TLSSocket).getPeerX509Certificate() : undefined;
+    const csr = await read(entry, server, claim);
     journal.add(entry);
     if (!('commonName' in csr)) {
       response.writeHead(csr.status, { 'content-type': 'application/json' });
@@ -141,7 +151,8 @@ interface Refusal {
 /** Checks the request and completes its entry with what could be read of it. */
 async function read(
   entry: ProvisioningRequest,
-  token: string | undefined,
+  { path, token, claimAuthority }: Provisioning,
+  claim: X509Certificate | undefined,
 ): Promise<SigningRequest | Refusal> {
   const refuse = (status: number, error: string): Refusal => {
     entry.refused = error;
@@ -151,6 +162,8 @@ async function read(
   if (entry.method !== 'POST') return refuse(405, 'only POST');
   if (token !== undefined && entry.headers.authorization !== `Bearer ${token}`)
     return refuse(401, 'no valid token');
+  if (claimAuthority !== undefined && !claim?.verify(new X509Certificate(claimAuthority).publicKey))
+    return refuse(403, 'no claim certificate');
   if (!/^application\/json\s*(;|$)/i.test(entry.headers['content-type'] ?? ''))
     return refuse(400, 'not JSON');
   if (entry.body.length > mostBytes) return refuse(413, 'too large');

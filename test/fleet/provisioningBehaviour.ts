@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import type { Authority, ClientRequest } from './ca.ts';
 
 const dripMs = 100;
@@ -31,6 +32,8 @@ export type ProvisioningBehaviour =
       headers?: Record<string, string>;
       /** sent as it is, instead of the answer: no certificate is made */
       body?: string | Uint8Array;
+      /** packs the body, with a byte order mark in front of it */
+      encoding?: 'gzip';
       /** a 307 to this URL, unless `status` says otherwise */
       redirect?: string;
       /** the `Date` header; null leaves it out */
@@ -60,7 +63,8 @@ export async function misbehave(
     response.socket?.end();
     return;
   }
-  const { delayMs, status, headers, body, redirect, date } = typeof behaviour === 'object' ? behaviour : {};
+  const { delayMs, status, headers, body, encoding, redirect, date } =
+    typeof behaviour === 'object' ? behaviour : {};
   if (delayMs !== undefined) await passed(delayMs, response);
   if (response.destroyed) return;
   if (date !== undefined) response.sendDate = false;
@@ -71,10 +75,12 @@ export async function misbehave(
   }
   const instead =
     body ?? (status !== undefined && status >= 400 ? JSON.stringify({ error: 'as told' }) : undefined);
-  const payload = Buffer.from(instead ?? JSON.stringify(await makeAnswer()));
+  const bare = Buffer.from(instead ?? JSON.stringify(await makeAnswer()));
+  const payload = encoding === undefined ? bare : gzipSync(Buffer.concat([Buffer.from('\ufeff'), bare]));
   response.writeHead(status ?? 200, {
     'content-type': 'application/json',
     'content-length': payload.length,
+    ...(encoding === undefined ? {} : { 'content-encoding': encoding }),
     ...headers,
   });
   if (behaviour === 'drip') drip(response, payload);

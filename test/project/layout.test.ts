@@ -31,9 +31,17 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
   },
   // It runs on an operator's machine: of the daemon it knows what the log may hold, and nothing else.
   'services/fleetReport': { 'events.ts': 'all', errors: 'all' },
-  adapters: { errors: 'all', text: 'all', config: 'all', 'events.ts': 'type', services: 'type' },
+  adapters: {
+    'adapters/net': 'all',
+    errors: 'all',
+    text: 'all',
+    config: 'all',
+    'events.ts': 'type',
+    services: 'type',
+  },
+  'adapters/net': { errors: 'all', config: 'all' },
   'adapters/disk': { errors: 'all', 'services/state': 'all', services: 'type' },
-  'adapters/nats': { errors: 'all', config: 'all', text: 'all', services: 'type' },
+  'adapters/nats': { 'adapters/net': 'all', errors: 'all', config: 'all', text: 'all', services: 'type' },
   daemon: {
     adapters: 'all',
     services: 'all',

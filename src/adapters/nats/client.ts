@@ -14,10 +14,17 @@ import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
 import type { Session } from '../../services/onboarding/session.ts';
 import { createEventQueue } from './eventQueue.ts';
+import { type LastByConsumer, lastByConsumer } from './lastByConsumer.ts';
 import { connectNats, type TransportOptions } from './transport.ts';
 
-export interface JetStreamOptions {
+/** How NATS is reached. */
+export interface NatsWay {
   readonly tls: 'required' | 'optional';
+  /** Null: directly */
+  readonly proxy: URL | null;
+}
+
+export interface JetStreamOptions extends NatsWay {
   /** Null: found by subject */
   readonly resultStream: string | null;
   readonly random: () => number;
@@ -59,7 +66,7 @@ export function natsClient(options: JetStreamOptions) {
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
-        const { connection, isEncrypted } = await dial(address, identity, options.tls, inboxPrefix, signal);
+        const { connection, isEncrypted } = await dial(address, identity, options, inboxPrefix, signal);
         const opened = { connection, isEncrypted, address, inboxPrefix };
         const session = openSession(opened, memory, onDenied);
         if (options.needsInbox) await assertInbox(opened, session);
@@ -82,11 +89,11 @@ export function natsClient(options: JetStreamOptions) {
 export async function trySubscription(
   address: NatsAddress,
   identity: Identity,
-  tls: 'required' | 'optional',
+  way: NatsWay,
   subject: string,
   signal: AbortSignal,
 ): Promise<'allowed' | 'denied'> {
-  const { connection } = await dial(address, identity, tls, '_INBOX', signal);
+  const { connection } = await dial(address, identity, way, '_INBOX', signal);
   try {
     let denied = false;
     connection.subscribe(subject, {
@@ -138,13 +145,25 @@ interface Memory {
   lookUp: LookUp | null;
 }
 
-/** By `$JS.API.DIRECT.GET`, or by `$JS.API.STREAM.MSG.GET`. */
-type LookUp = 'direct' | 'request';
+/** By `$JS.API.DIRECT.GET`, by `$JS.API.STREAM.MSG.GET`, or by a push consumer. */
+type LookUp = 'direct' | 'request' | 'consumer';
+
+/** What a look-up needs of its session. */
+interface Reader {
+  readonly connection: NatsConnection;
+  readonly manager: Promise<JetStreamManager>;
+  readonly memory: Memory;
+  readonly inboxPrefix: string;
+  /** Told of messages that a consumer brings by itself */
+  readonly onFollowing: (message: Msg) => void;
+  /** One for the whole session; null: none yet */
+  consumer: Promise<LastByConsumer> | null;
+}
 
 async function dial(
   address: NatsAddress,
   identity: Identity,
-  tls: 'required' | 'optional',
+  { tls, proxy }: NatsWay,
   inboxPrefix: string,
   signal: AbortSignal,
 ): Promise<{ connection: NatsConnection; isEncrypted: boolean }> {
@@ -152,6 +171,7 @@ async function dial(
   let broken: OnboardingError | null = null;
   const base: TransportOptions = {
     tls: null,
+    proxy,
     signal,
     onBroken: (error) => {
       broken = error;
@@ -165,7 +185,7 @@ async function dial(
     pingInterval: pingIntervalMs,
     maxPingOut: 2,
     inboxPrefix,
-    ...(address.user === undefined ? {} : { user: address.user, pass: address.password ?? '' }),
+    ...loginOf(address),
   };
   const secured: TransportOptions = {
     ...base,
@@ -196,6 +216,12 @@ async function dial(
     }
     throw failure;
   }
+}
+
+/** What the address itself carries, for CONNECT. */
+function loginOf({ user, password = '', token }: NatsAddress): Partial<TransportOptions> {
+  if (token !== undefined) return { token };
+  return user === undefined ? {} : { user, pass: password };
 }
 
 /** nats.connect accepts no signal: a connection that is made too late is closed. */
@@ -236,6 +262,8 @@ function openSession(opened: Opened, memory: Memory, onDenied: OnDenied): Sessio
   const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
   manager.catch(() => undefined);
   let afterPublish = false;
+  const onFollowing = (message: Msg) => queue.push({ type: 'live', message: live(message), afterPublish });
+  const reader: Reader = { connection, manager, memory, inboxPrefix, onFollowing, consumer: null };
   return {
     isEncrypted,
     events: queue.events,
@@ -255,7 +283,7 @@ function openSession(opened: Opened, memory: Memory, onDenied: OnDenied): Sessio
       afterPublish = true;
     },
     requestLastStored(subject) {
-      lastStored(connection, manager, memory, subject).then((last) => queue.push({ type: 'stored', last }));
+      lastStored(reader, subject).then((last) => queue.push({ type: 'stored', last }));
     },
     close() {
       queue.end();
@@ -291,16 +319,12 @@ function endOf(error: unknown): OnboardingError {
 }
 
 /** Never throws. */
-async function lastStored(
-  connection: NatsConnection,
-  manager: Promise<JetStreamManager>,
-  memory: Memory,
-  subject: string,
-): Promise<Message | 'none' | 'unavailable'> {
+async function lastStored(reader: Reader, subject: string): Promise<Message | 'none' | 'unavailable'> {
+  const { memory, manager } = reader;
   try {
     const api = await manager;
     memory.stream ??= await api.streams.find(subject);
-    return await readLast(connection, api, memory, subject);
+    return await readLast(reader, api, subject);
   } catch {
     // The stream may have been recreated under another name.
     memory.stream = memory.configured;
@@ -311,21 +335,18 @@ async function lastStored(
 /**
  * A direct get can be permitted for a single device, but a stream that does not allow direct gets never answers. The other
  * look-up works for such streams, but many devices have no permission for it. So both are sent in parallel until it is
- * known which one answers.
+ * known which one answers. A consumer, which the server has to keep, is made only if neither does.
  *
- * @throws {AggregateError} if neither does
+ * @throws {Error} if none does
  */
-async function readLast(
-  connection: NatsConnection,
-  api: JetStreamManager,
-  memory: Memory,
-  subject: string,
-): Promise<Message | 'none'> {
+async function readLast(reader: Reader, api: JetStreamManager, subject: string): Promise<Message | 'none'> {
+  const { connection, memory } = reader;
   const { stream } = memory;
   if (stream === null) throw new Error('no stream is known');
   const lookUps: Record<LookUp, () => Promise<Message | 'none'>> = {
     direct: () => getDirect(connection, stream, subject),
     request: () => getStored(api, stream, subject),
+    consumer: () => getPushed(reader, stream, subject),
   };
   if (memory.lookUp !== null) {
     const found = await lookUps[memory.lookUp]().catch(() => null);
@@ -337,7 +358,28 @@ async function readLast(
     memory.lookUp ??= name;
     return found;
   });
-  return await Promise.any(tried);
+  try {
+    return await Promise.any(tried);
+  } catch {
+    const found = await lookUps.consumer();
+    memory.lookUp ??= 'consumer';
+    return found;
+  }
+}
+
+async function getPushed(reader: Reader, stream: string, subject: string): Promise<Message | 'none'> {
+  const { connection, inboxPrefix, onFollowing } = reader;
+  const place = { stream, subject, inboxPrefix };
+  reader.consumer ??= lastByConsumer(connection, place, lookUpTimeoutMs, onFollowing);
+  try {
+    const last = await (await reader.consumer).last();
+    if (last === 'none') return 'none';
+    const { storedAt, sequence } = last;
+    return message(last.message.data, last.message.headers, { storedAt, sequence });
+  } catch (error) {
+    reader.consumer = null;
+    throw error;
+  }
 }
 
 async function getDirect(

@@ -8,11 +8,15 @@ import {
 } from 'nats/lib/nats-base-client/internal_mod.js';
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { parseJson } from '../../text/json.ts';
+import { addressAttemptMs } from '../net/attempts.ts';
+import { openTunnel } from '../net/tunnel.ts';
 import { frameGuard, longestLine } from './frames.ts';
 
 export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   /** Null: clear text, even if the server offers TLS */
   readonly tls: TlsOptions | null;
+  /** Through which the server is reached; null: directly */
+  readonly proxy: URL | null;
   /** Receives the error that ended the connection, if the server caused it. */
   readonly onBroken: (error: OnboardingError) => void;
   /** Ends the connection, also while connecting. */
@@ -24,9 +28,6 @@ export const clientVersion = '2.29.3';
 
 /** Answers to pings pile up if a server does not read; a real publish is a few kilobytes. */
 const mostUnsent = 1024 * 1024;
-
-/** Time limit for each address of a name: twice the handshake of the slowest link, satellite with 600 ms. */
-const addressAttemptMs = 2_500;
 
 /**
  * `connect` of the NATS client over our own transport. The client's transport keeps bytes that arrive in clear text after
@@ -58,13 +59,17 @@ class NatsTransport implements Transport {
   }
 
   async connect({ hostname, port }: { hostname: string; port: number }, options: object): Promise<void> {
-    const { tls, onBroken, signal } = options as TransportOptions;
+    const { tls, proxy, onBroken, signal } = options as TransportOptions;
     this.#onBroken = onBroken;
     const onAbort = () => this.#end(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#closed.finally(() => signal.removeEventListener('abort', onAbort));
     try {
-      this.#use(connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs }));
+      this.#use(
+        proxy === null
+          ? connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs })
+          : await openTunnel(proxy, { host: hostname, port }, 'nats', signal),
+      );
       this.#greeting = await readGreeting(this.#socket as Socket, tls !== null);
       if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, hostname, tls)));
     } catch (error) {

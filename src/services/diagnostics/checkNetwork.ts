@@ -72,12 +72,21 @@ export async function checkNats(
   ports: NatsPorts,
 ): Promise<Finding> {
   if (addresses === null) return skipped('the NATS address is not known before provisioning');
-  const findings = await Promise.all(
-    addresses.map((address) => checkOne(address, tls, ports).catch(failedFinding)),
+  return (
+    (await firstGood(addresses.map((address) => checkOne(address, tls, ports)))) ?? skipped('no NATS address')
   );
+}
+
+/**
+ * Of several servers one that works is enough; the failures of the others are told with it.
+ *
+ * @returns null where there is no server
+ */
+export async function firstGood(looks: readonly Promise<Finding>[]): Promise<Finding | null> {
+  const findings = await Promise.all(looks.map((look) => look.catch(failedFinding)));
   const good = findings.filter(({ verdict }) => verdict === 'pass');
   const [first] = good.length > 0 ? good : findings;
-  if (first === undefined) return skipped('no NATS address');
+  if (first === undefined) return null;
   const others = findings.filter((finding) => finding.verdict === 'fail' && finding !== first);
   if (others.length === 0) return first;
   return { ...first, detail: `${first.detail}; also: ${others.map(({ detail }) => detail).join('; ')}` };

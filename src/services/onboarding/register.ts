@@ -37,6 +37,8 @@ export interface RegisterOptions {
   readonly device: Readonly<Record<string, string | null>>;
   /** Replaces the address that provisioning answered */
   readonly natsUrl: string | null;
+  /** Which CA the request carries: the answer's `caCertificate`, or the last certificate of its `certificate` */
+  readonly caCertificate: 'answer' | 'chain';
   /** When this program was built, milliseconds since 1970 */
   readonly builtAt: number;
 }
@@ -159,7 +161,7 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
  * @throws {OnboardingError} NATS_*: it could not be sent and is withdrawn; STATE_*
  */
 function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): OpenRequest {
-  const { ports, options, identity, certificate, session, before } = attempt;
+  const { ports, identity, certificate, session, before } = attempt;
   attempt.signal.throwIfAborted();
   const request = recordRequest(ports, session, last);
   const headers = {
@@ -167,7 +169,7 @@ function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): Open
     timestamp: wholeSeconds(ports.now()),
     'Nats-Msg-Id': request.messageId,
   };
-  const body = JSON.stringify(bodyOf(identity, certificate?.pem ?? identity.certificate, options));
+  const body = JSON.stringify(bodyOf(attempt, certificate?.pem ?? identity.certificate));
   try {
     session.publishRequest(`device_actions.${identity.deviceId}.register`, body, headers);
   } catch (error) {
@@ -259,9 +261,12 @@ function identityOf(state: DeviceState, { directory }: RegisterPorts, options: R
   return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };
 }
 
-function bodyOf({ deviceId, caCertificate }: Identity, certificate: string, { device }: RegisterOptions) {
-  const given = Object.entries(device).filter(([, value]) => value !== null);
-  return { id: deviceId, ...Object.fromEntries(given), certificate, caCertificate };
+function bodyOf({ ports, options, identity }: Attempt, certificate: string) {
+  const given = Object.entries(options.device).filter(([, value]) => value !== null);
+  const chain = options.caCertificate === 'chain' ? ports.pki.parseCertificates(identity.certificate) : [];
+  // A chain of the device's own certificate only names no CA.
+  const caCertificate = chain.length > 1 ? chain.at(-1)?.pem : identity.caCertificate;
+  return { id: identity.deviceId, ...Object.fromEntries(given), certificate, caCertificate };
 }
 
 /** RFC 3339 in whole seconds, as the fleet writes it. */

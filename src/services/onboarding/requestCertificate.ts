@@ -34,6 +34,8 @@ export interface HttpAnswer {
   readonly serverTime: number | null;
   /** Header `Retry-After`, either form, in milliseconds from now */
   readonly retryAfterMs: number | null;
+  /** Host and port of whoever answered, for messages; absent: there is one server only */
+  readonly server?: string;
 }
 
 export interface RequestCertificatePorts {
@@ -274,6 +276,9 @@ export function checkClock(now: number, builtAt: number, accepted?: { notBefore:
 const passing = new Set([408, 425, 429]);
 
 const filled = v.pipe(v.string(), v.regex(/\S/));
+/** The server takes the request and decides later, perhaps when a person has agreed. */
+const accepted = 202;
+
 const answerSchema = v.object({
   certificate: filled,
   caCertificate: filled,
@@ -282,17 +287,18 @@ const answerSchema = v.object({
 
 /** Reads protocol.md's answer; liberal in what else it holds. @throws {OnboardingError} PROVISIONING_* */
 function readAnswer(
-  { status, contentType, body, retryAfterMs }: HttpAnswer,
+  { status, contentType, body, retryAfterMs, server }: HttpAnswer,
   configuredNatsUrl: string | null,
 ) {
-  if (status >= 400) {
-    const transient = status >= 500 || passing.has(status);
+  if (status >= 400 || status === accepted) {
+    const transient = status >= 500 || passing.has(status) || status === accepted;
+    const who = `the provisioning server${server === undefined ? '' : ` ${server}`}`;
     throw new OnboardingError(
       'PROVISIONING_REJECTED',
-      `the provisioning server answered HTTP ${status}${saidIn(body, contentType)}`,
+      `${who} answered HTTP ${status}${saidIn(body, contentType)}`,
       {
         class: transient ? 'transient' : 'permanent',
-        reason: reasonOfStatus(status),
+        reason: status === accepted ? 'http-202' : reasonOfStatus(status),
         retryAfterMs,
       },
     );
@@ -300,7 +306,8 @@ function readAnswer(
   if (status < 200 || status >= 300)
     throw invalid(`HTTP ${status}; redirects are not followed`, undefined, reasonOfStatus(status));
   const json = parseObject(body, contentType);
-  const parsed = v.safeParse(answerSchema, withNatsUrl(json, configuredNatsUrl), { abortEarly: true });
+  const known = withNatsUrl(withCaCertificate(json), configuredNatsUrl);
+  const parsed = v.safeParse(answerSchema, known, { abortEarly: true });
   if (!parsed.success) throw invalid(flawOf(parsed.issues[0]));
   const { certificate, caCertificate, fleetManagementNatsUrl: natsUrl } = parsed.output;
   try {
@@ -318,6 +325,20 @@ function readAnswer(
 function saidIn(body: string, contentType: string | null): string {
   const said = isWebPage(contentType) ? '' : excerpt(body);
   return said === '' ? '' : `: ${said}`;
+}
+
+/**
+ * An older server spells the field `ca_certificate`.
+ *
+ * @throws {OnboardingError} PROVISIONING_ANSWER_INVALID if both are there and differ: one of them is wrong
+ */
+function withCaCertificate(json: Record<string, unknown>): Record<string, unknown> {
+  const { caCertificate = null, ca_certificate: older = null } = json;
+  if (older === null) return json;
+  if (caCertificate === null) return { ...json, caCertificate: older };
+  const bare = (value: unknown) => (typeof value === 'string' ? value.replace(/\s+/g, '') : value);
+  if (bare(caCertificate) !== bare(older)) throw invalid('a caCertificate and a ca_certificate that differ');
+  return json;
 }
 
 /** Where an address is configured, an answer may leave its own out. */

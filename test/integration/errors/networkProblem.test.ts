@@ -4,13 +4,24 @@ import { get as getHttps } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { connect as connectTls, createServer as createTls, type TlsOptions } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { postProvision } from '../../../src/adapters/provisioningApi.ts';
+import { type ProvisioningServer, postProvision } from '../../../src/adapters/provisioningApi.ts';
 import type { ErrorCode as Code } from '../../../src/errors/catalogue.ts';
 import { classifyNetworkError, networkFailure } from '../../../src/errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { Reason } from '../../../src/errors/reasons.ts';
 import { type Authority, createAuthority } from '../../fleet/ca.ts';
 import { closedPort } from '../../support/observabilityHarness.ts';
+
+const serverAt = (url: string): ProvisioningServer => ({
+  url,
+  path: '/api/devices/provision',
+  ca: null,
+  clientCertFile: null,
+  clientKeyFile: null,
+  proxyFor: () => null,
+  tokenFile: null,
+  userAgent: 'test',
+});
 
 const servers: Server[] = [];
 let authority: Authority;
@@ -226,7 +237,7 @@ test('several addresses of one name are each named with their own error', async 
 test('an error is wrapped once, with its cause', async () => {
   const port = await closedPort();
   const url = `http://127.0.0.1:${port}`;
-  const server = { url, ca: null, tokenFile: null, userAgent: 'test' };
+  const server = serverAt(url);
   const failure = await postProvision(server, '{}', AbortSignal.timeout(5_000)).catch((error) => error);
   expect(failure).toBeInstanceOf(OnboardingError);
   expect(failure).toMatchObject({ code: 'PROVISIONING_UNREACHABLE', reason: 'refused' });

@@ -34,7 +34,9 @@ async function serverWith(rights?: Parameters<typeof startNats>[0]['rights']) {
 }
 
 function open(identity: Identity): Promise<Session> {
-  const connect = natsClient({ tls: 'required', resultStream: null, random: () => 0, needsInbox: false });
+  const connect = natsClient({
+    ...{ tls: 'required', proxy: null, resultStream: null, random: () => 0, needsInbox: false },
+  });
   return connect(identity, new AbortController().signal);
 }
 

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { stateDirectory } from '../../../src/adapters/disk/lockedStateDirectory.ts';
 import type { Log } from '../../../src/adapters/logger.ts';
+import { noProxies } from '../../../src/config/proxy.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
 import type { HostDefaults } from '../../../src/config/schema.ts';
 import { type LogContext, startDaemon } from '../../../src/daemon/daemon.ts';
@@ -63,7 +64,12 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   };
   // Each has a folder of its own: no lock, which would be a process for each.
   const state = stateDirectory(config.stateDir, undefined, () => () => {});
-  const daemon = startDaemon(createPlatform({ config, version: '0', state }), settings, known, log);
+  const daemon = startDaemon(
+    createPlatform({ config, version: '0', state, proxies: noProxies }),
+    settings,
+    known,
+    log,
+  );
   daemon.broken.catch((error: unknown) => {
     throw error;
   });

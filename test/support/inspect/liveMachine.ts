@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createActor, type StateValue } from 'xstate';
 import { stateDirectory } from '../../../src/adapters/disk/lockedStateDirectory.ts';
+import { noProxies } from '../../../src/config/proxy.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
 import { wire } from '../../../src/daemon/actors.ts';
 import { createPlatform } from '../../../src/daemon/platform.ts';
@@ -29,7 +30,11 @@ export function startMachine(provisioningUrl: string, onMoment: (moment: Moment)
   const config = configFor(provisioningUrl, join(folder, 'state'));
   const state = stateDirectory(config.stateDir, undefined, () => () => {});
   const settings = { config, hostname: 'inspected', fleetCa: null, builtAt: 0 };
-  const machine = wire(createPlatform({ config, version: '0', state }), settings, () => undefined);
+  const machine = wire(
+    createPlatform({ config, version: '0', state, proxies: noProxies }),
+    settings,
+    () => undefined,
+  );
   const started = performance.now();
   const actor = createActor(machine, {
     inspect(seen) {

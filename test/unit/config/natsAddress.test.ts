@@ -9,9 +9,9 @@ test.each<[string, object]>([
   ['[::1]', { host: '::1', port }],
   ['[fe80::1]:65535', { host: 'fe80::1', port: 65535 }],
   ['a-b_c.d', { host: 'a-b_c.d', port }],
-  ['user@h', { host: 'h', port, user: 'user' }],
+  ['user@h', { host: 'h', port, token: 'user' }],
   [':pw@h', { host: 'h', port, user: '', password: 'pw' }],
-  ['@h', { host: 'h', port, user: '' }],
+  ['@h', { host: 'h', port, token: '' }],
   ['a%40b:c%3Ad:e@h', { host: 'h', port, user: 'a@b', password: 'c:d:e' }],
   ['a@b:c@h', { host: 'h', port, user: 'a@b', password: 'c' }],
 ])('%s is one address', (text, expected) => {
@@ -77,6 +77,7 @@ test.each([
     ],
   ],
   ['nats://[::1]:5', [{ host: '::1', port: 5 }]],
+  ['nats://s3cret@h', [{ host: 'h', port: 4222, token: 's3cret' }]],
   ['user:1234pw@h', [{ host: 'h', port: 4222, user: 'user', password: '1234pw' }]],
 ])('the NATS address %s is understood', (text, expected) => {
   expect(parseNatsAddresses(text)).toEqual(expected);

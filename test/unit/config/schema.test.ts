@@ -2,6 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import * as v from 'valibot';
 import { expect, expectTypeOf, test } from 'vitest';
 import { jsonSchema, jsonSchemaOf } from '../../../src/config/jsonSchema.ts';
+import { provisioningUrls } from '../../../src/config/provisioningUrls.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
 import {
   type Config,
@@ -42,8 +43,14 @@ function fileWith(key: string, value: unknown): Record<string, unknown> {
 interface Expected {
   readonly stateDir: string;
   readonly provisioning: {
-    readonly url: string;
+    readonly url: string | readonly string[] | null;
+    readonly protocol: 'fleet' | 'est';
+    readonly discovery: 'off' | 'mdns';
+    readonly path: string;
     readonly caFile: string | null;
+    readonly clientCertFile: string | null;
+    readonly clientKeyFile: string | null;
+    readonly proxy: string | null;
     readonly fleetCaFile: string | null;
     readonly fleetCaFingerprint: string | null;
     readonly tokenFile: string | null;
@@ -63,9 +70,14 @@ interface Expected {
     readonly alias: string | null;
     readonly tailscaleID: string | null;
   };
-  readonly nats: { readonly url: string | null; readonly tls: 'required' | 'optional' };
+  readonly nats: {
+    readonly url: string | null;
+    readonly proxy: string | null;
+    readonly tls: 'required' | 'optional';
+  };
   readonly registration: {
     readonly api: 'jetstream' | 'request';
+    readonly caCertificate: 'answer' | 'chain';
     readonly resultStream: string | null;
     readonly timeoutMs: number;
   };
@@ -99,7 +111,13 @@ test('a configuration has a value for every key, from the host or the schema', (
       stateDir: '/var/lib/onboardd',
       provisioning: {
         url: 'http://10.0.0.1',
+        protocol: 'fleet',
+        discovery: 'off',
+        path: '/api/devices/provision',
         caFile: null,
+        clientCertFile: null,
+        clientKeyFile: null,
+        proxy: null,
         fleetCaFile: null,
         fleetCaFingerprint: null,
         tokenFile: null,
@@ -119,8 +137,8 @@ test('a configuration has a value for every key, from the host or the schema', (
         alias: null,
         tailscaleID: null,
       },
-      nats: { url: null, tls: 'required' },
-      registration: { api: 'jetstream', resultStream: null, timeoutMs: 30_000 },
+      nats: { url: null, proxy: null, tls: 'required' },
+      registration: { api: 'jetstream', caCertificate: 'answer', resultStream: null, timeoutMs: 30_000 },
       retry: { initialMs: 1000, maxMs: 300_000, factor: 2, failedAfterMs: 900_000 },
       renewal: { at: [0.7, 0.9] },
       exports: {},
@@ -142,6 +160,16 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['provisioning.url', 'HTTPS://a/b', true],
   ['provisioning.url', 'http://a:80', true],
   ['provisioning.url', 'ftp://a', false],
+  ['provisioning.url', ['http://a', 'https://b:1/c'], true],
+  ['provisioning.url', 'http://a, http://b', true],
+  ['provisioning.url', [], false],
+  ['provisioning.url', ['http://a', 'ftp://b'], false],
+  ['provisioning.path', '/api/mesh/provision', true],
+  ['provisioning.path', 'api', false],
+  ['provisioning.path', '/a?b', false],
+  ['provisioning.proxy', 'off', true],
+  ['provisioning.proxy', 'http://user:pw@proxy:3128', true],
+  ['nats.proxy', 'http://proxy:3128', true],
   ['provisioning.swarmId', 'a'.repeat(256), true],
   ['provisioning.swarmId', 'a'.repeat(257), false],
   ['provisioning.swarmId', 'a\nb', false],
@@ -196,7 +224,7 @@ test.each([
   'a',
 ])('%s is no base URL of a provisioning server', (url) => {
   expect(problemsOf(fileWith('provisioning.url', url))).toEqual([
-    `provisioning.url is "${url}"; allowed: an http: or https: URL without query or fragment`,
+    `provisioning.url is "${url}"; allowed: an http: or https: URL without query or fragment, or a list of them`,
   ]);
 });
 
@@ -220,7 +248,7 @@ test.each<[string, string]>([
 });
 
 test.each<[keyof typeof settings, string]>([
-  ['provisioning.url', 'none, required'],
+  ['provisioning.url', 'none, required without `provisioning.discovery`'],
   ['provisioning.swarmId', 'none'],
   ['provisioning.timeoutMs', '15000'],
   ['nats.tls', '`required`'],
@@ -280,4 +308,62 @@ test.each<[string, v.GenericSchema, object]>([
   ['metadata', v.pipe(v.string(), v.metadata({ pattern: 'x' })), { type: 'string', pattern: 'x' }],
 ])('%s has its JSON schema', (_, schema, expected) => {
   expect(jsonSchemaOf(schema)).toEqual(expected);
+});
+
+test.each<[unknown, string[]]>([
+  ['http://a', ['http://a']],
+  ['http://a,https://b/c', ['http://a', 'https://b/c']],
+  [' http://a  http://b ', ['http://a', 'http://b']],
+  [
+    ['http://a', 'http://b'],
+    ['http://a', 'http://b'],
+  ],
+])('the servers of %j are %j', (url, expected) => {
+  const resolution = resolveConfig(
+    { flags: {}, environment: {}, overlay: new Map(), file: { ...required, provisioning: { url } } },
+    host,
+  );
+  expect('config' in resolution && provisioningUrls(resolution.config)).toEqual(expected);
+});
+
+test('a list of servers comes from the environment, too', () => {
+  for (const text of ['["http://a","http://b"]', 'http://a,http://b', 'http://a http://b']) {
+    const environment = { ONBOARDD_PROVISIONING_URL: text };
+    const resolution = resolveConfig({ flags: {}, environment, overlay: new Map(), file: required }, host);
+    expect('config' in resolution && provisioningUrls(resolution.config)).toEqual(['http://a', 'http://b']);
+  }
+});
+
+test('a claim certificate without its key is a mistake, and the other way round', () => {
+  expect(problemsOf(fileWith('provisioning.clientCertFile', '/a'))).toEqual([
+    'provisioning.clientKeyFile is missing; it is required with provisioning.clientCertFile',
+  ]);
+  expect(problemsOf(fileWith('provisioning.clientKeyFile', '/a'))).toEqual([
+    'provisioning.clientCertFile is missing; it is required with provisioning.clientKeyFile',
+  ]);
+});
+
+test('a server is discovered only with a pin, since anybody on the network may announce himself', () => {
+  const withDiscovery = (more: object) => ({
+    ...required,
+    provisioning: { discovery: 'mdns', ...more },
+  });
+  expect(problemsOf(withDiscovery({}))).toEqual([
+    'provisioning.discovery is "mdns"; allowed: only with provisioning.fleetCaFile or provisioning.fleetCaFingerprint',
+  ]);
+  expect(problemsOf(withDiscovery({ fleetCaFingerprint: 'ab'.repeat(32) }))).toEqual([]);
+  expect(problemsOf(withDiscovery({ url: 'http://a' }))).toEqual([]);
+});
+
+test('EST needs https: and a NATS address', () => {
+  const withEst = (url: string, nats: object) => ({
+    ...required,
+    provisioning: { url, protocol: 'est' },
+    nats,
+  });
+  expect(problemsOf(withEst('http://a', {}))).toEqual([
+    'nats.url is missing; it is required with provisioning.protocol "est", which tells none',
+    'provisioning.protocol is "est"; allowed: only with https: in provisioning.url',
+  ]);
+  expect(problemsOf(withEst('https://a', { url: 'tls://b' }))).toEqual([]);
 });

@@ -223,7 +223,8 @@ test('several addresses of one name are each named with their own error', () => 
 
 test('every reason of a connection is met by some row', () => {
   const met = new Set([...made.map((row) => row[4]), ...nats.map((row) => row[3])]);
-  const seenInAnswers = /^(http-|redirected|captive-portal|token-unusable|not-http)/;
+  const seenInAnswers =
+    /^(http-|redirected|captive-portal|token-unusable|not-http|proxy-refused|not-discovered)/;
   const ofNetwork = (reason: string) =>
     reasons[reason as Reason].codes.some((code) => /^(PROVISIONING|NATS)_/.test(code ?? ''));
   const rest = Object.keys(reasons).filter((reason) => ofNetwork(reason) && !seenInAnswers.test(reason));

@@ -112,7 +112,7 @@ function attempt(
         return () => timers.delete(ms);
       },
     },
-    { api: options.api ?? 'jetstream', device: {}, natsUrl: null, builtAt: 0 },
+    { api: options.api ?? 'jetstream', device: {}, natsUrl: null, caCertificate: 'answer', builtAt: 0 },
     (event) => {
       told.push(event);
       if (event.type === options.abortsAt) abort();

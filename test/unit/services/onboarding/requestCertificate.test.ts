@@ -114,6 +114,41 @@ test.each([undefined, null, 4222])('a configured NATS address takes the place of
   );
 });
 
+test('an answer of HTTP 202 is waited out as long as the server asks, whatever its body', async () => {
+  const failure = askedOf({ status: 202, retryAfterMs: 30_000, body: JSON.stringify(fields) });
+  await expect(failure).rejects.toMatchObject({
+    code: 'PROVISIONING_REJECTED',
+    class: 'transient',
+    reason: 'http-202',
+    retryAfterMs: 30_000,
+  });
+});
+
+test.each([
+  { caCertificate: undefined, ca_certificate: 'CA' },
+  { caCertificate: null, ca_certificate: 'CA' },
+  { caCertificate: 'C A\n', ca_certificate: 'CA' },
+  { caCertificate: 'CA', ca_certificate: null },
+])('the CA is read from %j', async (spelt) => {
+  // The fields pass, and the certificates are looked at.
+  await expect(ask(JSON.stringify({ ...fields, ...spelt }))).rejects.toThrow(
+    "the answer's certificate is not a readable certificate",
+  );
+});
+
+test('a CA that is spelt twice and differs is refused', async () => {
+  await expect(ask(JSON.stringify({ ...fields, ca_certificate: 'another' }))).rejects.toMatchObject({
+    code: 'PROVISIONING_ANSWER_INVALID',
+    message: 'the provisioning server answered a caCertificate and a ca_certificate that differ',
+  });
+});
+
+test('of several servers the refusal names the one that answered', async () => {
+  await expect(askedOf({ status: 503, server: 'b.test:80' })).rejects.toThrow(
+    'the provisioning server b.test:80 answered HTTP 503',
+  );
+});
+
 test('a configured NATS address does not excuse one that is empty', async () => {
   const body = JSON.stringify({ ...fields, fleetManagementNatsUrl: '' });
   await expect(ask(body, 'tls://b:4222')).rejects.toThrow('a malformed fleetManagementNatsUrl');

@@ -1,0 +1,132 @@
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
+import { isIP } from 'node:net';
+import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls';
+import { bareHost, showProxy } from '../../config/proxy.ts';
+import { networkFailure } from '../../errors/networkProblem.ts';
+import { describe, OnboardingError } from '../../errors/onboardingError.ts';
+import { addressAttemptMs, noteAttempts } from './attempts.ts';
+import { systemAuthorities } from './systemAuthorities.ts';
+import { openTunnel, proxyAuthorization } from './tunnel.ts';
+
+/** How the provisioning server is reached. */
+export interface Way {
+  /** PEM that alone is trusted for `https:`; null: the system's CA store */
+  readonly ca: string | null;
+  /** Shown to an `https:` server, PEM files, read anew for each request; null: none */
+  readonly clientCertFile: string | null;
+  readonly clientKeyFile: string | null;
+  /** Null: without one */
+  readonly proxyFor: (url: URL) => URL | null;
+}
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | null;
+  /** In place of the way's own: PEM texts */
+  readonly client?: { readonly cert: string; readonly key: string };
+}
+
+/**
+ * Sends one request: redirects are not followed, nothing is tried again.
+ *
+ * @returns the response, its body not read yet
+ * @throws {OnboardingError} PROVISIONING_UNREACHABLE, PROVISIONING_TIMEOUT, PROVISIONING_TLS with a reason, and
+ *   PROVISIONING_ANSWER_INVALID for what is no HTTP
+ */
+export async function sendRequest(
+  url: URL,
+  request: HttpRequest,
+  way: Way,
+  signal: AbortSignal,
+): Promise<http.IncomingMessage> {
+  const tried = new Set<string>();
+  const proxy = way.proxyFor(url);
+  try {
+    const isSecure = url.protocol === 'https:';
+    const options = isSecure
+      ? await secureOptions(url, request, way, signal)
+      : proxy === null
+        ? {}
+        : throughProxy(url, proxy);
+    return await new Promise((resolve, reject) => {
+      const { method, headers, body } = request;
+      const common = { method, signal, autoSelectFamilyAttemptTimeout: addressAttemptMs, ...options };
+      const all = { ...common, headers: { ...headers, ...('headers' in options ? options.headers : {}) } };
+      const sent = (isSecure ? https : http).request(url, all as https.RequestOptions, resolve);
+      sent.on('socket', (socket) => noteAttempts(socket, bareHost(proxy ?? url), tried));
+      sent.on('error', reject);
+      sent.end(body ?? undefined);
+    });
+  } catch (error) {
+    throw provisioningFailure(error, url, { tried, proxy: url.protocol === 'http:' ? proxy : null });
+  }
+}
+
+/** An absolute-form request to the proxy. */
+function throughProxy(url: URL, proxy: URL): http.RequestOptions {
+  const path = new URL(url);
+  path.username = '';
+  path.password = '';
+  return {
+    agent: false,
+    host: bareHost(proxy),
+    hostname: bareHost(proxy),
+    port: proxy.port || 80,
+    path: path.href,
+    headers: { host: url.host, ...proxyAuthorization(proxy) },
+  };
+}
+
+async function secureOptions(
+  url: URL,
+  request: HttpRequest,
+  way: Way,
+  signal: AbortSignal,
+): Promise<https.RequestOptions> {
+  const trust = { ...trusted(way.ca), ...clientCertificate(request, way), rejectUnauthorized: true };
+  const proxy = way.proxyFor(url);
+  if (proxy === null) return { agent: false, ...trust };
+  const target = { host: bareHost(url), port: Number(url.port || 443) };
+  const socket = await openTunnel(proxy, target, 'provisioning', signal);
+  const name = isIP(target.host) === 0 ? { servername: target.host } : {};
+  return { ...trust, createConnection: () => connectTls({ ...trust, ...name, host: target.host, socket }) };
+}
+
+/** What is trusted for `https:`. @param ca PEM; null: the system's CA store */
+export function trusted(ca: string | null): TlsOptions {
+  if (ca !== null) return { ca, allowPartialTrustChain: true };
+  const system = systemAuthorities();
+  return system === undefined ? {} : { ca: system };
+}
+
+/** @throws {OnboardingError} PROVISIONING_TLS where a file cannot be read */
+function clientCertificate(request: HttpRequest, { clientCertFile, clientKeyFile }: Way): TlsOptions {
+  if (request.client !== undefined) return request.client;
+  if (clientCertFile === null || clientKeyFile === null) return {};
+  try {
+    return { cert: readFileSync(clientCertFile), key: readFileSync(clientKeyFile) };
+  } catch (cause) {
+    const text = `the claim certificate cannot be read: ${describe(cause)}`;
+    throw new OnboardingError('PROVISIONING_TLS', text, { cause, reason: 'credentials-unusable' });
+  }
+}
+
+/**
+ * The failure of a connection to the provisioning server, for the daemon and for `check`.
+ *
+ * @param facts `tried`: the addresses of its name that were tried; `proxy`: where the connection ends at one
+ */
+export function provisioningFailure(
+  error: unknown,
+  { host }: URL,
+  { tried, proxy }: { readonly tried?: ReadonlySet<string>; readonly proxy?: URL | null } = {},
+): OnboardingError {
+  const server = `the provisioning server ${host}`;
+  const via = proxy ? `the proxy ${showProxy(proxy)} on the way to ${server}` : server;
+  // Several failures are named one by one already; a deadline, which names none, came before the last had failed.
+  const isNamed = error instanceof AggregateError || !tried || tried.size === 0;
+  return networkFailure(error, 'provisioning', isNamed ? via : `${via} (tried ${[...tried].join(', ')})`);
+}
