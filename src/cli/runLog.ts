@@ -4,7 +4,7 @@ import { createLog, type Log } from '../adapters/logger.ts';
 import { journalWriter, sendTo } from '../adapters/nativeJournal.ts';
 import { passedSockets } from '../adapters/passedDescriptors.ts';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
-import { nothingWritten, thinned } from '../daemon/repeatedLines.ts';
+import { summarised } from '../daemon/repeatedLines.ts';
 import { type EventEntry, events } from '../events.ts';
 
 /** The log of one start of the daemon. */
@@ -30,14 +30,10 @@ export function createRunLog(
   const open = (level: LogLevel, style: LogFormat) => createLog({ level, style, run, context, journal });
   let write = open('info', format);
   let isDebugging = false;
-  let memory = nothingWritten;
+  const whole: Log = (...line) => write(...line);
+  const brief = summarised(whole, systemClock.monotonic);
   return {
-    log(level, event, message, fields) {
-      const { memory: next, repeated } = thinned(memory, event, { ...fields }, systemClock.monotonic());
-      memory = next;
-      if (isDebugging || repeated === 0) write(level, event, message, fields);
-      else if (repeated !== null) write(level, event, message, { ...fields, repeated });
-    },
+    log: (...line) => (isDebugging ? whole : brief)(...line),
     use(level, style) {
       write = open(level, style);
       isDebugging = level === 'debug';

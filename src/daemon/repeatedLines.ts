@@ -1,3 +1,4 @@
+import type { Log } from '../adapters/logger.ts';
 import type { EventName } from '../events.ts';
 
 /** What the log has said since the device last got on. Times are milliseconds of the monotonic clock. */
@@ -15,7 +16,7 @@ export interface Memory {
 const atOnce = 4;
 const firstGapMs = 1_000;
 const longestGapMs = 3_600_000;
-const openMs = 500;
+const openMs = 50;
 
 export const nothingWritten: Memory = { lines: new Map(), dueAt: 0, gapMs: firstGapMs, openUntil: 0 };
 
@@ -71,4 +72,14 @@ export function thinned(
     openUntil: now + openMs,
   };
   return { memory: { ...memory, lines, ...gap }, repeated: isWritten ? leftOut : null };
+}
+
+/** The log without the lines that `thinned` leaves out. @param monotonic milliseconds */
+export function summarised(write: Log, monotonic: () => number): Log {
+  let memory = nothingWritten;
+  return (level, event, message, fields) => {
+    const { memory: next, repeated } = thinned(memory, event, { ...fields }, monotonic());
+    memory = next;
+    if (repeated !== null) write(level, event, message, repeated === 0 ? fields : { ...fields, repeated });
+  };
 }
