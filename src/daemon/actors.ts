@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
-import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
+import type { Issued, OnboardingEvent, Policy, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
 import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
@@ -32,15 +32,7 @@ export interface Settings {
 export function wire(platform: Platform, settings: Settings, onQuarantined: ResumePorts['onQuarantined']) {
   const { config, hostname, fleetCa, builtAt } = settings;
   const { certificateOptions, deliverOptions } = optionsOf(settings);
-  const machine = onboarding(
-    {
-      retry: config.retry,
-      provisioningTimeoutMs: config.provisioning.timeoutMs,
-      registrationTimeoutMs: config.registration.timeoutMs,
-      connectTimeoutMs: platform.connectTimeoutMs,
-    },
-    platform,
-  );
+  const machine = onboarding(policyOf(platform, settings), platform);
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
@@ -75,6 +67,16 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
       ),
     } satisfies Required<Actors>,
   });
+}
+
+/** The waits and limits of the chart. */
+export function policyOf({ connectTimeoutMs }: Platform, { config }: Settings): Policy {
+  return {
+    retry: config.retry,
+    provisioningTimeoutMs: config.provisioning.timeoutMs,
+    registrationTimeoutMs: config.registration.timeoutMs,
+    connectTimeoutMs,
+  };
 }
 
 function optionsOf({ config, fleetCa, builtAt }: Settings) {

@@ -2,13 +2,14 @@ import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import type { StateName } from '../events.ts';
-import { currentState, isoTime } from '../services/state/deviceState.ts';
-import { type Settings, wire } from './actors.ts';
-import { startHeartbeat } from './heartbeat.ts';
+import { timeoutsOf } from '../machines/failure.ts';
+import { policyOf, type Settings, wire } from './actors.ts';
+import { logHeartbeats } from './heartbeat.ts';
 import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
 import { entryOfEmitted, entryOfQuarantined, write } from './transitionLog.ts';
+import { type Standing, standingAt, waitsAt } from './waiting.ts';
 
 /** Fields of every line of the log, while the device runs. */
 export interface LogContext {
@@ -46,6 +47,8 @@ export function startDaemon(
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
   let position: Position = { state: logContext.state, since: platform.now(), entered: started };
+  let standing: Standing = { place: '', since: position.since };
+  const timeouts = timeoutsOf(policyOf(platform, settings));
   let breakDown: (error: unknown) => void = () => {};
   const broken = new Promise<never>((_, reject) => {
     breakDown = reject;
@@ -61,7 +64,9 @@ export function startDaemon(
         position = look.position;
         identify(context.deviceId);
         logContext.state = position.state;
-        writer.write(look.progress, look.left, logContext.deviceId !== null);
+        standing = standingAt(value, standing, times.now);
+        const progress = { ...look.progress, waitsFor: waitsAt(standing, timeouts) };
+        writer.write(progress, look.left, logContext.deviceId !== null);
         platform.announce?.(look.progress, isDelivered);
         for (const entry of look.entries) write(log, entry);
         if (look.settled !== null) resolve(look.settled);
@@ -74,12 +79,7 @@ export function startDaemon(
     write(log, entryOfEmitted(emitted));
   });
   actor.start();
-  const endHeartbeat = startHeartbeat(platform, () => {
-    const since = isoTime(position.since);
-    const notAfter = expiryOf(platform);
-    const fields = { since, notAfter };
-    log('info', 'daemon.heartbeat', `${position.state} since ${since}`, fields);
-  });
+  const endHeartbeat = logHeartbeats(platform, () => position, log);
   return {
     settled,
     broken,
@@ -88,17 +88,6 @@ export function startDaemon(
       actor.stop();
     },
   };
-}
-
-/** When the device's certificate expires; null if it has none, or it cannot be read. */
-function expiryOf({ directory, pki }: Platform): string | null {
-  try {
-    const { provisioned } = currentState(directory);
-    if (provisioned === null) return null;
-    return pki.parseCertificates(provisioned.certificate)[0]?.notAfter.toISOString() ?? null;
-  } catch {
-    return null;
-  }
 }
 
 /** XState's own clock if the platform has timers, and an inspector if it wants to hear of bugs. */

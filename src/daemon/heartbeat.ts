@@ -1,3 +1,8 @@
+import type { Log } from '../adapters/logger.ts';
+import { currentState, isoTime } from '../services/state/deviceState.ts';
+import type { Platform } from './platform.ts';
+import type { Position } from './progress.ts';
+
 /** When something happened, by the clock on the wall and by the monotonic clock; milliseconds. */
 export interface Moment {
   readonly now: number;
@@ -36,4 +41,24 @@ export function startHeartbeat({ now, monotonic, setTimer }: Clock, beat: () => 
   };
   cancel = setTimer(lookEveryMs, look);
   return () => cancel();
+}
+
+/** Logs `daemon.heartbeat` once a day. @returns a function that ends it */
+export function logHeartbeats(platform: Platform, position: () => Position, log: Log): () => void {
+  return startHeartbeat(platform, () => {
+    const { state, since: entered } = position();
+    const since = isoTime(entered);
+    log('info', 'daemon.heartbeat', `${state} since ${since}`, { since, notAfter: expiryOf(platform) });
+  });
+}
+
+/** When the device's certificate expires; null if it has none, or it cannot be read. */
+function expiryOf({ directory, pki }: Platform): string | null {
+  try {
+    const { provisioned } = currentState(directory);
+    if (provisioned === null) return null;
+    return pki.parseCertificates(provisioned.certificate)[0]?.notAfter.toISOString() ?? null;
+  } catch {
+    return null;
+  }
 }
