@@ -50,6 +50,18 @@ const longestHttpMs = 10_000;
 
 /** `onboardd check`: looks at everything that onboarding needs; changes nothing, here or on a server. */
 export async function checkCommand(flags: CommonFlags & { json?: boolean }, build: Build): Promise<number> {
+  const { ok, checks, warnings, isConfigured } = await runChecks(flags, build);
+  process.stdout.write(
+    flags.json
+      ? `${plainJson({ ok, checks, warnings })}\n`
+      : `${checkLines(checks, warnings, terminalOf(process.stdout, process.env)).join('\n')}\n`,
+  );
+  if (!isConfigured) return exit.configuration;
+  return ok ? exit.ok : exit.failed;
+}
+
+/** What `check` finds. */
+export async function runChecks(flags: CommonFlags, build: Build) {
   const resolved = await configure(flags);
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
@@ -88,13 +100,7 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
 
   const all = checkIds.flatMap((id) => checks.get(id) ?? []);
   const ok = all.every(({ verdict }) => verdict !== 'fail');
-  process.stdout.write(
-    flags.json
-      ? `${plainJson({ ok, checks: all, warnings })}\n`
-      : `${checkLines(all, warnings, terminalOf(process.stdout, process.env)).join('\n')}\n`,
-  );
-  if (problems !== null) return exit.configuration;
-  return ok ? exit.ok : exit.failed;
+  return { ok, checks: all, warnings, isConfigured: problems === null };
 }
 
 interface Stored {

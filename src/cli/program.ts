@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
+import { bundleCommand } from './bundle.ts';
 import { checkCommand } from './check.ts';
 import { explainCommand } from './explain.ts';
 import { type CommonFlags, defaultConfigFile, exit } from './options.ts';
@@ -60,6 +61,12 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .argument('[names...]', 'error codes, reasons, events or message ids; none to list them')
     .action((names: string[]) => {
       code = explainCommand(names);
+    });
+  common(program.command('bundle'))
+    .description('write everything that support asks for into one .tar.gz, secrets masked')
+    .argument('[file]', 'archive to write (default: onboardd-bundle-<time>.tar.gz)')
+    .action(async (file: string | undefined, flags: CommonFlags) => {
+      code = await bundleCommand(file, { ...program.opts(), ...flags }, build);
     });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device that is handed on')

@@ -19,16 +19,26 @@ const lookEveryMs = 500;
 
 /** `onboardd status`. @returns exit status; with --watch that of the last state shown */
 export async function statusCommand(flags: StatusFlags, version: string): Promise<number> {
-  const { sources } = await readSources(flags);
-  const folder = stateDirOf(sources, hostDefaults(process.env));
-  const published = publishedStatusFile(flags);
-  const problems = await problemsHere(flags, folder);
-  const look = () => withProblems(readStatus(folder, version, published), problems);
+  const look = await statusLook(flags, version);
   if (flags.watch) return await watch(look, flags.json ?? false);
   const seen = look();
   if ('problem' in seen) process.stderr.write(`onboardd: ${plainText(seen.problem)}\n`);
   else process.stdout.write(shown(seen, flags.json ?? false));
   return exitOf(seen);
+}
+
+/** What `status` shows. */
+export async function lookAtStatus(flags: CommonFlags, version: string): Promise<Seen> {
+  return (await statusLook(flags, version))();
+}
+
+/** @returns a function that looks again; the configuration and the disk are looked at once */
+async function statusLook(flags: CommonFlags, version: string): Promise<() => Seen> {
+  const { sources } = await readSources(flags);
+  const folder = stateDirOf(sources, hostDefaults(process.env));
+  const published = publishedStatusFile(flags);
+  const problems = await problemsHere(flags, folder);
+  return () => withProblems(readStatus(folder, version, published), problems);
 }
 
 /** What keeps the daemon from working, as `check` finds it on this device. Only the service's user and root can tell. */
