@@ -1,10 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { fleetWith, onboard } from '../../support/harness.ts';
 import { at } from '../../support/observabilityHarness.ts';
-import { type Device, newDevice, runToEnd, temporaryFolder } from '../../support/program.ts';
+import { newDevice, temporaryFolder } from '../../support/program.ts';
+import { tell } from '../../support/runCommand.ts';
+
+const path = process.env.PATH;
+afterEach(() => {
+  process.env.PATH = path;
+});
 
 const token = 'provisioning-token-4711';
 const secrets = {
@@ -33,16 +39,15 @@ function leakyJournal(texts: readonly string[]): string {
   return `${folder}:${process.env.PATH}`;
 }
 
-const bundle = (device: Device, file: string, env: Record<string, string> = {}) =>
-  runToEnd(['bundle', file, '--config', device.configFile], env);
-
 test('a bundle holds what support asks for, and none of the secrets of the device', async () => {
   const fleet = await fleetWith({ token, fields: () => secrets });
   const tokenFile = join(temporaryFolder(), 'token');
   writeFileSync(tokenFile, `${token}\n`, { mode: 0o600 });
-  const nats = { url: fleet.natsUrl.replace('://', '://device:nats-password-4715@') };
-  const device = at(fleet, { provisioning: { url: fleet.provisioningUrl, tokenFile }, nats });
+  const device = at(fleet, { provisioning: { url: fleet.provisioningUrl, tokenFile } });
   await onboard(device);
+  const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
+  const nats = { url: fleet.natsUrl.replace('://', '://device:nats-password-4715@') };
+  writeFileSync(device.configFile, JSON.stringify({ ...config, nats }));
   const key = readFileSync(join(device.stateDir, 'identity.key'), 'utf8');
   const planted = [
     token,
@@ -53,7 +58,8 @@ test('a bundle holds what support asks for, and none of the secrets of the devic
     ...key.split('\n').filter((line) => line !== '' && !line.startsWith('-----')),
   ];
   const archive = join(temporaryFolder(), 'bundle.tar.gz');
-  const { status, stdout, stderr } = bundle(device, archive, { PATH: leakyJournal([...planted, key]) });
+  process.env.PATH = leakyJournal([...planted, key]);
+  const { status, stdout, stderr } = await tell(device, 'bundle', archive);
   expect(status, stderr).toBe(0);
   expect(stdout).toContain(archive);
   expect(statSync(archive).mode & 0o777).toBe(0o600);
@@ -62,26 +68,26 @@ test('a bundle holds what support asks for, and none of the secrets of the devic
   expect(JSON.parse(files['check.json'] ?? '').checks).toHaveLength(8);
   expect(files['versions.txt']).toMatch(/^onboardd \S+\nnode \d/);
   expect(files['files.txt']).toMatch(/^0600 \S+ \d+ \S+Z identity\.key$/m);
-  expect(files['configuration-0.txt']).toContain('"deviceType"'.replace('deviceType', 'type'));
+  expect(files['configuration-0.txt']).toContain('"mobile"');
   expect(files['log.txt']).toMatch(/^\{"MESSAGE":"leaked \*\*\*/);
   const everything = Object.values(files).join('\n') + stdout;
   expect(planted.filter((secret) => everything.includes(secret))).toEqual([]);
 });
 
-test('a bundle is made although the configuration cannot be read', () => {
+test('a bundle is made although the configuration cannot be read', async () => {
   const device = newDevice({});
   writeFileSync(device.configFile, '{"provisioning": {"url": "http://me:url-password-4716@host"');
   const archive = join(temporaryFolder(), 'bundle.tar.gz');
-  expect(bundle(device, archive).status).toBe(0);
+  expect((await tell(device, 'bundle', archive)).status).toBe(0);
   const files = unpacked(archive);
   expect(files['check.json']).toContain('CONFIG_INVALID');
   expect(Object.values(files).join('\n')).not.toContain('url-password-4716');
 });
 
-test('a bundle replaces no file', () => {
+test('a bundle replaces no file', async () => {
   const file = join(temporaryFolder(), 'mine');
   writeFileSync(file, 'mine');
-  const { status, stderr } = bundle(newDevice({}), file);
+  const { status, stderr } = await tell(newDevice({}), 'bundle', file);
   expect([status, readFileSync(file, 'utf8')]).toEqual([1, 'mine']);
   expect(stderr).toMatch(/cannot write .*mine: .*EEXIST/);
   expect(existsSync(`${file}.tar.gz`)).toBe(false);
