@@ -44,24 +44,9 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .action(async (flags: CommonFlags & { json?: boolean }) => {
       code = await checkCommand({ ...program.opts(), ...flags }, build);
     });
-  program
-    .command('report')
-    .exitOverride()
-    .description('sum up the logs of a fleet: progress, durations, errors, stuck devices')
-    .argument('[files...]', 'logs of any number of devices; none or - for standard input')
-    .option('--html <file>', 'also write the report as one self-contained page')
-    .option('--stuck-after <minutes>', 'how long a device may stay unregistered in one state (default: 60)')
-    .action(async (files: string[], flags: ReportFlags) => {
-      code = await reportCommand(files, flags);
-    });
-  program
-    .command('explain')
-    .exitOverride()
-    .description('explain an error code, a reason or a log event')
-    .argument('[names...]', 'error codes, reasons, events or message ids; none to list them')
-    .action((names: string[]) => {
-      code = explainCommand(names);
-    });
+  addReaders(program, (status) => {
+    code = status;
+  });
   common(program.command('bundle'))
     .description('write everything that support asks for into one .tar.gz, secrets masked')
     .argument('[file]', 'archive to write (default: onboardd-bundle-<time>.tar.gz)')
@@ -81,6 +66,28 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     return error.exitCode === 0 ? exit.ok : exit.usage;
   }
   return code;
+}
+
+/** The commands that need neither device nor configuration. @param end takes the exit status */
+function addReaders(program: Command, end: (status: number) => void): void {
+  program
+    .command('report')
+    .exitOverride()
+    .description('sum up the logs of a fleet: progress, durations, errors, stuck devices')
+    .argument('[files...]', 'logs of any number of devices; none or - for standard input')
+    .option('--html <file>', 'also write the report as one self-contained page')
+    .option('--stuck-after <minutes>', 'how long a device may stay unregistered in one state (default: 60)')
+    .action(async (files: string[], flags: ReportFlags) => {
+      end(await reportCommand(files, flags));
+    });
+  program
+    .command('explain')
+    .exitOverride()
+    .description('explain an error code, a reason or a log event')
+    .argument('[names...]', 'error codes, reasons, events or message ids; none to list them')
+    .action((names: string[]) => {
+      end(explainCommand(names));
+    });
 }
 
 function common(command: Command): Command {

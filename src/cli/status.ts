@@ -44,9 +44,17 @@ async function statusLook(flags: CommonFlags, version: string): Promise<() => Se
 /** What keeps the daemon from working, as `check` finds it on this device. Only the service's user and root can tell. */
 async function problemsHere(flags: CommonFlags, folder: string): Promise<Problem[]> {
   const me = process.geteuid?.();
-  const owner = statSync(folder, { throwIfNoEntry: false })?.uid;
-  if (me !== 0 && owner !== undefined && owner !== me) return [];
+  const owner = uidOf(folder);
+  if (me !== 0 && owner !== null && owner !== me) return [];
   return problemsOf([lookAtConfiguration(await configure(flags)), lookAtDirectory(folder)]);
+}
+
+function uidOf(path: string): number | null {
+  try {
+    return statSync(path).uid;
+  } catch {
+    return null;
+  }
 }
 
 function withProblems(seen: Seen, problems: readonly Problem[]): Seen {

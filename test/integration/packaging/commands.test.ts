@@ -3,7 +3,7 @@ import { commandsOfProgram } from '../../../packaging/commands.ts';
 
 test('what a command does is told whole, however many lines its help takes', () => {
   const does = Object.fromEntries(commandsOfProgram().map(({ usage, does }) => [usage.split(' ')[0], does]));
-  expect(Object.keys(does)).toEqual(['run', 'status', 'check', 'report', 'explain', 'reset']);
+  expect(Object.keys(does)).toEqual(['run', 'status', 'check', 'report', 'explain', 'bundle', 'reset']);
   expect(does.status).toBe('what the device is doing, from what the daemon left on disk');
   expect(does.reset).toBe('forget the identity, for a golden image or a device handed on');
 });
