@@ -110,6 +110,13 @@ export const events = {
     meaning: 'A setting is allowed but not safe.',
     fields: { key: string('the key, or the option that names the file') },
   },
+  'supervisor.unreachable': {
+    level: 'warn',
+    messageId: 'debcc4404a364c6eb094b6a6ae813ee6',
+    meaning:
+      'The service manager cannot be told that the daemon runs, nor its state; told once until it can. What tells it is tried again every second.',
+    fields: { cause: string('what went wrong') },
+  },
   'state.changed': {
     level: 'info',
     messageId: '6dc089364a3e44fa9eb6f61f84f4d7af',
@@ -150,6 +157,29 @@ export const events = {
     messageId: '07b6264a580d48e38173a7f9a233bbf8',
     meaning: 'An operator has to act: the device waits in `failed`, or the daemon cannot start.',
     fields: { code: code('the error code'), remedy: string('what to do') },
+  },
+  'identity.adopted': {
+    level: 'info',
+    messageId: '467a122714b94dc3b0ca9b073575b701',
+    meaning: 'The identity that an earlier agent left on this device was taken over, under the same id.',
+    fields: {
+      key: oneOf({ kept: 0, new: 0 }, "whether the agent's key is used"),
+      certificate: oneOf({ kept: 0, requested: 0 }, "whether the agent's certificate is used"),
+      cause: orNull(string('why key or certificate are not used'), 'both are'),
+    },
+  },
+  'export.failed': {
+    level: 'warn',
+    messageId: 'fb03b8e0929647e39d9cf0a65dd30bc8',
+    meaning:
+      'A file of `exports` was not written; the others were, and the device goes on. It is tried again every minute, and said again when the cause changes.',
+    fields: {
+      item: string('the item of `exports`'),
+      path: string('the file'),
+      code: code('the error code'),
+      reason: reason('finer than the code; null: the code says it all'),
+      cause: string('what went wrong, in one line'),
+    },
   },
   'certificate.renewed': {
     level: 'info',

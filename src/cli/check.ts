@@ -88,7 +88,7 @@ export async function runChecks(flags: CommonFlags, build: Build) {
   const template = 'config' in resolved ? resolved.config.identity.commonName : null;
   await run('certificate', () =>
     unknown === null
-      ? checkCertificate(pki, state, key, now, server?.time ?? null, template)
+      ? checkCertificate(pki, { state, key }, { now, serverTime: server?.time ?? null, template })
       : skipped(unknown),
   );
 
@@ -182,7 +182,7 @@ async function checkServers(
     run('nats-server', async () => {
       if (addresses === null && unknown !== null) return skipped(unknown);
       const finding = await checkNats(addresses, config.nats.tls, {
-        greeting: (address) => probeNats(address, way.proxy, greetingMs),
+        serverInfo: (address) => probeNats(address, way.proxy, greetingMs),
         subscribe: identity && ((address) => subscribe(address, identity, way)),
       });
       return throughProxy(finding, addresses === null ? null : way.proxy);
@@ -246,7 +246,7 @@ async function subscribe(address: NatsAddress, identity: Identity, way: NatsWay)
   const subject = `device_results.${identity.deviceId}.register`;
   const shown = () => peerCertificate(address, 'nats', way.proxy, greetingMs);
   const right = await withCertificate(
-    () => trySubscription(address, identity, way, subject, AbortSignal.timeout(natsMs)),
+    () => trySubscription({ address, ...way }, identity, subject, AbortSignal.timeout(natsMs)),
     shown,
   );
   if (right === 'allowed') return;

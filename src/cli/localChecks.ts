@@ -25,11 +25,16 @@ export function lookAtDirectory(folder: string): Finding {
     const refusal = refusalOfStateDirectory(folder);
     if (refusal !== null) return failed('CONFIG_INVALID', refusedStateDirectory(folder, refusal));
     const facts = directoryFacts(folder);
-    const read = () => {
+    const readState = () => {
       readOwn(join(folder, files.key));
       return readOwn(join(folder, files.state));
     };
-    const found = checkDirectory(folder, facts, ownerOf(folder), isLocked(folder), read, readHardwareId);
+    const found = checkDirectory(
+      folder,
+      facts,
+      { owner: ownerOf(folder), running: isLocked(folder) },
+      { state: readState, hardware: readHardwareId },
+    );
     if (found.verdict !== 'pass' || !facts.exists) return found;
     return checkOwner(ownershipOf(folder)) ?? found;
   } catch (error) {

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
 import { bundleCommand } from './bundle.ts';
 import { checkCommand } from './check.ts';
@@ -8,6 +8,7 @@ import { type ReportFlags, reportCommand } from './report.ts';
 import { resetCommand } from './reset.ts';
 import { runCommand } from './run.ts';
 import { type StatusFlags, statusCommand } from './status.ts';
+import { type WaitFlags, waitCommand } from './wait.ts';
 
 export interface Build {
   readonly version: string;
@@ -19,46 +20,17 @@ export interface Build {
 export async function runProgram(argv: string[], build: Build): Promise<number> {
   const { version } = build;
   let code: number = exit.ok;
+  const end = (status: number) => {
+    code = status;
+  };
   const program = common(new Command('onboardd'))
     .description('Takes a Linux device from first power-on to a registered member of a fleet.')
     .version(version)
     .hook('preAction', async (_, command) => {
       if (command.name() !== 'run') await leaveSignals();
     });
-  common(program.command('run'))
-    .description('onboard the device, then keep running and watch its certificate')
-    .option('--once', 'exit once the device is registered or has failed')
-    .action(async (flags: CommonFlags & { once?: boolean }) => {
-      code = await runCommand({ ...program.opts(), ...flags }, flags.once ?? false, build);
-    });
-  common(program.command('status'))
-    .description('show what the device is doing, whether or not the daemon runs')
-    .option('--json', 'print JSON')
-    .option('--watch', 'keep updating until Ctrl-C')
-    .action(async (flags: StatusFlags) => {
-      code = await statusCommand({ ...program.opts(), ...flags }, version);
-    });
-  common(program.command('check'))
-    .description('check everything that onboarding needs, and name what to fix; changes nothing')
-    .option('--json', 'print JSON')
-    .action(async (flags: CommonFlags & { json?: boolean }) => {
-      code = await checkCommand({ ...program.opts(), ...flags }, build);
-    });
-  addReaders(program, (status) => {
-    code = status;
-  });
-  common(program.command('bundle'))
-    .description('write everything that support asks for into one .tar.gz, secrets masked')
-    .argument('[file]', 'archive to write (default: onboardd-bundle-<time>.tar.gz)')
-    .action(async (file: string | undefined, flags: CommonFlags) => {
-      code = await bundleCommand(file, { ...program.opts(), ...flags }, build);
-    });
-  common(program.command('reset'))
-    .description('forget the identity, for a golden image or a device that is handed on')
-    .option('--yes', 'do not ask for confirmation')
-    .action(async (flags: CommonFlags & { yes?: boolean }) => {
-      code = await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false);
-    });
+  addDeviceCommands(program, build, end);
+  addLogCommands(program, end);
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -68,8 +40,50 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
   return code;
 }
 
-/** The commands that need neither device nor configuration. @param end takes the exit status */
-function addReaders(program: Command, end: (status: number) => void): void {
+/** What concerns the device on which the program runs. @param end receives the exit status */
+function addDeviceCommands(program: Command, build: Build, end: (status: number) => void): void {
+  common(program.command('run'))
+    .description('onboard the device, then keep running and watch its certificate')
+    .option('--once', 'exit once the device is registered or has failed')
+    .action(async (flags: CommonFlags & { once?: boolean }) => {
+      end(await runCommand({ ...program.opts(), ...flags }, flags.once ?? false, build));
+    });
+  common(program.command('status'))
+    .description('show what the device is doing, whether or not the daemon runs')
+    .option('--json', 'print JSON')
+    .option('--watch', 'keep updating until Ctrl-C')
+    .action(async (flags: StatusFlags) => {
+      end(await statusCommand({ ...program.opts(), ...flags }, build.version));
+    });
+  common(program.command('wait'))
+    .description('return when the device is registered: for scripts and units')
+    .option('--timeout <seconds>', 'at most so long (default: without end)', seconds)
+    .option('--ignore-failed', 'go on waiting in failed, too: the daemon tries again by itself')
+    .action(async (flags: WaitFlags) => {
+      end(await waitCommand({ ...program.opts(), ...flags }));
+    });
+  common(program.command('check'))
+    .description('check everything that onboarding needs, and name what to fix; changes nothing')
+    .option('--json', 'print JSON')
+    .action(async (flags: CommonFlags & { json?: boolean }) => {
+      end(await checkCommand({ ...program.opts(), ...flags }, build));
+    });
+  common(program.command('bundle'))
+    .description('write everything that support asks for into one .tar.gz, secrets masked')
+    .argument('[file]', 'archive to write (default: onboardd-bundle-<time>.tar.gz)')
+    .action(async (file: string | undefined, flags: CommonFlags) => {
+      end(await bundleCommand(file, { ...program.opts(), ...flags }, build));
+    });
+  common(program.command('reset'))
+    .description('forget the identity, for a golden image or a device that is handed on')
+    .option('--yes', 'do not ask for confirmation')
+    .action(async (flags: CommonFlags & { yes?: boolean }) => {
+      end(await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false));
+    });
+}
+
+/** What concerns logs, of whichever devices. @param end receives the exit status */
+function addLogCommands(program: Command, end: (status: number) => void): void {
   program
     .command('report')
     .exitOverride()
@@ -90,10 +104,20 @@ function addReaders(program: Command, end: (status: number) => void): void {
     });
 }
 
+/** setTimeout(2) takes no more. */
+const longestSeconds = 2_147_483;
+
+function seconds(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value <= longestSeconds) return value;
+  throw new InvalidArgumentError(`allowed: a number of seconds from 0 to ${longestSeconds}`);
+}
+
 function common(command: Command): Command {
   return command
     .exitOverride()
     .option('--config <file>', `configuration file (default: ${defaultConfigFile})`)
-    .option('--env-file <file>', 'environment file of the Go agent')
+    .option('--env-file <file>', 'environment file of the Go agent, generations 1 and 2')
+    .option('--agent-config <file>', 'YAML file of the Go agent, generation 3')
     .option('--state-dir <dir>', 'state directory');
 }

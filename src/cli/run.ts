@@ -45,7 +45,11 @@ async function run(
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
   const early = await signalSoFar();
   if (early !== null) return early;
-  const supervisor = superviseBy(process.env);
+  const supervisor = superviseBy(process.env, (cause) =>
+    log('warn', 'supervisor.unreachable', `the service manager cannot be told the state: ${cause}`, {
+      cause,
+    }),
+  );
   const status = runtimeStatus(process.env);
   const { version } = options;
   const publish: Platform['publish'] = (state, progress) =>
@@ -59,11 +63,14 @@ async function run(
       const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];
       const how = await Promise.race(options.once ? [...ends, daemon.settled] : ends);
       if (how !== 'SIGHUP') return how;
+      supervisor.reloading();
       const next = await reload(current);
-      if (next === null) continue;
-      current = next;
-      daemon.stop();
-      daemon = start(current);
+      if (next !== null) {
+        current = next;
+        daemon.stop();
+        daemon = start(current);
+      }
+      supervisor.reloaded();
     }
   } finally {
     daemon.stop();

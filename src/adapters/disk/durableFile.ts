@@ -38,20 +38,24 @@ export interface Owner {
   readonly gid: number;
 }
 
+export interface WriteOptions {
+  readonly disk?: Disk;
+  /** Whose the file shall be; null, by default: whoever writes it */
+  readonly owner?: Owner | null;
+}
+
 /**
  * Replaces a file atomically and durably: every byte written, the file synced, renamed, the folder synced. After a
  * power cut at any moment the file holds either the old content or the new one. The usual libraries are not used: two
  * truncate on a nearly full disk and report success, and neither syncs the folder (docs/reliability.md).
  *
- * @param owner owner of the file; null: the user of this process
  * @throws {OnboardingError} STATE_UNWRITABLE; the old file stays
  */
 export function writeDurably(
   path: string,
   text: string,
   mode: number,
-  disk: Disk = fs,
-  owner: Owner | null = null,
+  { disk = fs, owner = null }: WriteOptions = {},
 ): void {
   const folder = dirname(path);
   // One fixed name for each file: the next write overwrites what a crash leaves.
@@ -125,18 +129,15 @@ export function readOwned(path: string, disk: Disk = fs): { text: string; owner:
  *
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
-export function refreshFile(
-  path: string,
-  text: string,
-  mode: number,
-  disk: Disk = fs,
-  owner: Owner | null = null,
-): void {
+export function refreshFile(path: string, text: string, mode: number, options: WriteOptions = {}): void {
+  const { disk = fs } = options;
+  // A text that UTF-8 cannot hold as it is (a lone surrogate) is compared as it was written.
+  const written = Buffer.from(text, 'utf8').toString('utf8');
   const isAsWanted = (file: number) =>
-    disk.readFileSync(file, 'utf8') === text && setMode(path, file, mode, disk);
+    disk.readFileSync(file, 'utf8') === written && setMode(path, file, mode, disk);
   if (attempt('read', path, () => unlessLink(() => withFile(path, disk, isAsWanted)))) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
-  writeDurably(path, text, mode, disk, owner);
+  writeDurably(path, text, mode, options);
 }
 
 /** Creates the state directory durably. No-op if it exists. @throws {OnboardingError} STATE_UNWRITABLE */
@@ -176,8 +177,8 @@ export function openStateDirectory(
     });
   return {
     read: (name) => settled(() => readOwn(pathOf(name), disk, modeOf(name))),
-    write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk, owner)),
-    refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, disk, owner)),
+    write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, { disk, owner })),
+    refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, { disk, owner })),
     restrict: (name, mode) => restoreMode(pathOf(name), mode, disk),
     quarantine: (name) =>
       changed(() =>

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from 'vitest';
 import { fleetWith, onboard } from '../../support/harness.ts';
 import { at } from '../../support/observabilityHarness.ts';
 import { newDevice, temporaryFolder } from '../../support/program.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 
 const path = process.env.PATH;
 afterEach(() => {
@@ -59,7 +59,7 @@ test('a bundle holds what support asks for, and none of the secrets of the devic
   ];
   const archive = join(temporaryFolder(), 'bundle.tar.gz');
   process.env.PATH = leakyJournal([...planted, key]);
-  const { status, stdout, stderr } = await tell(device, 'bundle', archive);
+  const { status, stdout, stderr } = await runCommand(device, 'bundle', archive);
   expect(status, stderr).toBe(0);
   expect(stdout).toContain(archive);
   expect(statSync(archive).mode & 0o777).toBe(0o600);
@@ -78,7 +78,7 @@ test('a bundle is made although the configuration cannot be read', async () => {
   const device = newDevice({});
   writeFileSync(device.configFile, '{"provisioning": {"url": "http://me:url-password-4716@host"');
   const archive = join(temporaryFolder(), 'bundle.tar.gz');
-  expect((await tell(device, 'bundle', archive)).status).toBe(0);
+  expect((await runCommand(device, 'bundle', archive)).status).toBe(0);
   const files = unpacked(archive);
   expect(files['check.json']).toContain('CONFIG_INVALID');
   expect(Object.values(files).join('\n')).not.toContain('url-password-4716');
@@ -87,7 +87,7 @@ test('a bundle is made although the configuration cannot be read', async () => {
 test('a bundle replaces no file', async () => {
   const file = join(temporaryFolder(), 'mine');
   writeFileSync(file, 'mine');
-  const { status, stderr } = await tell(newDevice({}), 'bundle', file);
+  const { status, stderr } = await runCommand(newDevice({}), 'bundle', file);
   expect([status, readFileSync(file, 'utf8')]).toEqual([1, 'mine']);
   expect(stderr).toMatch(/cannot write .*mine: .*EEXIST/);
   expect(existsSync(`${file}.tar.gz`)).toBe(false);

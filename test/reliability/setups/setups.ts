@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { remedyOf } from '../../../src/errors/reasons.ts';
 import { type Device, removeDevices } from '../../support/program.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 import { cleanUp, type Row, setUps } from './rows.ts';
 
 const { values } = parseArgs({
@@ -31,7 +31,7 @@ function tellingLine(output: string, { code, reason }: Row): string | undefined 
 
 async function untilNamed(device: Device, command: string, row: Row, since: number): Promise<number> {
   for (;;) {
-    const { stdout, stderr } = await tell(device, command);
+    const { stdout, stderr } = await runCommand(device, command);
     const ms = performance.now() - since;
     if (tellingLine(stdout + stderr, row) !== undefined) return ms;
     if (ms > longestMs) throw new Error(`${row.name}: ${command} does not name it:\n${stdout}${stderr}`);
