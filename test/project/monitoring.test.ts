@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { journalField } from '../../src/adapters/nativeJournal.ts';
 import { catalogue } from '../../src/errors/catalogue.ts';
 import { commonFields, events } from '../../src/events.ts';
@@ -87,4 +88,12 @@ test('the collector reads journal fields of the catalogue only', () => {
   const used = matches(read('otel-collector.yaml'), /\b(ONBOARDD_[A-Z_]+)/g);
   expect(used.length).toBeGreaterThan(10);
   expect(used.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('the pipeline of the collector names what the file defines', () => {
+  const { service, ...sections } = parse(read('otel-collector.yaml'));
+  for (const kind of ['receivers', 'processors', 'exporters'] as const) {
+    expect(Object.keys(sections)).toContain(kind);
+    expect(service.pipelines.logs[kind]).toEqual(Object.keys(sections[kind]));
+  }
 });
