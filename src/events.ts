@@ -76,25 +76,37 @@ const reason = (meaning: string): Field<Reason | null> => ({
   meaning,
 });
 
-/** Fields of every line; `deviceId` and `state` once they are known. */
+/** Fields of every line; `deviceId` and `state` once they are known, `repeated` only if lines were left out. */
 export const commonFields = {
+  message: string('one sentence for a person; its wording may change'),
   timestamp: time('when it happened'),
   level: oneOf({ error: 0, warn: 0, info: 0, debug: 0 }, 'severity'),
   event: string("the event's name"),
-  message: string('one sentence for a person; its wording may change'),
+  version: string('of onboardd'),
+  runId: {
+    schema: { type: 'string', pattern: '^[0-9a-f]{32}$' },
+    meaning: 'one start of the daemon, at random',
+  },
   deviceId: {
     schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' },
     meaning: "the device's id",
   },
   state: state('the state that the device is in after the event'),
+  repeated: {
+    schema: { type: 'integer', minimum: 1 },
+    meaning: 'how many lines of the same event and failure were left out since the last such line',
+  },
 } as const satisfies Record<string, Field<unknown>>;
+
+/** The common fields that every line has. */
+const always = ['message', 'timestamp', 'level', 'event', 'version', 'runId'] as const;
 
 export const events = {
   'daemon.started': {
     level: 'info',
     messageId: '3127b89c96f540338c1204e7f070e19b',
     meaning: 'The daemon has started and locked the state directory.',
-    fields: { version: string('of onboardd'), pid: count('of the process') },
+    fields: { pid: count('of the process') },
   },
   'daemon.stopped': {
     level: 'info',
@@ -230,6 +242,15 @@ export const events = {
       failures: count('attempts in a row'),
     },
   },
+  'daemon.heartbeat': {
+    level: 'info',
+    messageId: '1ed349858c894bb9bc39fcfbbfab901f',
+    meaning: 'The daemon runs: once a day, whatever else happens.',
+    fields: {
+      since: time('when the device entered its state'),
+      notAfter: orNull(time("when the device's certificate expires"), 'it has none'),
+    },
+  },
   'progress.unsaved': {
     level: 'debug',
     messageId: 'a2d66d3b93d64b5480d1f24f9abf7aaf',
@@ -277,7 +298,7 @@ export function eventSchema(codes: readonly string[], reasons: readonly string[]
       {
         type: 'object',
         additionalProperties: false,
-        required: ['timestamp', 'level', 'event', 'message', ...Object.keys(fields)],
+        required: [...always, ...Object.keys(fields)],
         properties: {
           ...Object.fromEntries([...shared, ...own]),
           level: or === undefined ? { const: level } : { enum: [level, or.level] },

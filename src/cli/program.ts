@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
+import { bundleCommand } from './bundle.ts';
 import { checkCommand } from './check.ts';
 import { explainCommand } from './explain.ts';
 import { type CommonFlags, defaultConfigFile, exit } from './options.ts';
@@ -66,6 +67,12 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
     .option('--json', 'print JSON')
     .action(async (flags: CommonFlags & { json?: boolean }) => {
       end(await checkCommand({ ...program.opts(), ...flags }, build));
+    });
+  common(program.command('bundle'))
+    .description('write everything that support asks for into one .tar.gz, secrets masked')
+    .argument('[file]', 'archive to write (default: onboardd-bundle-<time>.tar.gz)')
+    .action(async (file: string | undefined, flags: CommonFlags) => {
+      end(await bundleCommand(file, { ...program.opts(), ...flags }, build));
     });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device that is handed on')

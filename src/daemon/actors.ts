@@ -2,7 +2,7 @@ import { fromCallback, fromPromise } from 'xstate';
 import { type AgentSettings, noAgent } from '../config/agentSettings.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
-import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
+import type { Issued, OnboardingEvent, Policy, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
 import type { DeviceFields } from '../services/onboarding/deviceFields.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
@@ -45,16 +45,7 @@ export function wire(
   const adopt = adopter(platform, settings, onQuarantined, report);
   const exports = exporter(platform, settings, report);
   const warn = warnedOnce(report);
-  const machine = onboarding(
-    {
-      retry: config.retry,
-      provisioningTimeoutMs: config.provisioning.timeoutMs,
-      registrationTimeoutMs: config.registration.timeoutMs,
-      connectTimeoutMs: platform.connectTimeoutMs,
-      refusalsCount: config.nats.tls === 'required',
-    },
-    platform,
-  );
+  const machine = onboarding(policyOf(platform, settings), platform);
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
@@ -91,6 +82,17 @@ export function wire(
       ),
     } satisfies Required<Actors>,
   });
+}
+
+/** The waits and limits of the chart. */
+export function policyOf({ connectTimeoutMs }: Platform, { config }: Settings): Policy {
+  return {
+    retry: config.retry,
+    provisioningTimeoutMs: config.provisioning.timeoutMs,
+    registrationTimeoutMs: config.registration.timeoutMs,
+    connectTimeoutMs,
+    refusalsCount: config.nats.tls === 'required',
+  };
 }
 
 function certificateOptionsOf({ config, fleetCa, builtAt, agent = noAgent }: Settings) {

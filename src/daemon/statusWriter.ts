@@ -54,7 +54,9 @@ export function createStatusWriter(
     write(progress, left, isIdentified) {
       if (left !== null) unsaved = withVisit(unsaved, left);
       const summary = JSON.stringify(progress);
-      if (isIdentified && summary !== saved && attempt(() => save(progress))) saved = summary;
+      // What is awaited changes within a step: it is published, but is not worth a write that is durable.
+      const lasting = JSON.stringify({ ...progress, waitsFor: null });
+      if (isIdentified && lasting !== saved && attempt(() => save(progress))) saved = lasting;
       const history = unsaved.reduce(withVisit, [...(state?.progress.history ?? [])]);
       const text = JSON.stringify([summary, history, state]);
       if (publish === undefined || text === published) return;

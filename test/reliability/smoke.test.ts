@@ -10,6 +10,7 @@ const smokeRuns: [suite: string, args: string[]][] = [
   ['powerLoss/powerLoss.ts', ['--starts', '5']],
   ['disk/disk.ts', ['--every', '31']],
   ['network/faults.ts', ['--except', 'NATS', '--every', '13']],
+  ['setups/setups.ts', ['--every', '9']],
   ['load/storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
   // The heap is still warming up after so few cycles.
   ['soak/soak.ts', ['--reconnects', '60', '--refusals', '60', '--restarts', '5', '--bytes', '40000']],

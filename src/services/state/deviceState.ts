@@ -88,6 +88,8 @@ const progressSchema = v.object({
       at: time,
     }),
   ),
+  /** What the attempt waits for, and until when at most; absent in the state of older versions. */
+  waitsFor: v.fallback(v.optional(v.nullable(v.object({ what: text, until: time }))), undefined),
   /** The last visit of each state that was left, in the order of leaving. */
   history: v.pipe(
     tolerantList(visitSchema),
