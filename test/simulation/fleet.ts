@@ -358,8 +358,6 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     wasOpenedWith: (certificate) => openedWith.has(certificate),
     revoke() {
       lastRevoked = serial;
-      // The request that the device was accepted by has had its answer.
-      heard.clear();
     },
     isRevoked: (certificate) => serialOf(certificate) <= lastRevoked,
     isAdversary: (session) => adversaries.has(session),

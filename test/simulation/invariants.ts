@@ -116,6 +116,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     /** The device says that it is registered. */
     checkRegistered(): void {
       const state = durableState();
+      // Whatever it asked has its answer: should the fleet refuse it later, it asks anew.
+      if (state?.registration) fleet.heard.get(state.deviceId)?.clear();
       if (!state?.registration) violate('registered, and not durably so');
       else if (plan.clash) violate('registered under the id of another device');
       else if (!fleet.registry.has(state.deviceId)) violate('registered, and the fleet did not accept it');

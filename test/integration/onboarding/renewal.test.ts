@@ -252,3 +252,35 @@ test('a NATS server that is away is shown and never ends a registration', async 
   expect(program.lines.filter(({ event }) => event === 'registration.left')).toEqual([]);
   expect(fleet.provisioning.requests).toHaveLength(1);
 });
+
+test('a renewed certificate that NATS refuses for good makes room for the one before, and its key', async () => {
+  const fleet = await fleetWithFirstLife(300_000);
+  const { behave } = fleet.provisioning;
+  // A CA that rewrites subjects: NATS knows the device by another name from then on.
+  fleet.provisioning.behave = (request, n) =>
+    n === 2
+      ? { certificate: { commonName: request.id ?? '' } }
+      : n === 1
+        ? behave(request, n)
+        : { status: 503 };
+  const device = at(fleet, { renewal: { at: 0.01, newKey: true } });
+  const program = launch(device);
+  await program.until(registered);
+  const before = ['identity.key', 'identity.crt'].map((name) => file(device, name));
+  await program.until(renewed);
+  await expect.poll(() => file(device, 'identity.crt')).not.toBe(before[1]);
+  program.child.kill('SIGTERM');
+  await program.ended;
+  expect(file(device, 'identity.key')).not.toBe(before[0]);
+  const [first] = fleet.provisioning.requests;
+  await fleet.nats.authorise(first?.id ?? '', first?.csrSubject ?? '');
+  forgetVerification(device);
+  const again = launch(device);
+  await again.until((line) => line.event === 'certificate.rolled-back');
+  const files = () => ['identity.key', 'identity.crt'].map((name) => file(device, name));
+  await expect.poll(files).toEqual(before);
+  await expect
+    .poll(() => Date.parse(JSON.parse(file(device, 'state.json')).verifiedAt))
+    .toBeGreaterThan(Date.now() - 60_000);
+  expect(again.lines.filter(({ event }) => event === 'registration.left')).toEqual([]);
+});

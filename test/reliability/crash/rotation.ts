@@ -86,7 +86,9 @@ async function killedAt(device: Device, call: string, number: number): Promise<b
     });
   });
   if ((await Promise.race([ended, written])) !== 'written') return true;
-  child.kill('SIGTERM');
+  // Not strace: it would leave the program running.
+  const [, pid = ''] = /"pid":(\d+)/.exec(output) ?? [];
+  process.kill(Number(pid), 'SIGTERM');
   await ended;
   return false;
 }
