@@ -43,16 +43,9 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .action(async (flags: CommonFlags & { json?: boolean }) => {
       code = await checkCommand({ ...program.opts(), ...flags }, build);
     });
-  program
-    .command('report')
-    .exitOverride()
-    .description('sum up the logs of a fleet: progress, durations, errors, stuck devices')
-    .argument('[files...]', 'logs of any number of devices; none or - for standard input')
-    .option('--html <file>', 'also write the report as one self-contained page')
-    .option('--stuck-after <minutes>', 'how long a device may stay unregistered in one state (default: 60)')
-    .action(async (files: string[], flags: ReportFlags) => {
-      code = await reportCommand(files, flags);
-    });
+  addReport(program, async (files, flags) => {
+    code = await reportCommand(files, flags, build);
+  });
   program
     .command('explain')
     .exitOverride()
@@ -74,6 +67,21 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     return error.exitCode === 0 ? exit.ok : exit.usage;
   }
   return code;
+}
+
+function addReport(program: Command, run: (files: string[], flags: ReportFlags) => Promise<void>): void {
+  program
+    .command('report')
+    .exitOverride()
+    .description('sum up the logs of a fleet: progress, durations, errors, stuck devices')
+    .argument('[files...]', 'logs of any number of devices; none or - for standard input')
+    .option('--html <file>', 'also write the report as one self-contained page')
+    .option('--json', 'print JSON')
+    .option('--since <time>', 'leave out older lines: a time, or how long ago (90m, 24h, 7d)')
+    .option('--device <id>', 'only this device')
+    .option('--stuck-after <minutes>', 'how long a device may stay unregistered, or not write (default: 60)')
+    .option('--follow', 'read on as the files grow, and show the report again')
+    .action(run);
 }
 
 function common(command: Command): Command {

@@ -3,10 +3,11 @@ import { remedyOf } from '../../services/diagnostics/status.ts';
 import { type Distribution, histogram, quantile } from '../../services/fleetReport/distribution.ts';
 import {
   type DeviceStory,
+  devicesThat,
   type ErrorCount,
   funnel,
   type Report,
-  stuck,
+  topErrors,
   topReasons,
 } from '../../services/fleetReport/report.ts';
 import { formatDuration } from '../../text/duration.ts';
@@ -24,24 +25,25 @@ const edges = Array.from({ length: 30 }, (_, index) => 10 * 10 ** ((index + 1) /
  * @param sha256 base64 of a text's SHA-256, for the one script that may run
  */
 export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: string) => string): string {
-  const { devices, first, last, lines, foreign } = report;
-  const still = stuck(report, stuckAfterMs);
+  const { devices, lines, foreign } = report;
+  const [first, last] = [report.first ?? 0, report.last ?? 0];
+  const still = devicesThat(report, 'stuck');
   const rows = funnel(report);
   const registered = rows.find(({ state }) => state === 'registered')?.now ?? 0;
   const failed = rows.find(({ state }) => state === 'failed')?.now ?? 0;
   const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${sha256(pageScript)}'`;
   const span =
-    devices.size > 0
+    devices.length > 0
       ? `<p class="span">${day(first)} to ${day(last)} UTC, ${formatDuration(last - first)}; ${count(lines - foreign)} events of ${count(lines)} lines</p>`
       : '<p class="span">no events of onboardd in the logs</p>';
   const tiles = [
-    tile('devices', count(devices.size)),
-    tile('registered now', `${count(registered)}`, share(registered, devices.size)),
-    tile('failed now', count(failed), share(failed, devices.size)),
+    tile('devices', count(devices.length)),
+    tile('registered now', `${count(registered)}`, share(registered, devices.length)),
+    tile('failed now', count(failed), share(failed, devices.length)),
     tile(
       `stuck ${formatDuration(stuckAfterMs)} or more`,
       count(still.length),
-      share(still.length, devices.size),
+      share(still.length, devices.length),
     ),
     tile(
       'start to registered, p95',
@@ -58,9 +60,9 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
 <section><h2>Devices that reached each state</h2>${funnelBars(report)}</section>
 <section><h2>Time spent in a state</h2><p class="note">One sample for each time a state was left. The axis is logarithmic; the dashed lines are p50 and p95.</p><div class="charts">${charts(report)}</div></section>
 <section><h2>Errors</h2>${errorTable(report)}</section>
-<section><h2>Stuck devices</h2>${stuckTable(still, last)}</section>
+<section><h2>Stuck devices</h2>${stuckTable(still)}</section>
 <section id="devices"><h2>History of each device</h2>
-<p class="note">The width of a segment grows with the logarithm of its duration.${devices.size > mostTimelines ? ` ${count(mostTimelines)} of ${count(devices.size)} are shown, unregistered ones first.` : ''}</p>
+<p class="note">The width of a segment grows with the logarithm of its duration.${devices.length > mostTimelines ? ` ${count(mostTimelines)} of ${count(devices.length)} are shown, unregistered ones first.` : ''}</p>
 <p class="legend">${stateNames.map((name) => `<span><i class="s-${name}"></i>${name}</span>`).join('')}</p>
 <form><input type="search" name="text" placeholder="device id or alias" aria-label="device id or alias"><select name="state" aria-label="state now"><option value="">every state</option>${stateNames.map((name, index) => `<option value="${index}">${name} now</option>`).join('')}</select></form>
 <noscript><p>The list of devices needs JavaScript; everything above does not.</p></noscript>
@@ -77,7 +79,7 @@ function tile(name: string, value: string, more = ''): string {
 }
 
 function funnelBars(report: Report): string {
-  const all = Math.max(1, report.devices.size);
+  const all = Math.max(1, report.devices.length);
   const rows = funnel(report).map(
     ({ state, reached, now }) =>
       `<tr><th scope="row">${state}</th><td class="bar"><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="s-${state}" width="${((100 * reached) / all).toFixed(2)}" height="10"/></svg></td><td class="n">${count(reached)}</td><td class="n">${share(reached, all)}</td><td class="n now">${count(now)}</td></tr>`,
@@ -132,12 +134,12 @@ function chart(title: string, state: string, counts: Distribution): string {
   return `<figure><figcaption><b>${escapeText(title)}<small>${count(counts.count)} times</small></b><span>p50 ${formatDuration(p50)} \u00b7 p95 ${formatDuration(p95)} \u00b7 max ${formatDuration(counts.max)}</span></figcaption><svg viewBox="-8 0 ${plotWidth + 20} ${plotHeight}" role="img" aria-label="${escapeText(title)}: p50 ${formatDuration(p50)}, p95 ${formatDuration(p95)}"><line class="tick" x1="0" x2="${plotWidth}" y1="${baseline}" y2="${baseline}"/>${rects.join('')}${mark(p50)}${mark(p95)}${axis.join('')}</svg></figure>`;
 }
 
-function errorTable({ errors }: Report): string {
-  const sorted = [...errors].sort(([, a], [, b]) => b.count - a.count);
+function errorTable(report: Report): string {
+  const sorted = topErrors(report);
   if (sorted.length === 0) return '<p>None.</p>';
   const rows = sorted.map(([code, error]) => {
     const { count: times, devices, steps, cause } = error;
-    return `<article class="error"><h3><code>${escapeText(code)}</code><span>${several(times, 'time')}, ${several(devices, 'device')}, in ${escapeText([...steps.keys()].join(', ') || 'the start')}</span></h3>${adviceOf(code, error)}${cause === null ? '' : `<p class="cause">example: ${escapeText(cause)}</p>`}</article>`;
+    return `<article class="error"><h3><code>${escapeText(code)}</code><span>${several(times, 'time')}, ${several(devices, 'device')}, in ${escapeText([...steps.keys()].join(', ') || 'the start')}</span></h3>${adviceOf(code, error)}${cause === null ? '' : `<p class="cause">example: ${escapeText(cause.value)}</p>`}</article>`;
   });
   return rows.join('');
 }
@@ -152,13 +154,13 @@ function adviceOf(code: string, error: ErrorCount): string {
   return `<p class="remedy">${marked(remedyOf(code) ?? 'an error code of another version')}</p>`;
 }
 
-function stuckTable(devices: readonly DeviceStory[], last: number): string {
+function stuckTable(devices: readonly DeviceStory[]): string {
   if (devices.length === 0) return '<p>None.</p>';
-  const rows = devices.slice(0, 50).map(({ id, state, since, lastCode, failures }) => {
+  const rows = devices.slice(0, 50).map(({ id, host, state, inStateMs, lastCode, failures }) => {
     const times = several(failures, 'failure');
     const trouble = failures === 0 ? '' : `${times}${lastCode === null ? '' : `, last ${lastCode}`}`;
     const mark = state === 'failed' ? ' class="bad"' : '';
-    return `<li><p><code>${escapeText(id)}</code><span${mark}>${state} for ${formatDuration(last - since)}</span><span class="bad">${escapeText(trouble)}</span></p></li>`;
+    return `<li><p><code>${escapeText(id ?? `host ${host}`)}</code><span${mark}>${state} for ${formatDuration(inStateMs)}</span><span class="bad">${escapeText(trouble)}</span></p></li>`;
   });
   const more =
     devices.length > 50
@@ -168,17 +170,17 @@ function stuckTable(devices: readonly DeviceStory[], last: number): string {
 }
 
 /** The devices for the page's script: `[id, alias, state, seconds in it, failures, last code, visits]`. */
-function embedded({ devices, last }: Report): string {
+function embedded({ devices }: Report): string {
   const rank = ({ state }: DeviceStory) => (state === 'registered' ? 1 : 0);
-  const shown = [...devices.values()]
-    .sort((a, b) => rank(a) - rank(b) || a.since - b.since)
+  const shown = [...devices]
+    .sort((a, b) => rank(a) - rank(b) || b.unregisteredMs - a.unregisteredMs)
     .slice(0, mostTimelines);
   const index = (name: string | null) => (stateNames as readonly (string | null)[]).indexOf(name);
-  const rows = shown.map(({ id, alias, state, since, failures, lastCode, visits }) => [
-    id,
+  const rows = shown.map(({ id, alias, state, inStateMs, failures, lastCode, visits }) => [
+    id ?? '',
     alias,
     index(state),
-    Math.max(0, last - since),
+    inStateMs,
     failures,
     lastCode,
     visits.map(([visited, , durationMs]) => [index(visited), Math.round(durationMs)]),

@@ -2,111 +2,92 @@ import { type StateName, stateNames } from '../../events.ts';
 
 /** What the report needs of one line of a log; absent or malformed fields are null. */
 export interface LogLine {
-  readonly event: string;
-  /** Milliseconds since 1970 */
-  readonly at: number;
-  readonly deviceId: string | null;
-  /** `_HOSTNAME` of the journal, for lines written before the device id is known */
-  readonly host: string | null;
-  readonly state: StateName | null;
-  readonly from: StateName | null;
-  readonly to: StateName | null;
-  readonly durationMs: number | null;
-  readonly step: string | null;
-  readonly code: string | null;
-  readonly reason: string | null;
-  readonly cause: string | null;
-  readonly alias: string | null;
-  readonly notAfter: number | null;
+  event: string;
+  /** By the device's clock, milliseconds since 1970 */
+  at: number | null;
+  /** When a collector stored it, milliseconds since 1970 */
+  received: number | null;
+  deviceId: string | null;
+  /** What the collector calls the host, for lines written before the device id is known */
+  host: string | null;
+  /** `_MACHINE_ID` of the journal: tells two hosts of the same name apart */
+  machine: string | null;
+  version: string | null;
+  /** One start of the daemon */
+  runId: string | null;
+  state: StateName | null;
+  from: StateName | null;
+  to: StateName | null;
+  durationMs: number | null;
+  step: string | null;
+  code: string | null;
+  reason: string | null;
+  cause: string | null;
+  alias: string | null;
+  attempt: number | null;
+  /** A summary: how many equal failures the line stands for */
+  repeated: number | null;
 }
 
-const idShape = /^[A-Za-z0-9_-]{1,64}$/;
-const codeShape = /^[A-Z][A-Z_]{0,63}$/;
-const reasonShape = /^[a-z][a-z0-9-]{0,39}$/;
 const stateSet: ReadonlySet<unknown> = new Set(stateNames);
 const longestText = 300;
 
-/**
- * Reads a line of `onboardd run`, of `journalctl -o cat`, `-o json` or the usual `-o short`, with or without the syslog
- * priority `<N>`.
- *
- * @returns null for any other line
- */
-export function parseLogLine(line: string): LogLine | null {
-  const start = line.indexOf('{');
-  if (start < 0) return null;
-  const outer = parseObject(start === 0 ? line : line.slice(start));
-  if (outer === null) return null;
-  if (typeof outer.event === 'string') return read(outer, null);
-  const { MESSAGE: message, _HOSTNAME: host } = outer;
-  const text = Array.isArray(message) ? bytesToText(message) : message;
-  if (typeof text !== 'string') return null;
-  const inner = parseObject(text.slice(Math.max(0, text.indexOf('{'))));
-  if (inner === null || typeof inner.event !== 'string') return null;
-  return read(inner, typeof host === 'string' ? host.slice(0, 64) : null);
-}
+/** What is accepted of a field's text; null if it is malformed. */
+export const accept = {
+  id: (text: string) => (/^[A-Za-z0-9_-]{1,64}$/.test(text) ? text : null),
+  code: (text: string) => (/^[A-Z][A-Z_]{0,63}$/.test(text) ? text : null),
+  reason: (text: string) => (/^[a-z][a-z0-9-]{0,39}$/.test(text) ? text : null),
+  version: (text: string) => (/^[0-9A-Za-z.+~_-]{1,40}$/.test(text) ? text : null),
+  state: (text: string) => (stateSet.has(text) ? (text as StateName) : null),
+  event: (text: string) => text.slice(0, 64),
+  text: (text: string) => (text === '' ? null : text.slice(0, longestText)),
+  name: (text: string) => (text === '' ? null : text.slice(0, 64)),
+} as const;
 
-function read(json: Record<string, unknown>, host: string | null): LogLine | null {
-  const {
-    event,
-    timestamp,
-    deviceId,
-    state,
-    from,
-    to,
-    durationMs,
-    step,
-    code,
-    reason,
-    cause,
-    alias,
-    notAfter,
-  } = json;
-  const at = time(timestamp);
-  if (at === null) return null;
+/** Facts of a line's envelope that are not in the line. */
+export type Envelope = Pick<LogLine, 'received' | 'host' | 'machine'>;
+export const noEnvelope: Envelope = { received: null, host: null, machine: null };
+
+/** @returns null for an object that is no line of onboardd */
+export function readFields(json: Readonly<Record<string, unknown>>, envelope: Envelope): LogLine | null {
+  const { event, durationMs } = json;
+  const at = time(json.timestamp);
+  if (typeof event !== 'string' || !/^[a-z]+\.[a-z]+/.test(event)) return null;
+  if (at === null && envelope.received === null) return null;
+  const text = <Value>(name: string, read: (text: string) => Value): Value | null => {
+    const value = json[name];
+    return typeof value === 'string' ? read(value) : null;
+  };
   return {
-    event: (event as string).slice(0, 64),
+    event: accept.event(event),
     at,
-    deviceId: typeof deviceId === 'string' && idShape.test(deviceId) ? deviceId : null,
-    host,
-    state: stateOf(state),
-    from: stateOf(from),
-    to: stateOf(to),
-    durationMs: typeof durationMs === 'number' && durationMs >= 0 && durationMs < 1e15 ? durationMs : null,
-    step: shortText(step),
-    code: typeof code === 'string' && codeShape.test(code) ? code : null,
-    reason: typeof reason === 'string' && reasonShape.test(reason) ? reason : null,
-    cause: shortText(cause),
-    alias: shortText(alias),
-    notAfter: time(notAfter),
+    ...envelope,
+    deviceId: text('deviceId', accept.id),
+    version: text('version', accept.version),
+    runId: text('runId', accept.id),
+    state: text('state', accept.state),
+    from: text('from', accept.state),
+    to: text('to', accept.state),
+    durationMs: isDuration(durationMs) ? durationMs : null,
+    step: text('step', accept.text),
+    code: text('code', accept.code),
+    reason: text('reason', accept.reason),
+    cause: text('cause', accept.text),
+    alias: text('alias', accept.text),
+    attempt: count(json.attempt),
+    repeated: count(json.repeated),
   };
 }
 
-function parseObject(text: string): Record<string, unknown> | null {
-  try {
-    const json: unknown = JSON.parse(text);
-    return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : null;
-  } catch {
-    return null;
-  }
+function isDuration(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value < 1e15;
 }
 
-/** journalctl writes text with control characters as an array of bytes. */
-function bytesToText(bytes: readonly unknown[]): string {
-  return new TextDecoder().decode(
-    Uint8Array.from(bytes, (byte) => (typeof byte === 'number' ? byte & 0xff : 0x3f)),
-  );
+function count(value: unknown): number | null {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < 1e9 ? value : null;
 }
 
-function time(value: unknown): number | null {
+export function time(value: unknown): number | null {
   const ms = typeof value === 'string' ? Date.parse(value) : Number.NaN;
   return Number.isNaN(ms) ? null : ms;
-}
-
-function stateOf(value: unknown): StateName | null {
-  return stateSet.has(value) ? (value as StateName) : null;
-}
-
-function shortText(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' ? value.slice(0, longestText) : null;
 }

@@ -163,7 +163,9 @@ test.each<[string, Partial<DeviceState>, boolean]>([
 ])('after a refusal, %s', (_, changes, expected) => {
   const { ports, before, state } = device(changes);
   recordRequest(ports, overTls, 'none');
-  expect(() => persistResult(ports, overTls, { message, result: refused }, before)).toThrow(/rejected the device: no$/);
+  expect(() => persistResult(ports, overTls, { message, result: refused }, before)).toThrow(
+    /rejected the device: no$/,
+  );
   expect(state().mayBeRegistered).toBe(expected);
 });
 

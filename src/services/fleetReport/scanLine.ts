@@ -1,0 +1,230 @@
+import { hashPrime, hashSeed, type Interner, newInterner } from './interner.ts';
+import { accept, type LogLine } from './logLine.ts';
+
+/** @returns undefined: unusual, to be read by a JSON parser */
+export type LineScanner = (bytes: Uint8Array, start: number, end: number) => LogLine | undefined;
+
+const [quote, backslash, comma, colon, open, close] = [0x22, 0x5c, 0x2c, 0x3a, 0x7b, 0x7d];
+const mostIds = 262_144;
+const mostTexts = 8192;
+
+/** Fields by the number that the key table gives them; `skip` for all that the report does not need. */
+const names = [
+  'skip',
+  'event',
+  'timestamp',
+  'deviceId',
+  'version',
+  'runId',
+  'state',
+  'from',
+  'to',
+  'step',
+  'code',
+  'reason',
+  'cause',
+  'alias',
+  'durationMs',
+  'attempt',
+  'repeated',
+] as const;
+const field = Object.fromEntries(names.map((name, index) => [name, index])) as Record<
+  (typeof names)[number],
+  number
+>;
+
+/** One scanner keeps what it has seen; it is not shared. The line that it returns is overwritten by the next call. */
+export function newLineScanner(): LineScanner {
+  const keys = newInterner((name) => field[name as (typeof names)[number]] ?? 0, 1024);
+  const fill = newFiller();
+  const span: Span = { bytes: new Uint8Array(0), start: 0, end: 0, hash: 0 };
+  let isEscaped = false;
+
+  /** Sets `span` to the text that begins at `from`. @returns false if it is not one */
+  function string(bytes: Uint8Array, from: number, limit: number): boolean {
+    let index = from;
+    let mixed = hashSeed;
+    isEscaped = false;
+    for (; index < limit; index++) {
+      const byte = bytes[index] as number;
+      if (byte === quote) break;
+      if (byte < 0x20) return false;
+      if (byte === backslash) {
+        isEscaped = true;
+        index++;
+      }
+      mixed = Math.imul(mixed ^ byte, hashPrime);
+    }
+    [span.bytes, span.start, span.end, span.hash] = [bytes, from, index, mixed];
+    return index < limit;
+  }
+
+  /** Reads the value of a field. @returns where it ended; -1: unusual */
+  function value(key: number, bytes: Uint8Array, from: number, limit: number): number {
+    if (bytes[from] === quote) {
+      if (!string(bytes, from + 1, limit)) return -1;
+      return key === 0 || (!isEscaped && fill.text(key, span)) ? span.end + 1 : -1;
+    }
+    let index = from;
+    while (index < limit && bytes[index] !== comma && bytes[index] !== close) index++;
+    [span.start, span.end] = [from, index];
+    return fill.other(key, span) ? index : -1;
+  }
+
+  return (bytes, start, limit) => {
+    if (bytes[start] !== open || bytes[limit - 1] !== close) return undefined;
+    fill.begin();
+    let index = start + 1;
+    for (;;) {
+      if (bytes[index] !== quote || !string(bytes, index + 1, limit) || isEscaped) return undefined;
+      const key = keys(bytes, index + 1, span.end, span.hash);
+      if (bytes[span.end + 1] !== colon) return undefined;
+      index = value(key, bytes, span.end + 2, limit);
+      if (index < 0) return undefined;
+      if (bytes[index] === close) return index === limit - 1 ? fill.line() : undefined;
+      if (bytes[index] !== comma) return undefined;
+      index++;
+    }
+  };
+}
+
+/** How each field that is a text is read, by its number; undefined: it is no text. */
+function newReaders(): (Interner<string | null> | undefined)[] {
+  const event = (text: string) => (/^[a-z]+\.[a-z]+/.test(text) ? accept.event(text) : null);
+  const states = newInterner(accept.state, 256);
+  const texts = newInterner(accept.text, mostTexts);
+  const readers: Partial<Record<(typeof names)[number], Interner<string | null>>> = {
+    event: newInterner(event, 256),
+    deviceId: newInterner(accept.id, mostIds),
+    version: newInterner(accept.version, 256),
+    runId: newInterner(accept.id, mostTexts),
+    state: states,
+    from: states,
+    to: states,
+    step: texts,
+    code: newInterner(accept.code, 256),
+    reason: newInterner(accept.reason, 256),
+    cause: texts,
+    alias: newInterner(accept.text, mostIds),
+  };
+  return names.map((name) => readers[name]);
+}
+
+/** Bytes of a text, and their hash. */
+interface Span {
+  bytes: Uint8Array;
+  start: number;
+  end: number;
+  hash: number;
+}
+
+function newFiller() {
+  const line = { ...blank };
+  const byName = line as unknown as Record<string, unknown>;
+  const readers = newReaders();
+  let seen = 0;
+  /** JSON.parse takes the last of two fields of one name. @returns false for the second */
+  const isFirst = (key: number): boolean => {
+    const bit = 1 << key;
+    const before = seen;
+    seen |= bit;
+    return key === 0 || (before & bit) === 0;
+  };
+  return {
+    begin() {
+      Object.assign(line, blank);
+      seen = 0;
+    },
+    text(key: number, { bytes, start, end, hash }: Span): boolean {
+      if (!isFirst(key)) return false;
+      if (key === field.timestamp) {
+        line.at = isoTime(bytes, start, end);
+        return line.at !== null;
+      }
+      const value = readers[key]?.(bytes, start, end, hash);
+      if (value === undefined || (value === null && key === field.event)) return false;
+      byName[names[key] as string] = value;
+      return true;
+    },
+    /** A value that is no text: a whole number, or null, true or false. */
+    other(key: number, { bytes, start, end }: Span): boolean {
+      if (!isFirst(key)) return false;
+      const value = wholeNumber(bytes, start, end);
+      if (value === null) return isWord(bytes, start, end) && key !== field.event && key !== field.timestamp;
+      if (key === field.durationMs) line.durationMs = value;
+      else if (key === field.attempt) line.attempt = value;
+      else if (key === field.repeated) line.repeated = value;
+      else return key === 0;
+      return true;
+    },
+    line(): LogLine | undefined {
+      return line.event === '' || line.at === null ? undefined : line;
+    },
+  };
+}
+
+const blank: LogLine = {
+  event: '',
+  at: null,
+  received: null,
+  deviceId: null,
+  host: null,
+  machine: null,
+  version: null,
+  runId: null,
+  state: null,
+  from: null,
+  to: null,
+  durationMs: null,
+  step: null,
+  code: null,
+  reason: null,
+  cause: null,
+  alias: null,
+  attempt: null,
+  repeated: null,
+};
+
+/** `null`, `true` or `false`. */
+function isWord(bytes: Uint8Array, from: number, to: number): boolean {
+  const word = String.fromCharCode(...bytes.subarray(from, Math.min(to, from + 6)));
+  return word === 'null' || word === 'true' || word === 'false';
+}
+
+/** @returns null if it is not a whole number of at most 9 digits without sign */
+function wholeNumber(bytes: Uint8Array, from: number, to: number): number | null {
+  const length = to - from;
+  if (length < 1 || length > 9 || (length > 1 && bytes[from] === 0x30)) return null;
+  let value = 0;
+  for (let index = from; index < to; index++) {
+    const digit = (bytes[index] as number) - 0x30;
+    if (digit < 0 || digit > 9) return null;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+let [lastDay, lastDayMs] = [-1, 0];
+const shape = '0000-00-00T00:00:00.000Z';
+
+/** `2026-11-24T00:00:00.000Z`, as onboardd writes it; null for any other form. */
+function isoTime(bytes: Uint8Array, from: number, to: number): number | null {
+  if (to - from !== shape.length) return null;
+  for (let index = 0; index < shape.length; index++) {
+    const [byte, expected] = [bytes[from + index] as number, shape.charCodeAt(index)];
+    if (expected === 0x30 ? byte < 0x30 || byte > 0x39 : byte !== expected) return null;
+  }
+  const one = (offset: number) => (bytes[from + offset] as number) - 0x30;
+  const two = (offset: number) => one(offset) * 10 + one(offset + 1);
+  const [month, date, hour, minute, second] = [two(5), two(8), two(11), two(14), two(17)];
+  if (month < 1 || month > 12 || date < 1 || date > 31 || hour > 23 || minute > 59 || second > 59)
+    return null;
+  const day = (two(0) * 100 + two(2)) * 10_000 + month * 100 + date;
+  if (day !== lastDay) {
+    const dayMs = Date.UTC(two(0) * 100 + two(2), month - 1, date);
+    // The 31st of a shorter month, and years that Date.UTC reads as of the twentieth century.
+    if (new Date(dayMs).getUTCDate() !== date || day < 1000_00_00) return null;
+    [lastDay, lastDayMs] = [day, dayMs];
+  }
+  return lastDayMs + ((hour * 60 + minute) * 60 + second) * 1000 + two(20) * 10 + one(22);
+}

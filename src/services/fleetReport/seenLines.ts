@@ -1,0 +1,139 @@
+import { hashPrime, hashText } from './interner.ts';
+import type { LogLine } from './logLine.ts';
+
+/**
+ * Which lines were seen, in 4 bytes a line: a hash of 32 bits at a place that another hash gives. Among ten million lines
+ * about one in a hundred runs takes one line for another.
+ */
+export interface SeenLines {
+  /** @returns false if an equal line was added before */
+  add(line: LogLine): boolean;
+  /** Lines that came when it was full and could not be compared */
+  unchecked: number;
+}
+
+const firstSlots = 1 << 16;
+/** 256 MiB */
+const mostSlots = 1 << 26;
+
+/**
+ * @param shared a table that several threads fill, zeros at first, its length a power of two; without one the table grows
+ */
+export function newSeenLines(shared?: Int32Array): SeenLines {
+  const tables: Table[] = [
+    shared === undefined ? new Table(new Int32Array(firstSlots), false) : new Table(shared, true),
+  ];
+  const seen: SeenLines = {
+    unchecked: 0,
+    add(line) {
+      const [place, tag] = fingerprint(line);
+      for (let index = 0; index < tables.length - 1; index++)
+        if ((tables[index] as Table).has(place, tag)) return false;
+      let table = tables.at(-1) as Table;
+      if (table.isFull) {
+        if (table.has(place, tag)) return false;
+        const size = table.slots.length * 2;
+        if (shared !== undefined || size > mostSlots) {
+          seen.unchecked++;
+          return true;
+        }
+        table = new Table(new Int32Array(size), false);
+        tables.push(table);
+      }
+      return table.add(place, tag);
+    },
+  };
+  return seen;
+}
+
+/** Open addressing with linear probing; 0 is an empty slot. */
+class Table {
+  readonly slots: Int32Array;
+  private used = 0;
+  private readonly isShared: boolean;
+  private readonly most: number;
+
+  constructor(slots: Int32Array, isShared: boolean) {
+    this.slots = slots;
+    this.isShared = isShared;
+    // Each of two threads counts its own.
+    this.most = slots.length * (isShared ? 0.4 : 0.7);
+  }
+
+  get isFull(): boolean {
+    return this.used >= this.most;
+  }
+
+  has(place: number, tag: number): boolean {
+    const mask = this.slots.length - 1;
+    for (let slot = place & mask; ; slot = (slot + 1) & mask) {
+      const value = this.slots[slot];
+      if (value === tag) return true;
+      if (value === 0) return false;
+    }
+  }
+
+  add(place: number, tag: number): boolean {
+    const { slots } = this;
+    const mask = slots.length - 1;
+    for (let slot = place & mask; ; slot = (slot + 1) & mask) {
+      const value = slots[slot];
+      if (value === tag) return false;
+      if (value !== 0) continue;
+      if (this.isShared) {
+        const before = Atomics.compareExchange(slots, slot, 0, tag);
+        if (before === tag) return false;
+        if (before !== 0) continue;
+      } else slots[slot] = tag;
+      this.used++;
+      return true;
+    }
+  }
+}
+
+const hashes = new Map<string, number>();
+const mostHashes = 300_000;
+
+function hashOf(text: string | null): number {
+  if (text === null) return 0x5bd1e995;
+  let hash = hashes.get(text);
+  if (hash === undefined) {
+    hash = hashText(text);
+    if (hashes.size < mostHashes) hashes.set(text, hash);
+  }
+  return hash;
+}
+
+/**
+ * Of what the device wrote: the same line of two collectors is one. Two lines of one device in the same millisecond with
+ * the same event, states, code and attempt are one too.
+ */
+function fingerprint(line: LogLine): [place: number, tag: number] {
+  const { at, received, deviceId, event, runId, from, to, state, code, reason, attempt, durationMs } = line;
+  const ms = at ?? received ?? 0;
+  let hash = hashOf(deviceId ?? line.host);
+  for (const part of [
+    ms | 0,
+    Math.floor(ms / 2 ** 32),
+    hashOf(event),
+    hashOf(runId),
+    hashOf(from),
+    hashOf(to),
+    hashOf(state),
+    hashOf(code),
+    hashOf(reason),
+    attempt ?? -1,
+    durationMs ?? -1,
+  ])
+    hash = Math.imul(hash ^ part, hashPrime) ^ (hash >>> 15);
+  const place = mixed(hash ^ ms);
+  return [place >>> 0, mixed(hash + 0x9e3779b9 + Math.imul(ms, 0x85ebca6b)) || 1];
+}
+
+/** The finalizer of MurmurHash3. */
+function mixed(value: number): number {
+  let hash = value;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}
