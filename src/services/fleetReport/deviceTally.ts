@@ -46,9 +46,10 @@ export interface Era {
   stoppedAt: number | null;
 }
 
+/** Changed in place, and so never shared. */
 export interface Latest<Value> {
-  readonly at: number;
-  readonly value: Value;
+  at: number;
+  value: Value;
 }
 
 /** A line's time, and whether it is to be believed. */
@@ -214,13 +215,20 @@ function earlier(
 
 /** Of two in the same millisecond, the one that sorts last. */
 export function later(known: Latest<string> | null, at: number, value: string): Latest<string> {
-  if (known === null || at > known.at || (at === known.at && value > known.value)) return { at, value };
+  if (known === null) return { at, value };
+  if (at > known.at || (at === known.at && value > known.value)) {
+    known.at = at;
+    known.value = value;
+  }
   return known;
 }
 
 /** Of two in the same millisecond, the one that is further on. */
 function laterState(known: Latest<StateName> | null, at: number, value: StateName): Latest<StateName> {
-  if (known === null || at > known.at) return { at, value };
-  if (at < known.at || stateNames.indexOf(value) <= stateNames.indexOf(known.value)) return known;
-  return { at, value };
+  if (known === null) return { at, value };
+  if (at > known.at || (at === known.at && stateNames.indexOf(value) > stateNames.indexOf(known.value))) {
+    known.at = at;
+    known.value = value;
+  }
+  return known;
 }

@@ -29,7 +29,7 @@ export function newInterner<Value>(make: (text: string) => Value, most: number):
     if (bucket !== undefined) {
       for (const entry of bucket) if (isSame(entry.bytes, bytes, start, end)) return entry.value;
     }
-    const copy = bytes.slice(start, end);
+    const copy = Uint8Array.prototype.slice.call(bytes, start, end);
     const value = make(decoder.decode(copy));
     if (size >= most) return value;
     size++;

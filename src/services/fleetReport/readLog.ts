@@ -17,7 +17,11 @@ export type OnLine = (line: LogLine | null) => void;
 const longestLine = 256 * 1024;
 /** A whole answer of Loki is one JSON text. */
 const longestDocument = 256 * 1024 * 1024;
-const [newline, carriageReturn, open, less, more] = [0x0a, 0x0d, 0x7b, 0x3c, 0x3e];
+const newline = 0x0a;
+const carriageReturn = 0x0d;
+const open = 0x7b;
+const less = 0x3c;
+const more = 0x3e;
 const decoder = new TextDecoder();
 
 /**
@@ -40,9 +44,11 @@ export function newLogReader(onLine: OnLine): LogReader {
   };
   return {
     push(chunk) {
-      if (reader !== null) reader.push(chunk);
+      // A Buffer's slice() is no copy, and would keep the whole chunk.
+      const bytes = new Uint8Array(chunk.buffer as ArrayBuffer, chunk.byteOffset, chunk.length);
+      if (reader !== null) reader.push(bytes);
       else {
-        head = joined(head, chunk);
+        head = joined(head, bytes);
         if (head.length >= 64) start();
       }
     },
@@ -92,15 +98,23 @@ function lines(onLine: OnLine): LogReader {
   }
 
   return {
-    push(chunk) {
-      const bytes = joined(rest, chunk);
+    push(bytes) {
       let begin = 0;
-      for (let end = bytes.indexOf(newline); end >= 0; end = bytes.indexOf(newline, begin)) {
+      // Only the line that was cut is copied.
+      const first = rest.length > 0 ? bytes.indexOf(newline) : -1;
+      if (first >= 0) {
+        const line = joined(rest, bytes.subarray(0, first));
+        if (!isCut) take(line, 0, line.length);
+        isCut = false;
+        begin = first + 1;
+        rest = new Uint8Array(0);
+      }
+      for (let end = bytes.indexOf(newline, begin); end >= 0; end = bytes.indexOf(newline, begin)) {
         if (!isCut) take(bytes, begin, end);
         isCut = false;
         begin = end + 1;
       }
-      rest = bytes.slice(begin);
+      rest = joined(rest, bytes.slice(begin));
       if (rest.length <= longestLine) return;
       if (!isCut) onLine(null);
       isCut = true;

@@ -26,7 +26,7 @@ export function newSeenLines(shared?: Int32Array): SeenLines {
   const seen: SeenLines = {
     unchecked: 0,
     add(line) {
-      const [place, tag] = fingerprint(line);
+      fingerprint(line);
       for (let index = 0; index < tables.length - 1; index++)
         if ((tables[index] as Table).has(place, tag)) return false;
       let table = tables.at(-1) as Table;
@@ -104,30 +104,33 @@ function hashOf(text: string | null): number {
   return hash;
 }
 
+let place = 0;
+let tag = 0;
+
 /**
- * Of what the device wrote: the same line of two collectors is one. Two lines of one device in the same millisecond with
- * the same event, states, code and attempt are one too.
+ * Sets `place` and `tag`. Of what the device wrote: the same line of two collectors is one. Two lines of one device in the
+ * same millisecond with the same event, states, code and attempt are one too.
  */
-function fingerprint(line: LogLine): [place: number, tag: number] {
-  const { at, received, deviceId, event, runId, from, to, state, code, reason, attempt, durationMs } = line;
-  const ms = at ?? received ?? 0;
-  let hash = hashOf(deviceId ?? line.host);
-  for (const part of [
-    ms | 0,
-    Math.floor(ms / 2 ** 32),
-    hashOf(event),
-    hashOf(runId),
-    hashOf(from),
-    hashOf(to),
-    hashOf(state),
-    hashOf(code),
-    hashOf(reason),
-    attempt ?? -1,
-    durationMs ?? -1,
-  ])
-    hash = Math.imul(hash ^ part, hashPrime) ^ (hash >>> 15);
-  const place = mixed(hash ^ ms);
-  return [place >>> 0, mixed(hash + 0x9e3779b9 + Math.imul(ms, 0x85ebca6b)) || 1];
+function fingerprint(line: LogLine): void {
+  const ms = line.at ?? line.received ?? 0;
+  let hash = hashOf(line.deviceId ?? line.host);
+  hash = fold(hash, ms | 0);
+  hash = fold(hash, Math.floor(ms / 2 ** 32));
+  hash = fold(hash, hashOf(line.event));
+  hash = fold(hash, hashOf(line.runId));
+  hash = fold(hash, hashOf(line.from));
+  hash = fold(hash, hashOf(line.to));
+  hash = fold(hash, hashOf(line.state));
+  hash = fold(hash, hashOf(line.code));
+  hash = fold(hash, hashOf(line.reason));
+  hash = fold(hash, line.attempt ?? -1);
+  hash = fold(hash, line.durationMs ?? -1);
+  place = mixed(hash ^ ms) >>> 0;
+  tag = mixed(hash + 0x9e3779b9 + Math.imul(ms, 0x85ebca6b)) || 1;
+}
+
+function fold(hash: number, part: number): number {
+  return Math.imul(hash ^ part, hashPrime) ^ (hash >>> 15);
 }
 
 /** The finalizer of MurmurHash3. */

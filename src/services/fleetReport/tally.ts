@@ -109,11 +109,16 @@ export function newCounter(
 
 /** The device's own clock if it can be right, else the time of arrival. */
 function momentOf({ at, received }: LogLine, latest: number): Moment {
-  const isPlausible = (ms: number | null): ms is number => ms !== null && ms >= earliest && ms <= latest;
-  if (isPlausible(received) && !(isPlausible(at) && at < received + hourMs && at > received - 60 * dayMs))
-    return { at: received, block: blockOf(received) };
-  if (isPlausible(at)) return { at, block: blockOf(at) };
-  return { at: at ?? received ?? 0, block: wrongClock };
+  const own = at !== null && at >= earliest && at <= latest ? at : null;
+  if (received === null) return own === null ? { at: at ?? 0, block: wrongClock } : momentAt(own);
+  const arrived = received >= earliest && received <= latest ? received : null;
+  if (arrived === null) return own === null ? { at: at ?? received, block: wrongClock } : momentAt(own);
+  // A line can be stored long after it was written, but not before.
+  return momentAt(own !== null && own < arrived + hourMs && own > arrived - 60 * dayMs ? own : arrived);
+}
+
+function momentAt(at: number): Moment {
+  return { at, block: blockOf(at) };
 }
 
 /** A host that has not told a device id is a device by its name: `@name`. */
