@@ -1,4 +1,4 @@
-import { hashPrime, hashSeed, type Interner, newInterner } from './interner.ts';
+import { hashPrime, hashSeed, type Interner, isSame, newInterner } from './interner.ts';
 import { accept, type LogLine } from './logLine.ts';
 
 /** @returns undefined: unusual, to be read by a JSON parser */
@@ -71,8 +71,8 @@ export function newLineScanner(): LineScanner {
   /** Reads the value of a field. @returns where it ended; -1: unusual */
   function value(key: number, bytes: Uint8Array, from: number, limit: number): number {
     if (bytes[from] === quote) {
-      if (!string(bytes, from + 1, limit)) return -1;
-      return key === 0 || (!isEscaped && fill.text(key, span)) ? span.end + 1 : -1;
+      if (key === 0) return skip(bytes, from + 1, limit);
+      return string(bytes, from + 1, limit) && !isEscaped && fill.text(key, span) ? span.end + 1 : -1;
     }
     let index = from;
     while (index < limit && bytes[index] !== comma && bytes[index] !== close) index++;
@@ -96,6 +96,17 @@ export function newLineScanner(): LineScanner {
       index++;
     }
   };
+}
+
+/** @returns where a text that the report does not need has ended; -1: nowhere */
+function skip(bytes: Uint8Array, from: number, limit: number): number {
+  for (let index = from; index < limit; index++) {
+    const byte = bytes[index] as number;
+    if (byte === quote) return index + 1;
+    if (byte === backslash) index++;
+    else if (byte < 0x20) return -1;
+  }
+  return -1;
 }
 
 /** How each field that is a text is read, by its number; undefined: it is no text. */
@@ -218,10 +229,12 @@ function clear(line: LogLine): void {
   line.repeated = null;
 }
 
-/** `null`, `true` or `false`. */
+const words = ['null', 'true', 'false'].map((word) =>
+  Uint8Array.from(word, (letter) => letter.charCodeAt(0)),
+);
+
 function isWord(bytes: Uint8Array, from: number, to: number): boolean {
-  const word = String.fromCharCode(...bytes.subarray(from, Math.min(to, from + 6)));
-  return word === 'null' || word === 'true' || word === 'false';
+  return words.some((word) => isSame(word, bytes, from, to));
 }
 
 /** @returns null if it is not a whole number of at most 9 digits without sign */
@@ -237,38 +250,45 @@ function wholeNumber(bytes: Uint8Array, from: number, to: number): number | null
   return value;
 }
 
-let lastDay = -1;
-let lastDayMs = 0;
-const shape = '0000-00-00T00:00:00.000Z';
+/** `2026-11-24T00:`, and its time: most lines are of the same hour as the one before. */
+const lastHour = new Uint8Array(14);
+let lastHourMs = 0;
 
 /** `2026-11-24T00:00:00.000Z`, as onboardd writes it; null for any other form. */
 function isoTime(bytes: Uint8Array, from: number, to: number): number | null {
-  if (to - from !== shape.length) return null;
-  for (let index = 0; index < shape.length; index++) {
-    const byte = bytes[from + index] as number;
-    const expected = shape.charCodeAt(index);
-    if (expected === 0x30 ? byte < 0x30 || byte > 0x39 : byte !== expected) return null;
-  }
-  const year = two(bytes, from) * 100 + two(bytes, from + 2);
-  const month = two(bytes, from + 5);
-  const date = two(bytes, from + 8);
-  const hour = two(bytes, from + 11);
+  if (
+    to - from !== 24 ||
+    bytes[from + 16] !== colon ||
+    bytes[from + 19] !== 0x2e ||
+    bytes[from + 23] !== 0x5a
+  )
+    return null;
+  for (let index = 0; index < 14; index++)
+    if (bytes[from + index] !== lastHour[index]) {
+      if (!readHour(bytes, from)) return null;
+      break;
+    }
   const minute = two(bytes, from + 14);
   const second = two(bytes, from + 17);
-  if (month < 1 || month > 12 || date < 1 || date > 31 || hour > 23 || minute > 59 || second > 59)
-    return null;
-  const day = year * 10_000 + month * 100 + date;
-  if (day !== lastDay) {
-    const dayMs = Date.UTC(year, month - 1, date);
-    // The 31st of a shorter month, and years that Date.UTC reads as of the twentieth century.
-    if (new Date(dayMs).getUTCDate() !== date || year < 1000) return null;
-    lastDay = day;
-    lastDayMs = dayMs;
-  }
-  const ms = two(bytes, from + 20) * 10 + (bytes[from + 22] as number) - 0x30;
-  return lastDayMs + ((hour * 60 + minute) * 60 + second) * 1000 + ms;
+  const ms = two(bytes, from + 20) * 10 + (two(bytes, from + 21) % 10);
+  if (!(minute <= 59 && second <= 59 && ms >= 0)) return null;
+  return lastHourMs + (minute * 60 + second) * 1000 + ms;
 }
 
+/** Sets `lastHour`. @returns false if it is none */
+function readHour(bytes: Uint8Array, from: number): boolean {
+  const text = String.fromCharCode(...bytes.subarray(from, from + 14));
+  const ms = /^[1-9]\d{3}-\d\d-\d\dT\d\d:$/.test(text) ? Date.parse(`${text}00:00.000Z`) : Number.NaN;
+  // Date.parse takes the 31st of a shorter month for the first of the next one.
+  if (Number.isNaN(ms) || !new Date(ms).toISOString().startsWith(text)) return false;
+  lastHour.set(bytes.subarray(from, from + 14));
+  lastHourMs = ms;
+  return true;
+}
+
+/** Two digits; NaN for anything else. */
 function two(bytes: Uint8Array, from: number): number {
-  return (bytes[from] as number) * 10 + (bytes[from + 1] as number) - 0x30 * 11;
+  const tens = (bytes[from] as number) - 0x30;
+  const ones = (bytes[from + 1] as number) - 0x30;
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN;
 }
