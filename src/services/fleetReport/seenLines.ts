@@ -1,4 +1,3 @@
-import { hashPrime, hashText } from './interner.ts';
 import type { LogLine } from './logLine.ts';
 
 /**
@@ -91,6 +90,7 @@ class Table {
   }
 }
 
+const hashPrime = 0x01000193;
 const hashes = new Map<string, number>();
 const mostHashes = 300_000;
 
@@ -131,6 +131,14 @@ function fingerprint(line: LogLine): void {
 
 function fold(hash: number, part: number): number {
   return Math.imul(hash ^ part, hashPrime) ^ (hash >>> 15);
+}
+
+/** FNV-1a of the text's code units. */
+function hashText(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < text.length; index++)
+    hash = Math.imul(hash ^ text.charCodeAt(index), hashPrime);
+  return hash;
 }
 
 /** The finalizer of MurmurHash3. */
