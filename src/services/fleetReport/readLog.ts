@@ -57,8 +57,7 @@ export function newLogReader(onLine: OnLine): LogReader {
 }
 
 function lines(onLine: OnLine): LogReader {
-  /** Docker cuts long lines into several; each but the last has no newline. */
-  let parts = '';
+  const texts = dockerParts(onLine);
   let rest = new Uint8Array(0);
   let isCut = false;
 
@@ -67,30 +66,9 @@ function lines(onLine: OnLine): LogReader {
     if (bytes[end - 1] === carriageReturn) end--;
     if (start === end) return;
     if (bytes[start] === less && bytes[start + 2] === more) start += 3;
-    const line = bytes[start] === open && parts === '' ? readPlain(bytes, start, end) : null;
+    const line = bytes[start] === open && !texts.isWaiting() ? readPlain(bytes, start, end) : null;
     if (line !== null) onLine(line);
-    else readText(decoder.decode(bytes.subarray(start, end)));
-  }
-
-  function readText(text: string): void {
-    const whole = parts !== '' || text.startsWith('{"log":') ? unpart(text) : text;
-    if (whole !== null) onLine(parseLogLine(whole));
-  }
-
-  /** @returns null: more of the line follows */
-  function unpart(text: string): string | null {
-    const json = parseObject(text);
-    if (typeof json?.log !== 'string') {
-      parts = '';
-      return text;
-    }
-    if (!json.log.endsWith('\n') && parts.length + json.log.length < longestLine) {
-      parts += json.log;
-      return null;
-    }
-    const whole = parts === '' ? text : JSON.stringify({ ...json, log: parts + json.log });
-    parts = '';
-    return whole;
+    else texts.push(decoder.decode(bytes.subarray(start, end)));
   }
 
   return {
@@ -118,8 +96,39 @@ function lines(onLine: OnLine): LogReader {
     },
     end() {
       if (!isCut && rest.length > 0) take(rest, 0, rest.length);
+      texts.end();
+      [rest, isCut] = [new Uint8Array(0), false];
+    },
+  };
+}
+
+/** Docker cuts long lines into several; each but the last has no newline. */
+function dockerParts(onLine: OnLine) {
+  let parts = '';
+  /** @returns null: more of the line follows */
+  function unpart(text: string): string | null {
+    const json = parseObject(text);
+    if (typeof json?.log !== 'string') {
+      parts = '';
+      return text;
+    }
+    if (!json.log.endsWith('\n') && parts.length + json.log.length < longestLine) {
+      parts += json.log;
+      return null;
+    }
+    const whole = parts === '' ? text : JSON.stringify({ ...json, log: parts + json.log });
+    parts = '';
+    return whole;
+  }
+  return {
+    isWaiting: () => parts !== '',
+    push(text: string): void {
+      const whole = parts !== '' || text.startsWith('{"log":') ? unpart(text) : text;
+      if (whole !== null) onLine(parseLogLine(whole));
+    },
+    end(): void {
       if (parts !== '') onLine(parseLogLine(parts));
-      [rest, parts, isCut] = [new Uint8Array(0), '', false];
+      parts = '';
     },
   };
 }
