@@ -114,7 +114,7 @@ export function* fleetWithEvents(devices: number, seed: number): Generator<strin
     const isBad = json.deviceId < '1a';
     const version = isBad ? '0.3.0-rc1' : '0.2.4';
     yield JSON.stringify({ ...json, version });
-    if (json.event !== 'daemon.started') continue;
+    if (json.event !== 'device.registered') continue;
     const fail = (at: number, code: ErrorCode, attempt: number) =>
       JSON.stringify({
         timestamp: new Date(at).toISOString(),

@@ -10,7 +10,9 @@ interface Strip {
 }
 
 const mostBars = 120;
-const mostStrips = 8;
+const mostStrips = 6;
+const mostNotable = 3;
+const fewestDevices = 5;
 const height = 34;
 
 /** Failures by code and by version over time, and registrations: an outage or a bad build shows as a block of bars. */
@@ -31,11 +33,13 @@ export function timelineSection(report: Report): string {
     }
     return counts;
   };
-  const drawn = stripsOf(report, toCounts).map((strip) =>
-    drawStrip(strip, { begin: begin * bucketMs, barMs: perBar * bucketMs }),
-  );
+  const time = { begin: begin * bucketMs, barMs: perBar * bucketMs };
+  const strips = stripsOf(report, toCounts);
+  const drawn = strips.map((strip) => drawStrip(strip, time));
   const axis = `<p class="axis"><span>${moment(first)}</span><span>${moment(last)}</span></p>`;
-  return drawn.length === 0 ? '<p>No failure, and no registration.</p>' : `${drawn.join('')}${axis}`;
+  return drawn.length === 0
+    ? '<p>No failure, and no registration.</p>'
+    : `${notable(report, strips, time)}${drawn.join('')}${axis}`;
 }
 
 function stripsOf(
@@ -70,10 +74,21 @@ function strip(name: string, kind: Strip['kind'], counts: readonly number[]): St
   return { name, kind, counts, total: counts.reduce((sum, amount) => sum + amount, 0) };
 }
 
-function drawStrip(
-  { name, kind, counts, total }: Strip,
-  { begin, barMs }: { begin: number; barMs: number },
-): string {
+interface Axis {
+  readonly begin: number;
+  readonly barMs: number;
+}
+
+/** When most of a strip happened, and whether that stands out. */
+function burstOf({ kind, counts, total }: Omit<Strip, 'name'>, { begin, barMs }: Axis) {
+  const [from, to, inside] = busiest(counts);
+  const part = Math.round((100 * inside) / total);
+  const when = `${moment(begin + from * barMs)} to ${moment(begin + (to + 1) * barMs)}`;
+  const isEvent = kind !== 'registered' && part >= 50 && to - from + 1 <= counts.length / 3 && inside >= 20;
+  return { part, when, isEvent, inside };
+}
+
+function drawStrip({ name, kind, counts, total }: Strip, { begin, barMs }: Axis): string {
   const peak = Math.max(...counts);
   const width = 100 / counts.length;
   const rects = counts.flatMap((amount, index) => {
@@ -84,10 +99,7 @@ function drawStrip(
       `<rect x="${(index * width).toFixed(2)}" y="${(height - tall).toFixed(1)}" width="${(width * 0.86).toFixed(2)}" height="${tall.toFixed(1)}"><title>${title}</title></rect>`,
     ];
   });
-  const [from, to, inside] = busiest(counts);
-  const part = Math.round((100 * inside) / total);
-  const when = `${moment(begin + from * barMs)} to ${moment(begin + (to + 1) * barMs)}`;
-  const isEvent = kind !== 'registered' && part >= 50 && to - from + 1 <= counts.length / 3 && inside >= 20;
+  const { part, when, isEvent } = burstOf({ kind, counts, total }, { begin, barMs });
   const label = kind === 'version' ? `failures of version ${name}` : name;
   const link =
     kind === 'registered'
@@ -112,15 +124,46 @@ function moment(ms: number): string {
   return new Date(ms).toISOString().slice(5, 16).replace('T', ' ');
 }
 
+/** What stands out, in words: bad builds, and the largest bursts of one code. */
+function notable(report: Report, strips: readonly Strip[], time: Axis): string {
+  const builds = [...report.versions]
+    .filter(([version]) => isWorse(report, version))
+    .map(
+      ([version, { devices, failures }]) =>
+        `<li><a href="#version=${encodeURIComponent(version)}">version ${escapeText(version)}</a> fails more than the others: ${(failures / devices).toFixed(1)} failures a device</li>`,
+    );
+  const bursts = strips
+    .filter(({ kind }) => kind === 'code')
+    .map((strip) => ({ name: strip.name, ...burstOf(strip, time) }))
+    .filter(({ isEvent }) => isEvent)
+    .sort((a, b) => b.inside - a.inside)
+    .slice(0, mostNotable)
+    .map(
+      ({ name, inside, when }) =>
+        `<li><a href="#code=${encodeURIComponent(name)}">${escapeText(name)}</a>: ${inside.toLocaleString('en-US')} failures from ${when}</li>`,
+    );
+  return builds.length + bursts.length === 0
+    ? ''
+    : `<ul class="notable">${[...builds, ...bursts].join('')}</ul>`;
+}
+
+/** Twice as many failures a device as the other versions together, and one more. */
+function isWorse({ versions }: Report, version: string): boolean {
+  const own = versions.get(version);
+  if (own === undefined || version === '' || own.devices < fewestDevices) return false;
+  const others = [...versions].filter(([name]) => name !== version).map(([, counts]) => counts);
+  const devices = others.reduce((sum, one) => sum + one.devices, 0);
+  const failures = others.reduce((sum, one) => sum + one.failures, 0);
+  return devices > 0 && own.failures / own.devices > (2 * failures) / devices + 1;
+}
+
 /** A version that fails more often than the others together is marked. */
-export function versionTable({ versions }: Report): string {
+export function versionTable(report: Report): string {
+  const { versions } = report;
   if ([...versions.keys()].every((version) => version === ''))
     return '<p class="note">The lines name no version.</p>';
-  const all = [...versions.values()];
   const rows = [...versions].map(([version, { devices, registered, failing, failures }]) => {
-    const others = all.reduce((sum, one) => sum + one.devices, 0) - devices;
-    const otherFailures = all.reduce((sum, one) => sum + one.failures, 0) - failures;
-    const isBad = others > 0 && devices >= 5 && failures / devices > 2 * (otherFailures / others) + 1;
+    const isBad = isWorse(report, version);
     const name = version === '' ? 'unknown' : version;
     return `<tr${isBad ? ' class="worse"' : ''}><th scope="row"><a href="#version=${encodeURIComponent(version)}">${escapeText(name)}</a>${isBad ? ' <em>fails more than the others</em>' : ''}</th>${[
       devices.toLocaleString('en-US'),
