@@ -13,7 +13,7 @@ const fields = new Set([
   ...Object.values(events).flatMap(({ fields }) => Object.keys(fields)),
 ]);
 /** What collectors add, and Loki's own. */
-const added = new Set(['job', 'host', 'labels', 'value']);
+const added = new Set(['job', 'host', 'labels', 'value', 'instance']);
 
 const matches = (text: string, ...patterns: RegExp[]) =>
   patterns.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name = '']) => name));

@@ -97,10 +97,9 @@ export async function tryPage(folder: string): Promise<string> {
       for (const width of [phone, desktop]) {
         await page.resize(width, 800);
         await page.scheme(scheme);
-        const [wide, inner] = await page.evaluate<[number, number]>(
-          '[document.documentElement.scrollWidth, innerWidth]',
-        );
-        check(`nothing is wider than ${width} px`, wide <= inner, true);
+        // A phone's layout viewport grows with what overflows: innerWidth says nothing.
+        const wide = await page.evaluate<number>('document.documentElement.scrollWidth');
+        check(`nothing is wider than ${width} px (${wide})`, wide <= width, true);
         writeFileSync(join(folder, `report-${width}-${scheme}.png`), await page.picture());
       }
     return `10,000 devices in chromium at ${phone} and ${desktop} px, ${Math.round(performance.now() - begun)} ms for all looks`;
