@@ -30,7 +30,7 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
       if (command.name() !== 'run') await leaveSignals();
     });
   addDeviceCommands(program, build, end);
-  addLogCommands(program, end);
+  addLogCommands(program, build, end);
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -83,16 +83,20 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
 }
 
 /** What concerns logs, of whichever devices. @param end receives the exit status */
-function addLogCommands(program: Command, end: (status: number) => void): void {
+function addLogCommands(program: Command, build: Build, end: (status: number) => void): void {
   program
     .command('report')
     .exitOverride()
     .description('sum up the logs of a fleet: progress, durations, errors, stuck devices')
     .argument('[files...]', 'logs of any number of devices; none or - for standard input')
     .option('--html <file>', 'also write the report as one self-contained page')
-    .option('--stuck-after <minutes>', 'how long a device may stay unregistered in one state (default: 60)')
+    .option('--json', 'print JSON')
+    .option('--since <time>', 'leave out older lines: a time, or how long ago (90m, 24h, 7d)')
+    .option('--device <id>', 'only this device')
+    .option('--stuck-after <minutes>', 'how long a device may stay unregistered, or not write (default: 60)')
+    .option('--follow', 'read on as the files grow, and show the report again')
     .action(async (files: string[], flags: ReportFlags) => {
-      end(await reportCommand(files, flags));
+      end(await reportCommand(files, flags, build));
     });
   program
     .command('explain')

@@ -1,55 +1,114 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { readLines, sizeOf } from '../adapters/logFiles.ts';
+import { readLog, sizeOf } from '../adapters/logFiles.ts';
 import { describe } from '../errors/onboardingError.ts';
-import { parseLogLine } from '../services/fleetReport/logLine.ts';
-import { addLine, newReport } from '../services/fleetReport/report.ts';
+import { newLogReader } from '../services/fleetReport/readLog.ts';
+import { type Report, summarize } from '../services/fleetReport/report.ts';
+import { newCounter, newTally, type Scope } from '../services/fleetReport/tally.ts';
+import { followLogs } from './followLogs.ts';
 import { reportLines } from './format/report.ts';
+import { reportJson } from './format/reportJson.ts';
 import { reportPage } from './format/reportPage.ts';
 import { isUtf8Locale, terminalOf, toAscii } from './format/terminal.ts';
 import { exit } from './options.ts';
+import type { Build } from './program.ts';
 
 export interface ReportFlags {
   readonly html?: string;
   /** Minutes, as text */
   readonly stuckAfter?: string;
+  readonly json?: boolean;
+  /** A time, or how long ago */
+  readonly since?: string;
+  readonly device?: string;
+  readonly follow?: boolean;
 }
 
 const barEveryBytes = 8 * 1024 * 1024;
+const dayMs = 86_400_000;
 
 /** `onboardd report [FILE...]`: sums up the logs of a fleet; without files, or with `-`, from standard input. */
-export async function reportCommand(files: readonly string[], flags: ReportFlags): Promise<number> {
-  const minutes = Number(flags.stuckAfter ?? 60);
-  if (!(minutes > 0)) {
-    process.stderr.write(
-      `onboardd: --stuck-after is "${flags.stuckAfter}"; allowed: a number of minutes greater than 0\n`,
-    );
+export async function reportCommand(
+  files: readonly string[],
+  flags: ReportFlags,
+  build: Pick<Build, 'builtAt'>,
+): Promise<number> {
+  const now = Date.now();
+  const stuckAfterMs = Number(flags.stuckAfter ?? 60) * 60_000;
+  const since = flags.since === undefined ? null : sinceTime(flags.since, now);
+  const usage = !(stuckAfterMs > 0)
+    ? `--stuck-after is "${flags.stuckAfter}"; allowed: a number of minutes greater than 0`
+    : since !== null && Number.isNaN(since)
+      ? `--since is "${flags.since}"; allowed: a time such as 2026-11-24T06:00Z, or how long ago, such as 90m, 24h or 7d`
+      : null;
+  if (usage !== null) {
+    process.stderr.write(`onboardd: ${usage}\n`);
     return exit.usage;
   }
+  const scope: Scope = {
+    latest: Math.max(now, build.builtAt) + dayMs,
+    since,
+    device: flags.device ?? null,
+  };
   const paths = files.length > 0 ? files : ['-'];
-  const report = newReport();
+  const tally = newTally();
+  const count = newCounter(tally, scope);
+  const show = () => publish(summarize(tally, stuckAfterMs), stuckAfterMs, flags);
+  if (flags.follow === true) return await followLogs(paths, count, show);
+  const code = await readAll(paths, count);
+  return show() ? code : exit.failed;
+}
+
+/** Reads what can be read. @returns exit status: a file that cannot be read, or holds nothing of onboardd, is a failure */
+async function readAll(paths: readonly string[], count: ReturnType<typeof newCounter>): Promise<number> {
   const bar = progressBar(process.stderr.isTTY ? sizeOf(paths) : null);
   let code: number = exit.ok;
   for (const path of paths) {
     try {
-      await readLines(path, (line) => line !== '' && addLine(report, parseLogLine(line)), bar.add);
+      let own = 0;
+      const reader = newLogReader((line) => {
+        if (line !== null) own++;
+        count(line);
+      });
+      for await (const chunk of readLog(path, bar.add)) reader.push(chunk);
+      reader.end();
+      if (own === 0)
+        throw new Error('no line of onboardd is in it (JSON lines, journal, docker, Loki and GELF are read)');
     } catch (error) {
-      process.stderr.write(`onboardd: ${path}: ${describe(error)}\n`);
+      process.stderr.write(`onboardd: ${path === '-' ? 'standard input' : path}: ${describe(error)}\n`);
       code = exit.failed;
     }
   }
   bar.end();
-  const terminal = terminalOf(process.stdout, process.env);
-  process.stdout.write(`${reportLines(report, minutes * 60_000, terminal).join('\n')}\n`);
-  if (flags.html === undefined) return code;
+  return code;
+}
+
+/** @returns false if the page cannot be written */
+function publish(report: Report, stuckAfterMs: number, { json, html, follow }: ReportFlags): boolean {
+  if (json) process.stdout.write(`${JSON.stringify(reportJson(report), null, follow ? 0 : 2)}\n`);
+  else {
+    const terminal = terminalOf(process.stdout, process.env);
+    const clear = follow && process.stdout.isTTY ? '\x1b[H\x1b[2J' : '';
+    process.stdout.write(`${clear}${reportLines(report, stuckAfterMs, terminal).join('\n')}\n`);
+  }
+  if (html === undefined) return true;
   try {
     const sha256 = (text: string) => createHash('sha256').update(text).digest('base64');
-    writeFileSync(flags.html, reportPage(report, minutes * 60_000, sha256));
+    writeFileSync(html, reportPage(report, stuckAfterMs, sha256));
+    return true;
   } catch (error) {
-    process.stderr.write(`onboardd: ${flags.html}: ${describe(error)}\n`);
-    return exit.failed;
+    process.stderr.write(`onboardd: ${html}: ${describe(error)}\n`);
+    return false;
   }
-  return code;
+}
+
+const units = { s: 1000, m: 60_000, h: 3_600_000, d: dayMs, w: 7 * dayMs } as const;
+
+/** @param text RFC 3339, a date, or a number with `s`, `m`, `h`, `d` or `w`. @returns NaN for anything else */
+export function sinceTime(text: string, now: number): number {
+  const [, amount, unit] = /^(\d{1,6})([smhdw])$/.exec(text) ?? [];
+  if (amount !== undefined) return now - Number(amount) * units[unit as keyof typeof units];
+  return /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
 }
 
 /** Drawn on a terminal if there is much to read. @param total bytes; null: no bar */

@@ -3,8 +3,9 @@ import { systemClock } from '../adapters/clock.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import type { Log } from '../adapters/logger.ts';
+import { metricsFile } from '../adapters/metricsFile.ts';
 import * as pki from '../adapters/pki.ts';
-import { runtimeStatus } from '../adapters/runtimeStatus.ts';
+import { type RuntimeStatus, runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
 import type { ProxyVariables } from '../config/proxy.ts';
@@ -15,6 +16,7 @@ import { type LogContext, startDaemon } from '../daemon/daemon.ts';
 import { createPlatform, type Platform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
+import { stateNames } from '../events.ts';
 import { describeStatus } from '../services/diagnostics/status.ts';
 import { isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
@@ -51,11 +53,15 @@ async function run(
     }),
   );
   const status = runtimeStatus(process.env);
-  const { version } = options;
-  const publish: Platform['publish'] = (state, progress) =>
-    status.write(describeStatus(state, progress, { reader: pki, version, running: true }));
-  const start = (next: RunOptions) =>
-    startDaemon({ ...createPlatform(next), announce: supervisor.announce, publish }, next, logContext, log);
+  const start = (next: RunOptions) => {
+    const publish = publisherOf(status, next);
+    return startDaemon(
+      { ...createPlatform(next), announce: supervisor.announce, publish },
+      next,
+      logContext,
+      log,
+    );
+  };
   let current = options;
   let daemon = start(current);
   try {
@@ -77,6 +83,22 @@ async function run(
     supervisor.stop();
     status.stop();
   }
+}
+
+/** Shows the status in the runtime directory, and as metrics. One that fails does not keep the other from being written. */
+function publisherOf(
+  status: RuntimeStatus,
+  { config, version }: RunOptions,
+): NonNullable<Platform['publish']> {
+  const metrics = metricsFile(config.metrics.textfile, stateNames);
+  return (state, progress) => {
+    const shown = describeStatus(state, progress, { reader: pki, version, running: true });
+    try {
+      metrics.write(shown, Date.now());
+    } finally {
+      status.write(shown);
+    }
+  };
 }
 
 /** `onboardd run`. @returns exit status */

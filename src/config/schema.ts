@@ -298,6 +298,7 @@ export const settings = {
     'none',
     (): Readonly<Record<string, ExportSetting>> => ({}),
   ),
+  'metrics.textfile': optional(path, 'Prometheus textfile for node_exporter (docs/monitoring/README.md)'),
   'log.level': withDefault(oneOf(['error', 'warn', 'info', 'debug']), 'Lowest level that is logged', 'info'),
   'log.format': withDefaultOf(
     oneOf(logFormats),

@@ -19,6 +19,7 @@ const awaited: Readonly<Record<string, readonly [string, keyof Timeouts]>> = {
   'registering.requesting.awaitingResult': ['the answer of the fleet manager', 'resultTimeout'],
   'registered.renewing': ['the answer of the provisioning server', 'provisioningTimeout'],
   'registered.trying': ['the NATS server', 'connectTimeout'],
+  'registered.verifying': ['the NATS server', 'connectTimeout'],
 };
 
 export function standingAt(value: StateValue, previous: Standing, now: number): Standing {

@@ -103,3 +103,41 @@ function* deviceLines(
     durationMs: Math.round(at - start),
   });
 }
+
+/**
+ * The same with an outage of the provisioning server, and a build that fails at NATS TLS on every tenth device: what a page
+ * has to show.
+ */
+export function* fleetWithEvents(devices: number, seed: number): Generator<string> {
+  const random = chanceOf(seed, 'events');
+  const [outage, minute] = [begin + 5 * 3_600_000, 60_000];
+  for (const text of fleetLines(devices, seed)) {
+    const json = JSON.parse(text);
+    const isBad = json.deviceId < '1a';
+    const version = isBad ? '0.3.0-rc1' : '0.2.4';
+    yield JSON.stringify({ ...json, version });
+    if (json.event !== 'device.registered') continue;
+    const fail = (at: number, code: ErrorCode, attempt: number) =>
+      JSON.stringify({
+        timestamp: new Date(at).toISOString(),
+        level: 'warn',
+        event: 'step.failed',
+        message: code,
+        deviceId: json.deviceId,
+        state: 'registered',
+        step: 'renewing',
+        code,
+        class: catalogue[code].class,
+        attempt,
+        retryInMs: 1000,
+        reason: null,
+        cause: `the server 10.0.0.1: ${code.toLowerCase()}`,
+        version,
+      });
+    for (let attempt = 1; attempt <= 3; attempt++)
+      yield fail(outage + random() * 40 * minute, 'PROVISIONING_TIMEOUT', attempt);
+    if (isBad)
+      for (let attempt = 1; attempt <= 12; attempt++)
+        yield fail(outage + (120 + random() * 300) * minute, 'NATS_TLS', attempt);
+  }
+}

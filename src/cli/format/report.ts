@@ -1,11 +1,11 @@
 import { remedyOf } from '../../services/diagnostics/status.ts';
 import { quantile } from '../../services/fleetReport/distribution.ts';
 import {
-  type DeviceStory,
+  devicesThat,
   type ErrorCount,
   funnel,
   type Report,
-  stuck,
+  topErrors,
   topReasons,
 } from '../../services/fleetReport/report.ts';
 import { formatDuration } from '../../text/duration.ts';
@@ -21,36 +21,60 @@ const mostReasons = 3;
 /**
  * The report as text: the verdict first.
  *
- * @param stuckAfterMs how long a device may stay in a state that is not `registered`
+ * @param stuckAfterMs as the report was made with
  */
 export function reportLines(report: Report, stuckAfterMs: number, terminal: Terminal = pipe): string[] {
-  const { lines, foreign, devices, first, last, unnamed, beyond } = report;
-  const span = devices.size > 0 ? `, ${day(first)} to ${day(last)} (${formatDuration(last - first)})` : '';
-  const still = stuck(report, stuckAfterMs);
-  const head: Line[] = [
-    verdictLine(report, still.length, stuckAfterMs),
-    {
-      text: `${number(lines)} lines, ${number(lines - foreign)} of them from onboardd; ${several(devices.size, 'device')}${span}`,
-    },
-    ...(unnamed > 0 ? [{ text: `${several(unnamed, 'line')} written before the device id was known` }] : []),
-    ...(beyond > 0
-      ? [
-          {
-            text: `${number(beyond)} lines of further devices are left out; the limit is ${number(devices.size)}`,
-          },
-        ]
-      : []),
-  ];
+  const lists =
+    report.devices.length === 0
+      ? []
+      : [
+          ...deviceLines(
+            report,
+            'stuck',
+            `Devices not registered for ${formatDuration(stuckAfterMs)} or more`,
+          ),
+          ...deviceLines(report, 'silent', 'Devices that have gone silent'),
+        ];
   const body =
-    devices.size === 0
+    report.devices.length === 0
       ? errorLines(report)
       : [
           ...funnelLines(report, terminal),
           ...stepLines(report),
           ...errorLines(report),
-          ...stuckLines(still, last, stuckAfterMs),
+          ...versionLines(report),
+          ...lists,
         ];
-  return layOut([...head, ...body].map(withoutControls), terminal);
+  return layOut([...headLines(report, stuckAfterMs), ...body].map(withoutControls), terminal);
+}
+
+function headLines(report: Report, stuckAfterMs: number): Line[] {
+  const { lines, foreign, duplicates, devices, first, last, unnamed, beyond, replaced, wrongClock } = report;
+  const span =
+    first === null || last === null
+      ? ''
+      : `, ${day(first)} to ${day(last)} (${formatDuration(last - first)})`;
+  const own = lines - foreign;
+  const notes: [number, string][] = [
+    [duplicates, `${several(duplicates, 'line')} read before, counted once`],
+    [unnamed, `${several(unnamed, 'line')} written before the device id was known`],
+    [replaced, `${several(replaced, 'device id')} replaced by a reset, counted as the device that it is now`],
+    [
+      wrongClock.lines,
+      `${several(wrongClock.lines, 'line')} with a wrong clock, of ${several(wrongClock.devices, 'device')}: left out of all times of day`,
+    ],
+    [
+      beyond,
+      `${number(beyond)} lines of further devices are left out; the limit is ${number(devices.length)}`,
+    ],
+  ];
+  return [
+    verdictLine(report, stuckAfterMs),
+    {
+      text: `${several(lines, 'line')}, ${number(own)} of them from onboardd; ${several(devices.length, 'device')}${span}`,
+    },
+    ...notes.filter(([amount]) => amount > 0).map(([, text]) => ({ text })),
+  ];
 }
 
 /** Anybody may have written the log: its text must not control the terminal. */
@@ -59,8 +83,9 @@ function withoutControls(line: string | Line): string | Line {
   return { ...line, text: plainText(line.text) };
 }
 
-function verdictLine(report: Report, stuckNow: number, stuckAfterMs: number): Line {
-  const all = report.devices.size;
+function verdictLine(report: Report, stuckAfterMs: number): Line {
+  const all = report.devices.length;
+  const [stuckNow, silentNow] = [devicesThat(report, 'stuck').length, devicesThat(report, 'silent').length];
   const rows = funnel(report);
   const now = (name: string) => rows.find(({ state }) => state === name)?.now ?? 0;
   const missing = all - now('registered');
@@ -68,13 +93,13 @@ function verdictLine(report: Report, stuckNow: number, stuckAfterMs: number): Li
     const word = 'No device found';
     return { text: `${word} in ${number(report.lines)} lines`, tone: { word, as: 'warning' } };
   }
-  if (missing === 0) {
+  if (missing === 0 && silentNow === 0) {
     const word = all === 1 ? 'The device is registered' : `All ${number(all)} devices are registered`;
     return { text: word, tone: { word, as: 'good' } };
   }
-  const isBad = stuckNow > 0 || now('failed') > 0;
+  const isBad = stuckNow > 0 || silentNow > 0 || now('failed') > 0;
   const word = isBad ? 'Needs attention' : 'In progress';
-  const notes = `${number(now('failed'))} failed, ${number(stuckNow)} stuck for ${formatDuration(stuckAfterMs)} or more`;
+  const notes = `${number(now('failed'))} failed, ${number(stuckNow)} stuck for ${formatDuration(stuckAfterMs)} or more, ${number(silentNow)} silent`;
   return {
     text: `${word}: ${number(missing)} of ${several(all, 'device')} ${missing === 1 ? 'is' : 'are'} not registered${isBad ? ` (${notes})` : ''}`,
     tone: { word, as: isBad ? 'bad' : 'warning' },
@@ -82,7 +107,7 @@ function verdictLine(report: Report, stuckNow: number, stuckAfterMs: number): Li
 }
 
 function funnelLines(report: Report, { columns }: Terminal): string[] {
-  const all = report.devices.size;
+  const all = report.devices.length;
   const barWidth = Math.min(widestBar, Math.max(0, (columns ?? 80) - besidesBar));
   const rows = funnel(report).map(({ state, reached, now }) => {
     const bar = '\u2588'.repeat(Math.round((reached / all) * barWidth));
@@ -95,10 +120,11 @@ function funnelLines(report: Report, { columns }: Terminal): string[] {
   ];
 }
 
-function stepLines({ steps, toRegistered }: Report): string[] {
+function stepLines({ steps, toRegistered, restarts }: Report): string[] {
   const distributions = [
     ...[...steps].filter(([state]) => state !== 'registered'),
     ['start to registered', toRegistered] as const,
+    ['restart to registered', restarts] as const,
   ];
   const rows = distributions
     .filter(([, { count }]) => count > 0)
@@ -113,15 +139,15 @@ function stepLines({ steps, toRegistered }: Report): string[] {
   return ['', 'Time spent in a state', ...table([['state', 'times', 'p50', 'p95', 'max'], ...rows])];
 }
 
-function errorLines({ errors }: Report): (string | Line)[] {
-  const sorted = [...errors].sort(([, a], [, b]) => b.count - a.count).slice(0, mostShown);
+function errorLines(report: Report): (string | Line)[] {
+  const sorted = topErrors(report).slice(0, mostShown);
   if (sorted.length === 0) return [];
   const rows = sorted.flatMap(([code, error]) => {
     const { count, devices, steps, cause } = error;
-    const where = [...steps.keys()].join(', ') || 'the start';
+    const where = [...steps.keys()].sort().join(', ') || 'the start';
     return [
       { text: `  ${code}: ${several(count, 'time')}, ${several(devices, 'device')}, in ${where}`, hang: 4 },
-      ...(cause === null ? [] : [{ text: `    example: ${cause}`, hang: 6 }]),
+      ...(cause === null ? [] : [{ text: `    example: ${cause.value}`, hang: 6 }]),
       ...adviceLines(code, error),
     ];
   });
@@ -143,22 +169,38 @@ function adviceLines(code: string, error: ErrorCount): Line[] {
   return [...byReason, ...(remedy === null ? [] : [{ text: `    remedy: ${remedy}`, hang: 6 }])];
 }
 
-function stuckLines(devices: readonly DeviceStory[], last: number, afterMs: number): string[] {
-  const title = `Devices stuck in one state for ${formatDuration(afterMs)} or more: ${number(devices.length)}`;
+/** Which version fails: a bad build shows here. No lines if no version is known. */
+function versionLines({ versions }: Report): string[] {
+  if ([...versions.keys()].every((version) => version === '')) return [];
+  const rows = [...versions].map(([version, { devices, registered, failing, failures }]) => [
+    version === '' ? 'unknown' : version,
+    number(devices),
+    percent(registered, devices),
+    percent(failing, devices),
+    number(failures),
+  ]);
+  const head = ['version', 'devices', 'registered', 'failed once', 'failures'];
+  return ['', 'Versions', ...table([head, ...rows.slice(-mostShown)])];
+}
+
+function deviceLines(report: Report, standing: 'stuck' | 'silent', title: string): string[] {
+  const devices = devicesThat(report, standing);
   const rows = devices
     .slice(0, mostShown)
-    .map(({ id, state, since, lastCode, failures }) => [
-      id,
+    .map(({ id, host, state, unregisteredMs, failures, lastCode, last, isStopped }) => [
+      id ?? `host ${host ?? ''}`,
       state ?? '',
-      formatDuration(last - since),
+      formatDuration(unregisteredMs),
+      last === null ? 'wrong clock' : `${day(last)}${isStopped ? ', stopped' : ''}`,
       number(failures),
       lastCode ?? '',
     ]);
   const more = devices.length > mostShown ? [`  and ${number(devices.length - mostShown)} more`] : [];
+  const head = ['device', 'state', 'unregistered', 'last seen', 'failures', 'last error'];
   return [
     '',
-    title,
-    ...(rows.length > 0 ? table([['device', 'state', 'for', 'failures', 'last error'], ...rows]) : []),
+    `${title}: ${number(devices.length)}`,
+    ...(rows.length > 0 ? table([head, ...rows]) : []),
     ...more,
   ];
 }

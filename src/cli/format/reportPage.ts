@@ -3,18 +3,23 @@ import { remedyOf } from '../../services/diagnostics/status.ts';
 import { type Distribution, histogram, quantile } from '../../services/fleetReport/distribution.ts';
 import {
   type DeviceStory,
+  devicesThat,
   type ErrorCount,
   funnel,
   type Report,
-  stuck,
+  type Standing,
+  standings,
+  topErrors,
   topReasons,
 } from '../../services/fleetReport/report.ts';
 import { formatDuration } from '../../text/duration.ts';
-import { plainText } from '../../text/plainText.ts';
+import { escapeText } from './escapeText.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';
+import { timelineSection, versionTable } from './reportPageTimeline.ts';
 
 /** More timelines would make the page too heavy for a phone. */
 const mostTimelines = 10_000;
+const mostListed = 50;
 /** Upper edges of the histograms' bars, ms: a logarithmic axis, four bars a decade, from 10 ms to a day and beyond. */
 const edges = Array.from({ length: 30 }, (_, index) => 10 * 10 ** ((index + 1) / 4));
 
@@ -24,47 +29,29 @@ const edges = Array.from({ length: 30 }, (_, index) => 10 * 10 ** ((index + 1) /
  * @param sha256 base64 of a text's SHA-256, for the one script that may run
  */
 export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: string) => string): string {
-  const { devices, first, last, lines, foreign } = report;
-  const still = stuck(report, stuckAfterMs);
-  const rows = funnel(report);
-  const registered = rows.find(({ state }) => state === 'registered')?.now ?? 0;
-  const failed = rows.find(({ state }) => state === 'failed')?.now ?? 0;
+  const { devices, lines, foreign } = report;
+  const [first, last] = [report.first ?? 0, report.last ?? 0];
+  const still = devicesThat(report, 'stuck');
   const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${sha256(pageScript)}'`;
   const span =
-    devices.size > 0
+    devices.length > 0
       ? `<p class="span">${day(first)} to ${day(last)} UTC, ${formatDuration(last - first)}; ${count(lines - foreign)} events of ${count(lines)} lines</p>`
       : '<p class="span">no events of onboardd in the logs</p>';
-  const tiles = [
-    tile('devices', count(devices.size)),
-    tile('registered now', `${count(registered)}`, share(registered, devices.size)),
-    tile('failed now', count(failed), share(failed, devices.size)),
-    tile(
-      `stuck ${formatDuration(stuckAfterMs)} or more`,
-      count(still.length),
-      share(still.length, devices.size),
-    ),
-    tile(
-      'start to registered, p95',
-      report.toRegistered.count > 0 ? formatDuration(quantile(report.toRegistered, 0.95)) : 'none',
-    ),
-  ].join('');
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="${escapeText(policy)}">
 <title>onboardd report</title><style>${pageStyle}</style></head><body>
-<header><h1>Onboarding report</h1>${span}<div class="tiles">${tiles}</div></header>
+<a class="skip" href="#devices">to the devices</a>
+<header><h1>Onboarding report</h1>${span}${noteOf(report)}<div class="tiles">${tiles(report, stuckAfterMs)}</div></header>
 <main>
+<section id="time"><h2>Failures over time</h2>${timelineSection(report)}</section>
+<section><h2>Versions</h2>${versionTable(report)}</section>
 <section><h2>Devices that reached each state</h2>${funnelBars(report)}</section>
-<section><h2>Time spent in a state</h2><p class="note">One sample for each time a state was left. The axis is logarithmic; the dashed lines are p50 and p95.</p><div class="charts">${charts(report)}</div></section>
 <section><h2>Errors</h2>${errorTable(report)}</section>
-<section><h2>Stuck devices</h2>${stuckTable(still, last)}</section>
-<section id="devices"><h2>History of each device</h2>
-<p class="note">The width of a segment grows with the logarithm of its duration.${devices.size > mostTimelines ? ` ${count(mostTimelines)} of ${count(devices.size)} are shown, unregistered ones first.` : ''}</p>
-<p class="legend">${stateNames.map((name) => `<span><i class="s-${name}"></i>${name}</span>`).join('')}</p>
-<form><input type="search" name="text" placeholder="device id or alias" aria-label="device id or alias"><select name="state" aria-label="state now"><option value="">every state</option>${stateNames.map((name, index) => `<option value="${index}">${name} now</option>`).join('')}</select></form>
-<noscript><p>The list of devices needs JavaScript; everything above does not.</p></noscript>
-<p class="found" aria-live="polite"></p><ol class="ways"></ol><p><button type="button" hidden>show more</button></p></section>
+<section><h2>Time spent in a state</h2><p class="note">One sample for each time a state was left. The axis is logarithmic; the dashed lines are p50 and p95.</p><div class="charts">${charts(report)}</div></section>
+<section><h2>Stuck devices</h2>${stuckTable(still)}</section>
+${devicesSection(report)}
 </main>
 <script type="application/json" id="data">${embedded(report)}</script>
 <script>${pageScript}</script>
@@ -72,17 +59,66 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
 `;
 }
 
-function tile(name: string, value: string, more = ''): string {
-  return `<div class="tile"><b>${escapeText(value)}</b>${more && `<em>${escapeText(more)}</em>`}<span>${escapeText(name)}</span></div>`;
+function tiles(report: Report, stuckAfterMs: number): string {
+  const { devices } = report;
+  const now = (state: string) => devices.filter((device) => device.state === state).length;
+  const standing = (name: Standing) => devicesThat(report, name).length;
+  const cell = (name: string, link: string, amount: number) =>
+    tile(name, count(amount), share(amount, devices.length), link);
+  const p95 = report.toRegistered.count > 0 ? formatDuration(quantile(report.toRegistered, 0.95)) : 'none';
+  return [
+    tile('devices', count(devices.length)),
+    cell('registered now', 'state=registered', now('registered')),
+    cell('failed now', 'state=failed', now('failed')),
+    cell(`stuck ${formatDuration(stuckAfterMs)} or more`, 'standing=stuck', standing('stuck')),
+    cell('silent', 'standing=silent', standing('silent')),
+    tile('start to registered, p95', p95),
+  ].join('');
+}
+
+/** What was left out, if anything. */
+function noteOf({ duplicates, replaced, wrongClock, beyond }: Report): string {
+  const notes = [
+    duplicates > 0 ? `${several(duplicates, 'line')} read before, counted once` : '',
+    replaced > 0 ? `${several(replaced, 'device id')} replaced by a reset` : '',
+    wrongClock.devices > 0
+      ? `${several(wrongClock.devices, 'device')} with a wrong clock, left out of the time axis`
+      : '',
+    beyond > 0 ? `${several(beyond, 'line')} of further devices left out` : '',
+  ].filter((text) => text !== '');
+  return notes.length === 0 ? '' : `<p class="note">${notes.join('; ')}</p>`;
+}
+
+function devicesSection({ devices, errors, versions }: Report): string {
+  const options = (values: Iterable<string>, every: string, shown = (text: string) => text) =>
+    [`<option value="">${every}</option>`]
+      .concat(
+        [...values].map((text) => `<option value="${escapeText(text)}">${escapeText(shown(text))}</option>`),
+      )
+      .join('');
+  const select = (name: string, label: string, inside: string) =>
+    `<label>${label}<select name="${name}">${inside}</select></label>`;
+  const known = [...versions.keys()].filter((version) => version !== '');
+  return `<section id="devices" tabindex="-1"><h2>Each device</h2>
+<p class="note">The width of a segment grows with the logarithm of its duration.${devices.length > mostTimelines ? ` ${count(mostTimelines)} of ${count(devices.length)} are shown, unregistered ones first.` : ''}</p>
+<p class="legend">${stateNames.map((name) => `<span><i class="s-${name}"></i>${name}</span>`).join('')}</p>
+<form><label class="wide">device id, alias or host<input type="search" name="text"></label>${select('state', 'state now', options(stateNames, 'every state'))}${select('standing', 'standing', options(standings, 'every standing'))}${select('code', 'failed with', options([...errors.keys()].sort(), 'every code'))}${select('version', 'version', options(known, 'every version'))}<button type="reset">show all</button></form>
+<noscript><p>The list of devices needs JavaScript; everything above does not.</p></noscript>
+<p class="found" role="status"></p><ol class="ways"></ol><p><button type="button" class="more" hidden>show more</button></p></section>`;
+}
+
+function tile(name: string, value: string, more = '', link = ''): string {
+  const inside = `<b>${escapeText(value)}</b>${more && `<em>${escapeText(more)}</em>`}<span>${escapeText(name)}</span>`;
+  return link === '' ? `<div class="tile">${inside}</div>` : `<a class="tile" href="#${link}">${inside}</a>`;
 }
 
 function funnelBars(report: Report): string {
-  const all = Math.max(1, report.devices.size);
+  const all = Math.max(1, report.devices.length);
   const rows = funnel(report).map(
     ({ state, reached, now }) =>
-      `<tr><th scope="row">${state}</th><td class="bar"><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="s-${state}" width="${((100 * reached) / all).toFixed(2)}" height="10"/></svg></td><td class="n">${count(reached)}</td><td class="n">${share(reached, all)}</td><td class="n now">${count(now)}</td></tr>`,
+      `<tr><th scope="row"><a href="#state=${state}">${state}</a></th><td class="bar"><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="s-${state}" width="${((100 * reached) / all).toFixed(2)}" height="10"/></svg></td><td class="n">${count(reached)}</td><td class="n">${share(reached, all)}</td><td class="n now">${count(now)}</td></tr>`,
   );
-  return `<table class="funnel"><thead><tr><th>state</th><th></th><th class="n">reached</th><th></th><th class="n">in it now</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<table class="funnel"><thead><tr><th scope="col">state</th><td></td><th scope="col" class="n">reached</th><td></td><th scope="col" class="n">in it now</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 function charts({ steps, toRegistered }: Report): string {
@@ -132,12 +168,12 @@ function chart(title: string, state: string, counts: Distribution): string {
   return `<figure><figcaption><b>${escapeText(title)}<small>${count(counts.count)} times</small></b><span>p50 ${formatDuration(p50)} \u00b7 p95 ${formatDuration(p95)} \u00b7 max ${formatDuration(counts.max)}</span></figcaption><svg viewBox="-8 0 ${plotWidth + 20} ${plotHeight}" role="img" aria-label="${escapeText(title)}: p50 ${formatDuration(p50)}, p95 ${formatDuration(p95)}"><line class="tick" x1="0" x2="${plotWidth}" y1="${baseline}" y2="${baseline}"/>${rects.join('')}${mark(p50)}${mark(p95)}${axis.join('')}</svg></figure>`;
 }
 
-function errorTable({ errors }: Report): string {
-  const sorted = [...errors].sort(([, a], [, b]) => b.count - a.count);
+function errorTable(report: Report): string {
+  const sorted = topErrors(report);
   if (sorted.length === 0) return '<p>None.</p>';
   const rows = sorted.map(([code, error]) => {
     const { count: times, devices, steps, cause } = error;
-    return `<article class="error"><h3><code>${escapeText(code)}</code><span>${several(times, 'time')}, ${several(devices, 'device')}, in ${escapeText([...steps.keys()].join(', ') || 'the start')}</span></h3>${adviceOf(code, error)}${cause === null ? '' : `<p class="cause">example: ${escapeText(cause)}</p>`}</article>`;
+    return `<article class="error"><h3><a href="#code=${encodeURIComponent(code)}"><code>${escapeText(code)}</code></a><span>${several(times, 'time')}, ${several(devices, 'device')}, in ${escapeText([...steps.keys()].sort().join(', ') || 'the start')}</span></h3>${adviceOf(code, error)}${cause === null ? '' : `<p class="cause">example: ${escapeText(cause.value)}</p>`}</article>`;
   });
   return rows.join('');
 }
@@ -152,38 +188,48 @@ function adviceOf(code: string, error: ErrorCount): string {
   return `<p class="remedy">${marked(remedyOf(code) ?? 'an error code of another version')}</p>`;
 }
 
-function stuckTable(devices: readonly DeviceStory[], last: number): string {
+function stuckTable(devices: readonly DeviceStory[]): string {
   if (devices.length === 0) return '<p>None.</p>';
-  const rows = devices.slice(0, 50).map(({ id, state, since, lastCode, failures }) => {
+  const rows = devices.slice(0, mostListed).map(({ id, host, state, inStateMs, lastCode, failures }) => {
     const times = several(failures, 'failure');
     const problem = failures === 0 ? '' : `${times}${lastCode === null ? '' : `, last ${lastCode}`}`;
     const mark = state === 'failed' ? ' class="bad"' : '';
-    return `<li><p><code>${escapeText(id)}</code><span${mark}>${state} for ${formatDuration(last - since)}</span><span class="bad">${escapeText(problem)}</span></p></li>`;
+    return `<li><p><code>${escapeText(id ?? `host ${host}`)}</code><span${mark}>${state} for ${formatDuration(inStateMs)}</span><span class="bad">${escapeText(problem)}</span></p></li>`;
   });
   const more =
-    devices.length > 50
-      ? `<p class="note">and ${count(devices.length - 50)} more: choose a state below</p>`
+    devices.length > mostListed
+      ? `<p class="note">and ${count(devices.length - mostListed)} <a href="#standing=stuck">more</a></p>`
       : '';
   return `<ol class="ways stuck">${rows.join('')}</ol>${more}`;
 }
 
-/** The devices for the page's script: `[id, alias, state, seconds in it, failures, last code, visits]`. */
-function embedded({ devices, last }: Report): string {
-  const rank = ({ state }: DeviceStory) => (state === 'registered' ? 1 : 0);
-  const shown = [...devices.values()]
-    .sort((a, b) => rank(a) - rank(b) || a.since - b.since)
+/**
+ * The devices for the page's script: `[id, alias, host, version, state, standing, ms in the state, last seen, failures,
+ * last code, codes, visits]`; states, standings and codes by their index.
+ */
+function embedded({ devices, errors }: Report): string {
+  const rank = ({ standing }: DeviceStory) => (standing === 'registered' ? 1 : 0);
+  const shown = [...devices]
+    .sort((a, b) => rank(a) - rank(b) || b.unregisteredMs - a.unregisteredMs)
     .slice(0, mostTimelines);
-  const index = (name: string | null) => (stateNames as readonly (string | null)[]).indexOf(name);
-  const rows = shown.map(({ id, alias, state, since, failures, lastCode, visits }) => [
-    id,
-    alias,
-    index(state),
-    Math.max(0, last - since),
-    failures,
-    lastCode,
-    visits.map(([visited, , durationMs]) => [index(visited), Math.round(durationMs)]),
+  const codes = [...errors.keys()].sort();
+  const state = (name: string | null) => (stateNames as readonly (string | null)[]).indexOf(name);
+  const rows = shown.map((device) => [
+    device.id ?? '',
+    device.alias ?? '',
+    device.host ?? '',
+    device.version ?? '',
+    state(device.state),
+    standings.indexOf(device.standing),
+    device.inStateMs,
+    device.last === null ? 0 : Math.floor(device.last / 1000),
+    device.failures,
+    device.lastCode ?? '',
+    [...device.codes.keys()].map((code) => codes.indexOf(code)),
+    device.visits.map(([visited, , durationMs]) => [state(visited), Math.round(durationMs)]),
   ]);
-  return JSON.stringify({ states: stateNames, devices: rows }).replace(/</g, '\\u003c');
+  const data = { states: stateNames, standings, codes, devices: rows };
+  return JSON.stringify(data).replace(/</g, '\\u003c');
 }
 
 function share(part: number, all: number): string {
@@ -205,17 +251,4 @@ function day(ms: number): string {
 /** Text of the catalogue, with commands and keys between backticks, as HTML. */
 function marked(text: string): string {
   return escapeText(text).replace(/`([^`]+)`/g, '<code>$1</code>');
-}
-
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-/** Untrusted text as text of the page. */
-export function escapeText(text: string): string {
-  return plainText(text).replace(/[&<>"']/g, (character) => entities[character] ?? '');
 }

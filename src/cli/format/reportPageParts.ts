@@ -14,17 +14,21 @@ svg text{font-size:9.5px;fill:var(--dim)}.tick{stroke:var(--dim);stroke-width:.8
 .s-idle{fill:var(--idle);background:var(--idle)}.s-keygen{fill:var(--keygen);background:var(--keygen)}.s-csr{fill:var(--csr);background:var(--csr)}.s-provisioned{fill:var(--provisioned);background:var(--provisioned)}.s-registering{fill:var(--registering);background:var(--registering)}.s-registered{fill:var(--registered);background:var(--registered)}.s-failed{fill:var(--failed);background:var(--failed)}
 .error{border-top:1px solid var(--line);padding:.5rem 0}.error:first-of-type{border:0;padding-top:0}.error h3{font-size:1rem;margin:0;font-weight:400}.error h3 span{color:var(--dim);margin-left:.6rem}.error p{margin:.15rem 0}.cause{color:var(--dim);overflow-wrap:anywhere;font-size:.9rem}
 code{font-size:.88em;overflow-wrap:anywhere}.legend{display:flex;flex-wrap:wrap;gap:.2rem .9rem;margin:.3rem 0 .7rem;color:var(--dim);font-size:.9rem}.legend i{display:inline-block;width:.8rem;height:.8rem;border-radius:2px;margin-right:.3rem;vertical-align:-1px}
-form{margin-bottom:.6rem;display:flex;gap:.5rem;flex-wrap:wrap}input,select,button{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:.35rem .6rem}input{flex:1 1 12rem;min-width:0}
+form{margin-bottom:.6rem;display:flex;gap:.5rem;flex-wrap:wrap}input,select,button{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--line);border-radius:6px;padding:.35rem .6rem}
 .ways{list-style:none;margin:0;padding:0}.ways li{border-top:1px solid var(--line);padding:.5rem 0}.stuck li:first-child{border:0;padding-top:0}.stuck code{flex:0 1 17rem}.ways p{margin:0;display:flex;gap:.2rem .8rem;flex-wrap:wrap}.ways p+div{margin:.3rem 0 .2rem}.way{display:flex;height:.8rem;border-radius:3px;overflow:hidden;gap:1px}.way i{min-width:2px}.ways small{color:var(--dim)}.bad{color:var(--failed)}
-@media(max-width:34rem){.funnel .bar{width:32%}.funnel th,.funnel td{padding-right:.35rem}.tile b{font-size:1.25rem}section{padding:.8rem}.tiles{grid-template-columns:1fr 1fr}}
+a{color:inherit;text-underline-offset:.15em;text-decoration-color:var(--dim)}a.tile{text-decoration:none}a.tile:hover{border-color:var(--fg)}:focus-visible{outline:2px solid var(--registering);outline-offset:2px}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:.5rem;background:var(--card);padding:.4rem}
+.strip{margin:.1rem 0 .55rem}.strip figcaption{display:flex;flex-wrap:wrap;gap:.1rem .7rem;align-items:baseline}.strip figcaption a{overflow-wrap:anywhere}.strip figcaption span{display:inline}.strip em,.worse em{font-style:normal;color:var(--failed)}.strip svg{height:2.1rem;border-bottom:1px solid var(--line)}.notable{margin:0 0 .8rem;padding-left:1.1rem;color:var(--failed)}.strip svg{width:100%;display:block}.t-code rect{fill:var(--failed)}.t-version rect{fill:var(--provisioned)}.t-registered rect{fill:var(--registered)}.axis{display:flex;justify-content:space-between;color:var(--dim);font-size:.85rem;margin:0}
+form label{color:var(--dim);font-size:.85rem;display:grid;flex:1 1 8.5rem;min-width:0}form .wide{flex-basis:15rem}form input,form select{width:100%}form button{align-self:end}
+@media(max-width:34rem){.funnel thead{position:absolute;clip-path:inset(50%)}.funnel tr{display:grid;grid-template-columns:1fr auto auto 4rem;gap:0 .5rem;padding:.15rem 0}.funnel .bar{grid-column:1/-1;grid-row:2;width:100%;padding:0}.funnel svg{height:.7rem}.now::after{content:' now';color:var(--dim)}.versions{font-size:.85rem}.versions th,.versions td{white-space:normal;padding-right:.25rem;overflow-wrap:anywhere}.versions tr>:nth-child(4){display:none}.funnel th,.funnel td{padding-right:.35rem}.tile b{font-size:1.25rem}section{padding:.8rem}.tiles{grid-template-columns:1fr 1fr}}
 @media print{section{break-inside:avoid}form,button{display:none}}
 `;
 
 export const pageScript = `
 (() => {
-  const { states, devices } = JSON.parse(document.getElementById('data').textContent);
+  const { states, standings, codes, devices } = JSON.parse(document.getElementById('data').textContent);
   const root = document.getElementById('devices');
-  const [form, list, found, more] = ['form', '.ways', '.found', 'button'].map((name) => root.querySelector(name));
+  const [form, list, found, more] = ['form', '.ways', '.found', '.more'].map((name) => root.querySelector(name));
+  const names = ['text', 'state', 'standing', 'code', 'version'];
   const page = 50;
   let matching = [];
   const spell = (ms) => {
@@ -42,14 +46,17 @@ export const pageScript = `
     if (text !== undefined) element.textContent = text;
     return element;
   };
-  const row = ([id, alias, state, forMs, failures, code, visits]) => {
+  const row = ([id, alias, host, version, state, standing, forMs, last, failures, code, , visits]) => {
     const item = make('li');
     const head = make('p');
-    head.append(make('code', '', id));
-    if (alias) head.append(make('span', '', alias));
+    head.append(make('code', '', id || 'host ' + host));
+    for (const text of [alias, id && host, version]) if (text) head.append(make('span', '', text));
     if (state >= 0) head.append(make('span', states[state] === 'failed' ? 'bad' : '', states[state] + ' for ' + spell(forMs)));
+    if (standings[standing] === 'silent' || standings[standing] === 'stuck') head.append(make('span', 'bad', standings[standing]));
     if (failures) head.append(make('span', 'bad', failures + (failures > 1 ? ' failures' : ' failure') + (code ? ', last ' + code : '')));
+    head.append(make('span', '', last ? 'last seen ' + new Date(last * 1000).toISOString().slice(0, 16).replace('T', ' ') : 'wrong clock'));
     const bar = make('div', 'way');
+    bar.setAttribute('aria-hidden', 'true');
     const parts = state < 0 ? visits : [...visits, [state, forMs]];
     for (const [index, ms] of parts) {
       const part = make('i', 's-' + states[index]);
@@ -66,20 +73,40 @@ export const pageScript = `
     more.hidden = list.children.length >= matching.length;
   };
   const look = () => {
-    const text = form.elements.text.value.trim().toLowerCase();
-    const state = form.elements.state.value;
+    const [text, state, standing, code, version] = names.map((name) => form.elements[name].value);
+    const part = text.trim().toLowerCase();
+    const codeIndex = codes.indexOf(code);
     matching = devices.filter(
-      ([id, alias, now]) =>
-        (state === '' || now === Number(state)) &&
-        (text === '' || id.toLowerCase().includes(text) || (alias || '').toLowerCase().includes(text)),
+      ([id, alias, host, itsVersion, itsState, itsStanding, , , , , itsCodes]) =>
+        (state === '' || states[itsState] === state) &&
+        (standing === '' || standings[itsStanding] === standing) &&
+        (code === '' || itsCodes.includes(codeIndex)) &&
+        (version === '' || itsVersion === version) &&
+        (part === '' || [id, alias, host].some((name) => name.toLowerCase().includes(part))),
     );
     found.textContent = matching.length.toLocaleString('en-US') + (matching.length === 1 ? ' device' : ' devices');
     list.replaceChildren();
     grow();
   };
-  form.addEventListener('input', look);
+  const toHash = () => {
+    const filter = new URLSearchParams();
+    for (const name of names) if (form.elements[name].value) filter.set(name, form.elements[name].value);
+    history.replaceState(null, '', '#' + (filter.toString() || 'devices'));
+  };
+  const fromHash = () => {
+    const filter = new URLSearchParams(location.hash.slice(1));
+    for (const name of names) form.elements[name].value = filter.get(name) || '';
+    look();
+    if (names.some((name) => filter.has(name))) {
+      root.scrollIntoView();
+      root.focus({ preventScroll: true });
+    }
+  };
+  form.addEventListener('input', () => { toHash(); look(); });
   form.addEventListener('submit', (event) => event.preventDefault());
+  form.addEventListener('reset', () => setTimeout(() => { toHash(); look(); }));
   more.addEventListener('click', grow);
-  look();
+  addEventListener('hashchange', fromHash);
+  fromHash();
 })();
 `;

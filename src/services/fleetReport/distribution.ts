@@ -41,3 +41,10 @@ export function histogram({ buckets }: Distribution, edges: readonly number[]): 
   }
   return counts;
 }
+
+export function addDistribution(into: Distribution, from: Distribution): void {
+  for (const [bucket, amount = 0] of from.buckets.entries())
+    if (amount > 0) into.buckets[bucket] = (into.buckets[bucket] ?? 0) + amount;
+  into.count += from.count;
+  into.max = Math.max(into.max, from.max);
+}

@@ -1,192 +1,241 @@
 import { type StateName, stateNames } from '../../events.ts';
+import type { DeviceTally, Era, Visit } from './deviceTally.ts';
 import { addDuration, type Distribution, newDistribution } from './distribution.ts';
-import type { LogLine } from './logLine.ts';
+import { onePerMachine, trustedBlocks } from './judgeTally.ts';
+import type { ErrorTally, Tally } from './tally.ts';
 
-/** What the logs say of one device. Times in milliseconds since 1970. */
+/**
+ * `registered`; `onboarding`: on its way; `stuck`: it writes, and has not been registered for long; `silent`: it should
+ * have written, and has not.
+ */
+export const standings = ['silent', 'stuck', 'onboarding', 'registered'] as const;
+export type Standing = (typeof standings)[number];
+
+/** What the logs say of one device. Times in milliseconds since 1970; null if its clock was wrong. */
 export interface DeviceStory {
-  readonly id: string;
-  readonly first: number;
-  last: number;
-  state: StateName | null;
-  since: number;
+  /** Null: the host has not told a device id */
+  readonly id: string | null;
+  readonly host: string | null;
+  readonly alias: string | null;
+  readonly version: string | null;
+  readonly standing: Standing;
+  readonly state: StateName | null;
+  /** How long in this state, up to the newest line of all */
+  readonly inStateMs: number;
+  /** How long not registered; 0 for a registered one */
+  readonly unregisteredMs: number;
+  readonly first: number | null;
+  readonly last: number | null;
+  /** The last thing it told was an orderly stop */
+  readonly isStopped: boolean;
   /** Bit n: it was in `stateNames[n]`. */
-  reached: number;
-  failures: number;
-  registrations: number;
-  lastCode: string | null;
-  lastCause: string | null;
-  alias: string | null;
-  /** The latest visits: state, when entered, how long; without the current one. */
-  readonly visits: [state: StateName, at: number, durationMs: number][];
-  /** Index of each code that it had, as bits. */
-  codes: bigint;
+  readonly reached: number;
+  readonly failures: number;
+  readonly registrations: number;
+  readonly starts: number;
+  readonly lastCode: string | null;
+  readonly lastCause: string | null;
+  readonly codes: ReadonlyMap<string, number>;
+  readonly visits: readonly Visit[];
 }
 
-export interface ErrorCount {
-  count: number;
-  devices: number;
-  /** The latest cause, as an example */
-  cause: string | null;
-  readonly steps: Map<string, number>;
-  /** Failures by reason; those without one are not in it */
-  readonly reasons: Map<string, number>;
+export interface ErrorCount extends ErrorTally {
+  readonly devices: number;
 }
 
-export interface Report {
-  lines: number;
-  /** Lines that onboardd did not write */
-  foreign: number;
-  /** Lines of devices past the limit */
-  beyond: number;
-  /** Lines written before the device id is known */
-  unnamed: number;
-  first: number;
-  last: number;
-  readonly devices: Map<string, DeviceStory>;
-  readonly events: Map<string, number>;
-  readonly errors: Map<string, ErrorCount>;
-  /** Milliseconds spent in a state, each time it was left */
-  readonly steps: Map<StateName, Distribution>;
-  /** From a start of the daemon to registered */
+export interface VersionCount {
+  readonly devices: number;
+  readonly registered: number;
+  /** Devices that failed at least once */
+  readonly failing: number;
+  readonly failures: number;
+}
+
+export interface Report
+  extends Pick<
+    Tally,
+    'lines' | 'foreign' | 'duplicates' | 'beyond' | 'unnamed' | 'events' | 'steps' | 'timeline'
+  > {
+  /** The oldest and the newest line whose time is to be believed; null: there is none */
+  readonly first: number | null;
+  readonly last: number | null;
+  readonly devices: readonly DeviceStory[];
+  /** Device ids that a reset replaced by another one of the same machine; they are not in `devices` */
+  readonly replaced: number;
+  /** Lines that a device with a wrong clock wrote, and devices that did */
+  readonly wrongClock: { readonly lines: number; readonly devices: number };
+  readonly errors: ReadonlyMap<string, ErrorCount>;
+  /** From a start of the daemon to registered, the first time of each device */
   readonly toRegistered: Distribution;
+  /** The same after a restart of a device that had been registered, or whose log begins later */
+  readonly restarts: Distribution;
+  /** By the version that a device runs now; '' if it is not known */
+  readonly versions: ReadonlyMap<string, VersionCount>;
 }
 
-/** Bounds of memory: a log may be forged. */
-export const mostDevices = 200_000;
-const mostVisits = 24;
-const mostKinds = 256;
-const mostSteps = 16;
-const mostReasons = 64;
+const [secondMs, hourMs] = [1000, 3_600_000];
+/** A heartbeat comes once a day: two are missing. */
+const heartbeatMs = 50 * hourMs;
 
-export function newReport(): Report {
+/** @param stuckAfterMs how long a device may stay unregistered, or not write while it is */
+export function summarize(tally: Tally, stuckAfterMs: number): Report {
+  const trusted = trustedBlocks(tally.devices.values());
+  const isTrusted = ({ block }: Era) => trusted.has(block);
+  const eras = [...tally.devices.values()].flatMap((device) => device.eras);
+  const [first, last] = eras
+    .filter(isTrusted)
+    .reduce<[number, number]>(
+      ([a, b], era) => [Math.min(a, era.first), Math.max(b, era.last)],
+      [Infinity, -Infinity],
+    );
+  const newest = last === -Infinity ? null : last;
+  const { machines, replaced } = onePerMachine([...tally.devices.values()], trusted);
+  const devices = machines
+    .map((device) => storyOf(device, isTrusted, { newest, stuckAfterMs }))
+    .sort((a, b) => compareText(a.id ?? a.host ?? '', b.id ?? b.host ?? ''));
+  const wrong = eras.filter((era) => !isTrusted(era));
+  const { toRegistered, restarts } = registrations(tally);
+  const { lines, foreign, duplicates, beyond, unnamed, events, steps, timeline } = tally;
   return {
-    lines: 0,
-    foreign: 0,
-    beyond: 0,
-    unnamed: 0,
-    first: Number.POSITIVE_INFINITY,
-    last: Number.NEGATIVE_INFINITY,
-    devices: new Map(),
-    events: new Map(),
-    errors: new Map(),
-    steps: new Map(stateNames.map((name) => [name, newDistribution()])),
-    toRegistered: newDistribution(),
+    ...{ lines, foreign, duplicates, beyond, unnamed, events, steps, timeline },
+    first: newest === null ? null : first,
+    last: newest,
+    devices,
+    replaced,
+    wrongClock: {
+      lines: wrong.reduce((sum, era) => sum + era.lines, 0),
+      devices: [...tally.devices.values()].filter((device) => device.eras.some((era) => !isTrusted(era)))
+        .length,
+    },
+    errors: errorsOf(tally, machines),
+    toRegistered,
+    restarts,
+    versions: versionsOf(devices),
   };
 }
 
-/** Counts one line. @param line null for a line that onboardd did not write */
-export function addLine(report: Report, line: LogLine | null): void {
-  report.lines++;
-  if (line === null) {
-    report.foreign++;
-    return;
-  }
-  if (line.at < report.first) report.first = line.at;
-  if (line.at > report.last) report.last = line.at;
-  if (report.events.size < mostKinds || report.events.has(line.event))
-    report.events.set(line.event, (report.events.get(line.event) ?? 0) + 1);
-  const device = deviceOf(report, line);
-  if (device) addToDevice(report, device, line);
-  // A permanent failure is logged twice: as step.failed and as device.failed.
-  if (line.code !== null && (line.event === 'step.failed' || (line.event === 'device.failed' && !device)))
-    addError(report, device, line);
-}
-
-function deviceOf(report: Report, { deviceId, host, at }: LogLine): DeviceStory | null {
-  const id = deviceId ?? (host === null ? null : report.devices.get(`host ${host}`)?.id);
-  if (id == null) {
-    report.unnamed++;
-    return null;
-  }
-  const known = report.devices.get(id);
-  if (known) return known;
-  if (report.devices.size >= mostDevices) {
-    report.beyond++;
-    return null;
-  }
-  const device: DeviceStory = {
+function storyOf(
+  device: DeviceTally,
+  isTrusted: (era: Era) => boolean,
+  { newest, stuckAfterMs }: { newest: number | null; stuckAfterMs: number },
+): DeviceStory {
+  // A wrong clock sorts before a right one: what a device tells with a right clock is later.
+  const sorted = [...device.eras].sort(
+    (a, b) => Number(isTrusted(a)) - Number(isTrusted(b)) || a.block - b.block,
+  );
+  const latest = <Name extends keyof Era>(name: Name): [Era, NonNullable<Era[Name]>] | null => {
+    const era = sorted.findLast((one) => one[name] !== null);
+    return era === undefined ? null : [era, era[name] as NonNullable<Era[Name]>];
+  };
+  const own = sorted.filter(isTrusted);
+  const clock = own.length > 0 ? own : sorted;
+  const [firstAt, lastAt] = [clock[0]?.first ?? 0, clock.at(-1)?.last ?? 0];
+  // Without one time to be believed, only its own clock tells how long something took.
+  const now = own.length > 0 && newest !== null ? newest : lastAt;
+  const state = latest('state')?.[1].value ?? null;
+  const entered = latest('entered');
+  const since =
+    entered !== null && entered[1].value === state && clock.includes(entered[0]) ? entered[1].at : firstAt;
+  const registered = latest('registeredAt');
+  const unregisteredSince = registered !== null && clock.includes(registered[0]) ? registered[1] : firstAt;
+  const unregisteredMs = state === 'registered' ? 0 : Math.max(0, now - unregisteredSince);
+  const failed = latest('failed');
+  const isOver =
+    failed === null || (state !== 'failed' && entered !== null && isLater(sorted, entered, failed));
+  const id = device.key.startsWith('@') ? null : device.key;
+  const quietMs = now - lastAt;
+  return {
     id,
-    first: at,
-    last: at,
-    state: null,
-    since: at,
-    reached: 0,
-    failures: 0,
-    registrations: 0,
-    lastCode: null,
-    lastCause: null,
-    alias: null,
-    visits: [],
-    codes: 0n,
+    host: device.host,
+    alias: latest('alias')?.[1].value ?? null,
+    version: latest('version')?.[1].value ?? null,
+    standing: standingOf(device, state, { quietMs, unregisteredMs, stuckAfterMs }),
+    state,
+    inStateMs: Math.max(0, now - since),
+    unregisteredMs,
+    first: own.length > 0 ? firstAt : null,
+    last: own.length > 0 ? lastAt : null,
+    isStopped: latest('stoppedAt')?.[1] === lastAt,
+    reached: device.reached,
+    failures: device.failures,
+    registrations: device.registrations,
+    starts: device.starts,
+    lastCode: isOver ? null : (failed?.[1].value ?? null),
+    lastCause: isOver ? null : (latest('cause')?.[1].value ?? null),
+    codes: device.codes,
+    visits: device.visits,
   };
-  report.devices.set(id, device);
-  return device;
 }
 
-function addToDevice(report: Report, device: DeviceStory, line: LogLine): void {
-  const { event, at, from, to, durationMs, state } = line;
-  device.last = Math.max(device.last, at);
-  if (event === 'state.changed' && to !== null) {
-    if (from !== null) {
-      reach(device, from);
-      if (durationMs !== null) {
-        const distribution = report.steps.get(from);
-        if (distribution) addDuration(distribution, durationMs);
-        device.visits.push([from, at - durationMs, durationMs]);
-        if (device.visits.length > mostVisits) device.visits.shift();
-      }
-    }
-    enter(device, to, at);
-  } else if (state !== null && state !== device.state) {
-    enter(device, state, at);
+/** Whether something came after another thing. */
+function isLater(
+  eras: readonly Era[],
+  [era, one]: [Era, { at: number }],
+  [other, two]: [Era, { at: number }],
+) {
+  return era === other ? one.at >= two.at : eras.indexOf(era) > eras.indexOf(other);
+}
+
+function standingOf(
+  { heartbeats }: DeviceTally,
+  state: StateName | null,
+  { quietMs, unregisteredMs, stuckAfterMs }: Record<'quietMs' | 'unregisteredMs' | 'stuckAfterMs', number>,
+): Standing {
+  if (state === 'registered') return heartbeats > 0 && quietMs >= heartbeatMs ? 'silent' : 'registered';
+  if (quietMs >= stuckAfterMs) return 'silent';
+  return unregisteredMs >= stuckAfterMs ? 'stuck' : 'onboarding';
+}
+
+/** A first onboarding went to `registered` from a state in which there was something to do. */
+function registrations({ devices, toRegistered: all }: Tally): Pick<Report, 'toRegistered' | 'restarts'> {
+  const toRegistered = newDistribution();
+  const restarts: Distribution = { ...all, buckets: [...all.buckets], max: 0 };
+  for (const { firstRegistered, firstOnboarded } of devices.values()) {
+    if (firstRegistered === null || firstOnboarded === null || firstRegistered.durationMs === null) continue;
+    if (Math.abs(firstRegistered.at - firstOnboarded) > secondMs) continue;
+    addDuration(toRegistered, firstRegistered.durationMs);
   }
-  if (event === 'step.failed') {
-    device.failures++;
-    device.lastCode = line.code;
-    device.lastCause = line.cause;
-  } else if (event === 'device.registered') {
-    device.registrations++;
-    device.alias = line.alias;
-    if (durationMs !== null) addDuration(report.toRegistered, durationMs);
+  for (const [bucket, amount = 0] of toRegistered.buckets.entries())
+    if (amount > 0) restarts.buckets[bucket] = (restarts.buckets[bucket] ?? 0) - amount;
+  restarts.count -= toRegistered.count;
+  const highest = restarts.buckets.findLastIndex((amount) => (amount ?? 0) > 0);
+  restarts.max = highest < 0 ? 0 : Math.min(all.max, Math.round(1.02 ** (highest + 1)));
+  return { toRegistered, restarts };
+}
+
+function errorsOf({ errors }: Tally, devices: readonly DeviceTally[]): Map<string, ErrorCount> {
+  const counts = new Map<string, number>();
+  for (const { codes } of devices)
+    for (const code of codes.keys()) counts.set(code, (counts.get(code) ?? 0) + 1);
+  return new Map([...errors].map(([code, error]) => [code, { ...error, devices: counts.get(code) ?? 0 }]));
+}
+
+function versionsOf(devices: readonly DeviceStory[]): Map<string, VersionCount> {
+  const versions = new Map<string, VersionCount>();
+  for (const { version, state, failures } of devices) {
+    const known = versions.get(version ?? '') ?? { devices: 0, registered: 0, failing: 0, failures: 0 };
+    versions.set(version ?? '', {
+      devices: known.devices + 1,
+      registered: known.registered + Number(state === 'registered'),
+      failing: known.failing + Number(failures > 0),
+      failures: known.failures + failures,
+    });
   }
+  return new Map([...versions].sort(([a], [b]) => compareText(a, b)));
 }
 
-function enter(device: DeviceStory, state: StateName, at: number): void {
-  reach(device, state);
-  // The errors of earlier steps are over.
-  if (state !== 'failed' && state !== device.state) device.lastCode = device.lastCause = null;
-  device.state = state;
-  device.since = at;
-}
-
-function reach(device: DeviceStory, state: StateName): void {
-  device.reached |= 1 << stateNames.indexOf(state);
-}
-
-function addError(report: Report, device: DeviceStory | null, { code, reason, cause, step }: LogLine): void {
-  const { errors } = report;
-  const name = code === null || (errors.size >= mostKinds && !errors.has(code)) ? 'OTHER' : code;
-  let error = errors.get(name);
-  if (!error) {
-    error = { count: 0, devices: 0, cause: null, steps: new Map(), reasons: new Map() };
-    errors.set(name, error);
-  }
-  error.count++;
-  error.cause = cause ?? error.cause;
-  if (step !== null && (error.steps.size < mostSteps || error.steps.has(step)))
-    error.steps.set(step, (error.steps.get(step) ?? 0) + 1);
-  if (reason !== null && (error.reasons.size < mostReasons || error.reasons.has(reason)))
-    error.reasons.set(reason, (error.reasons.get(reason) ?? 0) + 1);
-  if (!device) return;
-  const bit = 1n << BigInt([...errors.keys()].indexOf(name));
-  if ((device.codes & bit) !== 0n) return;
-  device.codes |= bit;
-  error.devices++;
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** The reasons of an error, the most frequent first. */
-export function topReasons({ reasons }: ErrorCount, most: number): [reason: string, count: number][] {
-  return [...reasons].sort(([, a], [, b]) => b - a).slice(0, most);
+export function topReasons({ reasons }: ErrorTally, most: number): [reason: string, count: number][] {
+  return [...reasons].sort(([x, a], [y, b]) => b - a || compareText(x, y)).slice(0, most);
+}
+
+/** Errors, the most frequent first. */
+export function topErrors({ errors }: Report): [code: string, error: ErrorCount][] {
+  return [...errors].sort(([x, a], [y, b]) => b.count - a.count || compareText(x, y));
 }
 
 /**
@@ -196,7 +245,7 @@ export function topReasons({ reasons }: ErrorCount, most: number): [reason: stri
 export function funnel({ devices }: Report): { state: StateName; reached: number; now: number }[] {
   const rows = stateNames.map((state) => ({ state, reached: 0, now: 0 }));
   const failed = 1 << stateNames.indexOf('failed');
-  for (const { reached, state } of devices.values()) {
+  for (const { reached, state } of devices) {
     for (const [index, row] of rows.entries()) {
       const here = 1 << index;
       if (here === failed ? (reached & failed) !== 0 : (reached & ~failed) >= here) row.reached++;
@@ -206,13 +255,9 @@ export function funnel({ devices }: Report): { state: StateName; reached: number
   return rows;
 }
 
-/**
- * Devices that are not registered and have been in one state for `afterMs` or more, the longest first.
- *
- * @param afterMs measured up to the newest line of the log
- */
-export function stuck({ devices, last }: Report, afterMs: number): DeviceStory[] {
-  return [...devices.values()]
-    .filter(({ state, since }) => state !== null && state !== 'registered' && last - since >= afterMs)
-    .sort((a, b) => a.since - b.since);
+/** Devices of a standing, the longest unregistered first. */
+export function devicesThat({ devices }: Report, standing: Standing): DeviceStory[] {
+  return devices
+    .filter((device) => device.standing === standing)
+    .sort((a, b) => b.unregisteredMs - a.unregisteredMs || (a.last ?? 0) - (b.last ?? 0));
 }

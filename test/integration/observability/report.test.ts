@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,4 +42,25 @@ test('a file that is not there is named, and the others are told', () => {
   expect(status).toBe(1);
   expect(stderr).toContain('none.log');
   expect(stdout).toContain('3 devices');
+});
+
+test('xz and zstd are unpacked, and a file with nothing of onboardd or of another kind is named and fails', () => {
+  const log = join(folder, 'a.log');
+  writeFileSync(log, `${[...fleetLines(20, 7)].join('\n')}\n`);
+  const plain = runToEnd(['report', log]).stdout;
+  for (const [command, name] of [
+    ['xz', 'a.log.xz'],
+    ['zstd', 'a.log.zst'],
+  ] as const) {
+    const { status, stdout } = spawnSync(command, ['-c', log], { maxBuffer: 1e8 });
+    if (status !== 0) continue;
+    writeFileSync(join(folder, name), stdout);
+    expect(runToEnd(['report', join(folder, name)]).stdout).toBe(plain);
+  }
+  writeFileSync(join(folder, 'other.log'), 'text\n{"a":1}\n');
+  writeFileSync(join(folder, 'b.bz2'), 'BZh91AY&SY');
+  const { status, stderr } = runToEnd(['report', log, join(folder, 'other.log'), join(folder, 'b.bz2')]);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/other\.log: no line of onboardd/);
+  expect(stderr).toMatch(/b\.bz2: it is packed with bzip2/);
 });

@@ -19,7 +19,14 @@ test('what a command does is told whole, however many lines its help takes', () 
 
 test('a command has the options that its own help lists', () => {
   const options = Object.fromEntries(commandsOfProgram().map(({ usage, options }) => [usage, options]));
-  expect(options['report [options] [files...]']).toEqual(['--html', '--stuck-after']);
+  expect(options['report [options] [files...]']).toEqual([
+    '--html',
+    '--json',
+    '--since',
+    '--device',
+    '--stuck-after',
+    '--follow',
+  ]);
   expect(options['run [options]']).toEqual([
     '--config',
     '--env-file',

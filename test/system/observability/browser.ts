@@ -10,6 +10,7 @@ export interface Page {
   /** What an expression of the page is, as JSON. @throws {Error} where it throws */
   evaluate<T>(expression: string): Promise<T>;
   resize(width: number, height: number): Promise<void>;
+  scheme(name: 'light' | 'dark'): Promise<void>;
   /** PNG of the page from `top` on, `height` pixels of it at most */
   picture(top?: number, height?: number): Promise<Buffer>;
   /** What the browser complained of: scripts, content security policy, loads */
@@ -47,7 +48,7 @@ export async function withPage<T>(url: string, use: (page: Page) => Promise<T>):
       async evaluate<R>(expression: string) {
         const { result, exceptionDetails } = await call<{ result: { value: R }; exceptionDetails?: object }>(
           'Runtime.evaluate',
-          { expression, returnByValue: true },
+          { expression, returnByValue: true, awaitPromise: true },
         );
         if (exceptionDetails) throw new Error(JSON.stringify(exceptionDetails));
         return result.value;
@@ -59,6 +60,9 @@ export async function withPage<T>(url: string, use: (page: Page) => Promise<T>):
           deviceScaleFactor: 1,
           mobile: width < 600,
         });
+      },
+      async scheme(value) {
+        await call('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value }] });
       },
       async picture(top = 0, height = 3000) {
         const { cssContentSize: all } = await call<{ cssContentSize: { width: number; height: number } }>(

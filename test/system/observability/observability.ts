@@ -6,12 +6,13 @@ import { parseArgs } from 'node:util';
 import { tryLnav } from './lnav.ts';
 import { tryMillion } from './millionLines.ts';
 import { tryPage } from './pageInBrowser.ts';
+import { tryPrometheus } from './prometheus.ts';
 import { tryRsyslog } from './rsyslog.ts';
 
 /**
  * The slower checks of what is seen from outside, each with a real foreign program: a million lines, chromium, lnav,
  * rsyslog. `npm run test:observability [-- --keep FOLDER]` keeps the page and its pictures. What is not installed is skipped,
- * and said so: `apt-get install chromium lnav rsyslog` has all.
+ * and said so: `apt-get install chromium lnav prometheus rsyslog` has all.
  */
 const { values } = parseArgs({
   options: { keep: { type: 'string' }, only: { type: 'string', default: '' } },
@@ -21,6 +22,7 @@ const tries: [name: string, needs: string | null, run: (folder: string) => Promi
   ['a million lines', null, tryMillion],
   ['the page in a browser', 'chromium', tryPage],
   ['the lnav format', 'lnav', tryLnav],
+  ['the Prometheus metrics and rules', 'promtool', tryPrometheus],
   ['the rsyslog snippet', 'rsyslogd', tryRsyslog],
 ];
 

@@ -90,6 +90,7 @@ interface Expected {
   };
   readonly renewal: { readonly at: number | readonly [number, number]; readonly newKey: boolean };
   readonly exports: Readonly<Record<string, ExportSetting>>;
+  readonly metrics: { readonly textfile: string | null };
   readonly log: {
     readonly level: 'error' | 'warn' | 'info' | 'debug';
     readonly format: 'journal' | 'pretty' | 'json';
@@ -143,6 +144,7 @@ test('a configuration has a value for every key, from the host or the schema', (
       retry: { initialMs: 1000, maxMs: 300_000, factor: 2, failedAfterMs: 900_000 },
       renewal: { at: [0.7, 0.9], newKey: false },
       exports: {},
+      metrics: { textfile: null },
       log: { level: 'info', format: 'json' },
     } satisfies Config,
   });

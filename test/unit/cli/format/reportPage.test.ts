@@ -2,25 +2,10 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { reportLines } from '../../../../src/cli/format/report.ts';
 import { reportPage } from '../../../../src/cli/format/reportPage.ts';
-import { parseLogLine } from '../../../../src/services/fleetReport/logLine.ts';
-import { addLine, newReport, type Report } from '../../../../src/services/fleetReport/report.ts';
+import type { Report } from '../../../../src/services/fleetReport/report.ts';
+import { hour, logLine as line, reportOf as read } from '../../../support/reportOf.ts';
 
-const hour = 3_600_000;
-const read = (lines: Iterable<string>): Report => {
-  const report = newReport();
-  for (const line of lines) addLine(report, parseLogLine(line));
-  return report;
-};
 const page = (report: Report) => reportPage(report, hour, () => 'hash');
-const line = (fields: Record<string, unknown>) =>
-  JSON.stringify({
-    timestamp: '2026-11-24T00:00:00.000Z',
-    level: 'info',
-    message: 'm',
-    deviceId: 'd',
-    ...fields,
-  });
-
 test('whatever stands in a log, the report is made and nothing of it becomes markup', () => {
   const evil = `</script><img src=x onerror=alert(1)>"'&\u0007`;
   const fields = fc.record(

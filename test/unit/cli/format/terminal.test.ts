@@ -12,8 +12,7 @@ import {
 } from '../../../../src/cli/format/terminal.ts';
 import { type Check, failed, passed, skipped } from '../../../../src/services/diagnostics/check.ts';
 import type { Problem, Status } from '../../../../src/services/diagnostics/status.ts';
-import { parseLogLine } from '../../../../src/services/fleetReport/logLine.ts';
-import { addLine, newReport } from '../../../../src/services/fleetReport/report.ts';
+import { reportOf } from '../../../support/reportOf.ts';
 
 const terminal = (columns: number) => ({ columns, colour: false, unicode: true });
 const now = Date.parse('2026-11-24T12:00:00Z');
@@ -165,26 +164,21 @@ test('a device that is not registered yet is no success, and is no fault', () =>
   );
 });
 
-const failure = (deviceId: string, reason: string | null) =>
+const failure = (deviceId: string, reason: string | null, attempt = 1) =>
   JSON.stringify({
     timestamp: '2026-11-24T00:00:00.000Z',
     event: 'step.failed',
     deviceId,
     state: 'csr',
     step: 'csr',
+    attempt,
     code: 'PROVISIONING_REJECTED',
     reason,
     cause: 'the provisioning server answered HTTP 503',
   });
-const reportOf = (lines: readonly string[]) => {
-  const report = newReport();
-  for (const line of lines) addLine(report, parseLogLine(line));
-  return report;
-};
-
 test('the report groups errors by code, with the remedy of each of the most frequent reasons', () => {
   const report = reportOf([
-    ...Array.from({ length: 3 }, () => failure('a', 'http-503')),
+    ...[1, 2, 3].map((attempt) => failure('a', 'http-503', attempt)),
     failure('b', 'http-404'),
     failure('b', null),
   ]);

@@ -1,0 +1,183 @@
+import type { Report } from '../../services/fleetReport/report.ts';
+import { escapeText } from './escapeText.ts';
+
+/** One strip of bars over time. */
+interface Strip {
+  readonly name: string;
+  readonly kind: 'code' | 'version' | 'registered';
+  readonly counts: readonly number[];
+  readonly total: number;
+}
+
+const mostBars = 120;
+const mostStrips = 6;
+const mostNotable = 3;
+const fewestDevices = 5;
+const height = 34;
+
+/** Failures by code and by version over time, and registrations: an outage or a bad build shows as a block of bars. */
+export function timelineSection(report: Report): string {
+  const { first, last } = report;
+  if (first === null || last === null) return '<p>No line with a time to be believed.</p>';
+  const { bucketMs } = report.timeline;
+  const begin = Math.floor(first / bucketMs);
+  const buckets = Math.floor(last / bucketMs) - begin + 1;
+  const perBar = Math.max(1, Math.ceil(buckets / mostBars));
+  const bars = Math.max(2, Math.ceil(buckets / perBar));
+  const toCounts = (entries: Iterable<readonly [number, number]>): number[] => {
+    const counts = Array.from({ length: bars }, () => 0);
+    for (const [bucket, amount] of entries) {
+      const bar = Math.floor((bucket - begin) / perBar);
+      // A moment of another month was found to be of a wrong clock.
+      if (bar >= 0 && bar < bars) counts[bar] = (counts[bar] ?? 0) + amount;
+    }
+    return counts;
+  };
+  const time = { begin: begin * bucketMs, barMs: perBar * bucketMs };
+  const strips = stripsOf(report, toCounts);
+  const drawn = strips.map((strip) => drawStrip(strip, time));
+  const axis = `<p class="axis"><span>${moment(first)}</span><span>${moment(last)}</span></p>`;
+  return drawn.length === 0
+    ? '<p>No failure, and no registration.</p>'
+    : `${notable(report, strips, time)}${drawn.join('')}${axis}`;
+}
+
+function stripsOf(
+  { timeline: { counts } }: Report,
+  toCounts: (entries: Iterable<readonly [number, number]>) => number[],
+) {
+  const byCode: Strip[] = [];
+  const byVersion = new Map<string, (readonly [number, number])[]>();
+  for (const [name, versions] of counts) {
+    const all = [...versions.values()].flatMap((buckets) => [...buckets]);
+    byCode.push(strip(name, name === 'registered' ? 'registered' : 'code', toCounts(all)));
+    if (name === 'registered') continue;
+    for (const [version, buckets] of versions)
+      byVersion.set(version, [...(byVersion.get(version) ?? []), ...buckets]);
+  }
+  const versions = [...byVersion]
+    .filter(([version]) => version !== '')
+    .map(([version, entries]) => strip(version, 'version', toCounts(entries)));
+  const top = (strips: readonly Strip[]) =>
+    strips
+      .filter(({ total }) => total > 0)
+      .sort((a, b) => b.total - a.total || (a.name < b.name ? -1 : 1))
+      .slice(0, mostStrips);
+  return [
+    ...top(byCode.filter(({ kind }) => kind === 'code')),
+    ...top(versions),
+    ...top(byCode.filter(({ kind }) => kind === 'registered')),
+  ];
+}
+
+function strip(name: string, kind: Strip['kind'], counts: readonly number[]): Strip {
+  return { name, kind, counts, total: counts.reduce((sum, amount) => sum + amount, 0) };
+}
+
+interface Axis {
+  readonly begin: number;
+  readonly barMs: number;
+}
+
+/** When most of a strip happened, and whether that stands out. */
+function burstOf({ kind, counts, total }: Omit<Strip, 'name'>, { begin, barMs }: Axis) {
+  const [from, to, inside] = busiest(counts);
+  const part = Math.round((100 * inside) / total);
+  const when = `${moment(begin + from * barMs)} to ${moment(begin + (to + 1) * barMs)}`;
+  const isEvent = kind !== 'registered' && part >= 50 && to - from + 1 <= counts.length / 3 && inside >= 20;
+  return { part, when, isEvent, inside };
+}
+
+function drawStrip({ name, kind, counts, total }: Strip, { begin, barMs }: Axis): string {
+  const peak = Math.max(...counts);
+  const width = 100 / counts.length;
+  const rects = counts.flatMap((amount, index) => {
+    if (amount === 0) return [];
+    const tall = Math.max(1.5, (amount / peak) * height);
+    const title = `${moment(begin + index * barMs)}: ${amount.toLocaleString('en-US')}`;
+    return [
+      `<rect x="${(index * width).toFixed(2)}" y="${(height - tall).toFixed(1)}" width="${(width * 0.86).toFixed(2)}" height="${tall.toFixed(1)}"><title>${title}</title></rect>`,
+    ];
+  });
+  const { part, when, isEvent } = burstOf({ kind, counts, total }, { begin, barMs });
+  const label = kind === 'version' ? `failures of version ${name}` : name;
+  const link =
+    kind === 'registered'
+      ? '<b>registered</b>'
+      : `<a href="#${kind}=${encodeURIComponent(name)}">${escapeText(label)}</a>`;
+  const told = `${total.toLocaleString('en-US')}${isEvent ? `; <em>${part} % from ${when}</em>` : ''}`;
+  const spoken = `${label}: ${total} in all, ${part} % of them from ${when}`;
+  return `<figure class="strip t-${kind}"><figcaption>${link}<span>${told}</span></figcaption><svg viewBox="0 0 100 ${height}" preserveAspectRatio="none" role="img" aria-label="${escapeText(spoken)}">${rects.join('')}</svg></figure>`;
+}
+
+/** The bars around the highest one that are at least a tenth as high: first, last, and what they sum up to. */
+function busiest(counts: readonly number[]): [from: number, to: number, inside: number] {
+  const peak = counts.indexOf(Math.max(...counts));
+  const least = (counts[peak] ?? 0) / 10;
+  let [from, to] = [peak, peak];
+  while (from > 0 && (counts[from - 1] ?? 0) >= least) from--;
+  while (to < counts.length - 1 && (counts[to + 1] ?? 0) >= least) to++;
+  return [from, to, counts.slice(from, to + 1).reduce((sum, amount) => sum + amount, 0)];
+}
+
+function moment(ms: number): string {
+  return new Date(ms).toISOString().slice(5, 16).replace('T', ' ');
+}
+
+/** What stands out, in words: bad builds, and the largest bursts of one code. */
+function notable(report: Report, strips: readonly Strip[], time: Axis): string {
+  const builds = [...report.versions]
+    .filter(([version]) => isWorse(report, version))
+    .map(
+      ([version, { devices, failures }]) =>
+        `<li><a href="#version=${encodeURIComponent(version)}">version ${escapeText(version)}</a> fails more than the others: ${(failures / devices).toFixed(1)} failures a device</li>`,
+    );
+  const bursts = strips
+    .filter(({ kind }) => kind === 'code')
+    .map((strip) => ({ name: strip.name, ...burstOf(strip, time) }))
+    .filter(({ isEvent }) => isEvent)
+    .sort((a, b) => b.inside - a.inside)
+    .slice(0, mostNotable)
+    .map(
+      ({ name, inside, when }) =>
+        `<li><a href="#code=${encodeURIComponent(name)}">${escapeText(name)}</a>: ${inside.toLocaleString('en-US')} failures from ${when}</li>`,
+    );
+  return builds.length + bursts.length === 0
+    ? ''
+    : `<ul class="notable">${[...builds, ...bursts].join('')}</ul>`;
+}
+
+/** Twice as many failures a device as the other versions together, and one more. */
+function isWorse({ versions }: Report, version: string): boolean {
+  const own = versions.get(version);
+  if (own === undefined || version === '' || own.devices < fewestDevices) return false;
+  const others = [...versions].filter(([name]) => name !== version).map(([, counts]) => counts);
+  const devices = others.reduce((sum, one) => sum + one.devices, 0);
+  const failures = others.reduce((sum, one) => sum + one.failures, 0);
+  return devices > 0 && own.failures / own.devices > (2 * failures) / devices + 1;
+}
+
+/** A version that fails more often than the others together is marked. */
+export function versionTable(report: Report): string {
+  const { versions } = report;
+  if ([...versions.keys()].every((version) => version === ''))
+    return '<p class="note">The lines name no version.</p>';
+  const rows = [...versions].map(([version, { devices, registered, failing, failures }]) => {
+    const isBad = isWorse(report, version);
+    const name = version === '' ? 'unknown' : version;
+    return `<tr${isBad ? ' class="worse"' : ''}><th scope="row"><a href="#version=${encodeURIComponent(version)}">${escapeText(name)}</a>${isBad ? ' <em>fails more than the others</em>' : ''}</th>${[
+      devices.toLocaleString('en-US'),
+      percent(registered, devices),
+      percent(failing, devices),
+      (failures / devices).toFixed(1),
+    ]
+      .map((text) => `<td class="n">${text}</td>`)
+      .join('')}</tr>`;
+  });
+  const head = ['devices', 'registered', 'failed once', 'failures each'];
+  return `<table class="versions"><thead><tr><th scope="col">version</th>${head.map((text) => `<th scope="col" class="n">${text}</th>`).join('')}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
+}
+
+function percent(part: number, all: number): string {
+  return `${((100 * part) / all).toFixed(1)} %`;
+}
