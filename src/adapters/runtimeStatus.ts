@@ -1,25 +1,39 @@
-import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Status } from '../services/diagnostics/status.ts';
+import { files, type Progress, readProgress, type StateDirectory } from '../services/state/deviceState.ts';
 import { isRecord, parseJson } from '../text/json.ts';
 
-/** `/run/onboardd/status.json`: the status without secrets, for users without rights on the state directory. */
+/**
+ * `/run/onboardd/status.json`: the status without secrets, readable for everybody. Without a runtime directory the file
+ * lies in the state directory, once there is a state.
+ */
 export interface RuntimeStatus {
-  /** Replaces the file, readable for everybody; not durable. No-op without a runtime directory. @throws {Error} */
+  /** Replaces the file; not durable. @throws {Error} */
   write(status: Status): void;
   /** What was written last says from then on that no daemon runs. Never throws. */
   stop(): void;
 }
 
-/** @param environment with `RUNTIME_DIRECTORY`, which systemd sets */
-export function runtimeStatus(environment: NodeJS.ProcessEnv): RuntimeStatus {
+/**
+ * @param environment with `RUNTIME_DIRECTORY`, which systemd sets
+ * @param directory in place of a runtime directory; null: none
+ */
+export function runtimeStatus(
+  environment: NodeJS.ProcessEnv,
+  directory: Pick<StateDirectory, 'note'> | null,
+): RuntimeStatus {
   const path = statusFileOf(environment.RUNTIME_DIRECTORY);
   let last: Status | null = null;
   const write = (status: Status) => {
-    if (path === null) return;
+    const text = `${JSON.stringify(status)}\n`;
     last = status;
+    if (path === null) {
+      if (status.deviceId !== null) directory?.note(files.status, text, 0o644);
+      return;
+    }
     const temporary = `${path}.tmp`;
-    writeFileSync(temporary, `${JSON.stringify(status)}\n`, { mode: 0o644 });
+    writeFileSync(temporary, text, { mode: 0o644 });
     // The umask took the rights of others away.
     chmodSync(temporary, 0o644);
     renameSync(temporary, path);
@@ -52,4 +66,25 @@ export function readRuntimeStatus(path: string): Status | null {
   } catch {
     return null;
   }
+}
+
+/**
+ * What was published last of a device, by any daemon.
+ *
+ * @param paths where it may lie; the newest counts
+ * @returns null if nothing can be read
+ */
+export function recallProgress(paths: readonly (string | null)[], deviceId: string): Progress | null {
+  const found = paths
+    .flatMap((path) => {
+      const status = path === null ? null : readRuntimeStatus(path);
+      const progress = status?.deviceId === deviceId ? readProgress(status) : null;
+      return path === null || progress === null ? [] : [{ progress, writtenAt: writtenAt(path) }];
+    })
+    .sort((one, other) => other.writtenAt - one.writtenAt);
+  return found[0]?.progress ?? null;
+}
+
+function writtenAt(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

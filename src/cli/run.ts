@@ -1,10 +1,10 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
 import * as pki from '../adapters/pki.ts';
-import { runtimeStatus } from '../adapters/runtimeStatus.ts';
+import { recallProgress, runtimeStatus, statusFileOf } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
 import type { ProxyVariables } from '../config/proxy.ts';
@@ -16,7 +16,7 @@ import { createPlatform, type Platform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
 import { describeStatus } from '../services/diagnostics/status.ts';
-import { isoTime } from '../services/state/deviceState.ts';
+import { files, isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
 
@@ -45,12 +45,19 @@ async function run(
   const early = await signalSoFar();
   if (early !== null) return early;
   const supervisor = superviseBy(process.env);
-  const status = runtimeStatus(process.env);
+  const status = runtimeStatus(process.env, options.state.directory);
   const { version } = options;
   const publish: Platform['publish'] = (state, progress) =>
     status.write(describeStatus(state, progress, { reader: pki, version, running: true }));
+  const places = [statusFileOf(process.env.RUNTIME_DIRECTORY), join(options.config.stateDir, files.status)];
+  const recall: Platform['recall'] = (state) => state && recallProgress(places, state.deviceId);
   const start = (next: RunOptions) =>
-    startDaemon({ ...createPlatform(next), announce: supervisor.announce, publish }, next, logContext, log);
+    startDaemon(
+      { ...createPlatform(next), announce: supervisor.announce, publish, recall },
+      next,
+      logContext,
+      log,
+    );
   let current = options;
   let daemon = start(current);
   try {
@@ -166,7 +173,7 @@ function publishRefusal({ code, reason, message }: OnboardingError, version: str
     history: [],
   } as const;
   try {
-    runtimeStatus(process.env).write(
+    runtimeStatus(process.env, null).write(
       describeStatus(null, progress, { reader: pki, version, running: false }),
     );
   } catch (cause) {

@@ -53,8 +53,10 @@ export interface Platform {
   readonly watchForSteps: (since: number, onStep: () => void) => () => void;
   /** Notifies the service manager. @param isRegistered the device is registered and all files are exported */
   readonly announce?: (progress: Omit<Progress, 'history'>, isRegistered: boolean) => void;
-  /** Shows the status to users without rights on the state directory. `state`: null if it cannot be read */
+  /** Shows the status, also to users without rights on the state directory. `state`: null if it cannot be read */
   readonly publish?: (state: DeviceState | null, progress: Progress) => void;
+  /** What was published last of the device, by an earlier daemon too; null: nothing that can be read */
+  readonly recall?: (state: DeviceState | null) => Progress | null;
   /** Called with a failure that is a bug, besides the log: it has a stack. */
   readonly onBug?: (error: unknown) => void;
   /** The state machine's timers; the system's by default */

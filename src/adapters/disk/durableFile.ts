@@ -53,6 +53,20 @@ export function writeDurably(
   disk: Disk = fs,
   owner: Owner | null = null,
 ): void {
+  replace(path, { text, mode, owner, isSynced: true }, disk);
+  attempt('write', path, () => syncFolder(dirname(path), disk));
+}
+
+interface Content {
+  readonly text: string;
+  readonly mode: number;
+  readonly owner: Owner | null;
+  /** The bytes are on the disk before the file has its name. */
+  readonly isSynced: boolean;
+}
+
+/** Replaces a file atomically; the folder is not synced. @throws {OnboardingError} STATE_UNWRITABLE; the old file stays */
+function replace(path: string, { text, mode, owner, isSynced }: Content, disk: Disk): void {
   const folder = dirname(path);
   // One fixed name for each file: the next write overwrites what a crash leaves.
   const temporary = join(folder, `.${basename(path)}.tmp`);
@@ -64,7 +78,7 @@ export function writeDurably(
         if (owner !== null) disk.fchownSync(file, owner.uid, owner.gid);
         disk.fchmodSync(file, mode);
         writeAll(file, Buffer.from(text, 'utf8'), disk);
-        disk.fsyncSync(file);
+        if (isSynced) disk.fsyncSync(file);
       } finally {
         disk.closeSync(file);
       }
@@ -77,7 +91,6 @@ export function writeDurably(
       }
       throw error;
     }
-    syncFolder(folder, disk);
   });
 }
 
@@ -132,16 +145,26 @@ export function refreshFile(
   disk: Disk = fs,
   owner: Owner | null = null,
 ): void {
-  const isAsWanted = (file: number) =>
-    disk.readFileSync(file, 'utf8') === text && setMode(path, file, mode, disk);
-  if (attempt('read', path, () => unlessLink(() => withFile(path, disk, isAsWanted)))) return;
+  if (isAsWanted(path, text, mode, disk)) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
   writeDurably(path, text, mode, disk, owner);
 }
 
-/** Creates the state directory durably. No-op if it exists. @throws {OnboardingError} STATE_UNWRITABLE */
-export function makeDirectory(folder: string, disk: Disk = fs): void {
-  attempt('make', folder, () => makeFolder(folder, 0o700, disk));
+/** Restores the mode if only that differs. */
+function isAsWanted(path: string, text: string, mode: number, disk: Disk): boolean {
+  const isSame = (file: number) =>
+    disk.readFileSync(file, 'utf8') === text && setMode(path, file, mode, disk);
+  return attempt('read', path, () => unlessLink(() => withFile(path, disk, isSame))) === true;
+}
+
+/**
+ * Creates the state directory durably. No-op if it exists.
+ *
+ * @returns whether it was created: nothing in it waits for a sync
+ * @throws {OnboardingError} STATE_UNWRITABLE
+ */
+export function makeDirectory(folder: string, disk: Disk = fs): boolean {
+  return attempt('make', folder, () => makeFolder(folder, 0o700, disk));
 }
 
 /**
@@ -149,6 +172,7 @@ export function makeDirectory(folder: string, disk: Disk = fs): void {
  *
  * @param modeOf the required mode of a file; null: any
  * @param place the folder that was checked; another one in its place is refused; null: any
+ * @param isNew this process has just made the folder, durably
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
 export function openStateDirectory(
@@ -156,11 +180,14 @@ export function openStateDirectory(
   disk: Disk = fs,
   modeOf: (name: string) => number | null = () => null,
   place: Place | null = null,
+  isNew = false,
 ): StateDirectory {
   const owner = attempt('open', folder, () => takeFolder(folder, disk, place));
   const pathOf = (name: string) => join(folder, name);
   /** After a killed process or a failed sync, a power cut could still undo renames. */
-  let isDurable = false;
+  let isDurable = isNew;
+  /** A copy was replaced since the folder was last synced. */
+  let isUnsettled = false;
   /** Decisions depend on what is read here, so it has to be durable first. */
   const settled = <T>(call: () => T): T => {
     if (!isDurable) attempt('sync', folder, () => syncFolder(folder, disk));
@@ -172,12 +199,23 @@ export function openStateDirectory(
       isDurable = false;
       const result = call();
       isDurable = true;
+      isUnsettled = false;
       return result;
     });
   return {
     read: (name) => settled(() => readOwn(pathOf(name), disk, modeOf(name))),
     write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk, owner)),
-    refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, disk, owner)),
+    refresh: (name, text, mode) =>
+      settled(() => {
+        if (isAsWanted(pathOf(name), text, mode, disk)) return;
+        replace(pathOf(name), { text, mode, owner, isSynced: true }, disk);
+        isUnsettled = true;
+      }),
+    settle() {
+      if (isUnsettled) attempt('sync', folder, () => syncFolder(folder, disk));
+      isUnsettled = false;
+    },
+    note: (name, text, mode) => replace(pathOf(name), { text, mode, owner, isSynced: false }, disk),
     restrict: (name, mode) => restoreMode(pathOf(name), mode, disk),
     quarantine: (name) =>
       changed(() =>
@@ -299,11 +337,12 @@ function writeAll(file: number, bytes: Buffer, disk: Disk): void {
 }
 
 /** Makes a folder durably, and those above it. Node's own recursive mkdir never returns below `/proc`. */
-function makeFolder(folder: string, mode: number, disk: Disk): void {
-  if (disk.existsSync(folder)) return;
+function makeFolder(folder: string, mode: number, disk: Disk): boolean {
+  if (disk.existsSync(folder)) return false;
   makeFolder(dirname(folder), 0o755, disk);
   disk.mkdirSync(folder, { mode });
   syncFolder(dirname(folder), disk);
+  return true;
 }
 
 function syncFolder(folder: string, disk: Disk): void {

@@ -4,7 +4,7 @@ import { redact } from '../../errors/onboardingError.ts';
 import { isReason, reasons, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
-import { type DeviceState, parseState, type Visit } from '../state/deviceState.ts';
+import { type DeviceState, type Progress, parseState, type Visit } from '../state/deviceState.ts';
 
 /** `status --json`: what the device is doing; unknown values are null. Times are RFC 3339. */
 export interface Status {
@@ -14,7 +14,7 @@ export interface Status {
   readonly alias: string | null;
   readonly attempt: number | null;
   readonly nextRetryAt: string | null;
-  readonly lastError: DeviceState['progress']['lastError'];
+  readonly lastError: Progress['lastError'];
   readonly certificate: {
     readonly subject: string;
     readonly notBefore: string;
@@ -40,21 +40,36 @@ export interface StatusContext {
 
 /**
  * @param stateText content of `state.json`, null if there is none
+ * @param recall what a daemon published last of the device; null: nothing that can be read
  * @throws {OnboardingError} STATE_CORRUPT
  */
-export function statusOf(stateText: string | null, context: StatusContext): Status {
+export function statusOf(
+  stateText: string | null,
+  recall: (deviceId: string) => Progress | null,
+  context: StatusContext,
+): Status {
   const state = stateText === null ? null : parseState(stateText);
-  return describeStatus(state, state?.progress ?? nothingBegun, context);
+  const progress = state && (recall(state.deviceId) ?? state.progress ?? progressFrom(state));
+  return describeStatus(state, progress ?? nothingBegun, context);
 }
 
-const nothingBegun = {
+/** No daemon has run since the device booted, or its status is lost: what the facts say. */
+function progressFrom({ registration, provisioned }: DeviceState): Begun {
+  if (registration !== null)
+    return { ...nothingBegun, state: 'registered', since: registration.at, attempt: 1 };
+  return provisioned === null ? nothingBegun : { ...nothingBegun, state: 'provisioned' };
+}
+
+type Begun = Omit<Progress, 'since' | 'attempt'> & Pick<Status, 'since' | 'attempt'>;
+
+const nothingBegun: Begun = {
   state: 'idle',
   since: null,
   attempt: null,
   nextRetryAt: null,
   lastError: null,
   history: [],
-} as const;
+};
 
 /**
  * @param state null if there is none, or it cannot be read
@@ -62,7 +77,7 @@ const nothingBegun = {
  */
 export function describeStatus(
   state: Pick<DeviceState, 'deviceId' | 'provisioned' | 'registration'> | null,
-  progress: DeviceState['progress'] | typeof nothingBegun,
+  progress: Begun,
   { reader, version, running }: StatusContext,
 ): Status {
   const provisioned = state?.provisioned ?? null;

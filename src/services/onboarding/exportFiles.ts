@@ -49,6 +49,7 @@ export function deliverResult(ports: DeliverPorts, options: DeliverOptions): voi
   if (state.registration === null) return;
   const { result } = state.registration;
   ports.directory.refresh(files.registration, result, privateMode);
+  ports.directory.settle();
   const json: unknown = JSON.parse(result);
   exportAll(ports, options, (item) => {
     if (identityItem(item) !== null) return null;

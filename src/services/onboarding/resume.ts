@@ -138,7 +138,7 @@ function loadOrRebuildState(
   publicKey: string | null,
   configuredId: string | null,
 ): DeviceState {
-  const { directory, now, randomUUID, machine, onQuarantined } = ports;
+  const { directory, randomUUID, machine, onQuarantined } = ports;
   const text = directory.read(files.state);
   let damage: unknown = null;
   if (text !== null) {
@@ -169,8 +169,7 @@ function loadOrRebuildState(
       }),
     );
   }
-  const made =
-    rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), now(), configuredId === null);
+  const made = rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), configuredId === null);
   const state = { ...made, machine: boundTo(null, machine()) };
   writeState(directory, state);
   return state;
@@ -188,7 +187,7 @@ function rebuild(
   const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey, now());
   const registration = rebuildRegistration(directory, now());
   return {
-    ...newState(deviceId, now()),
+    ...newState(deviceId),
     provisioned: provisioned && { ...provisioned, opened: registration !== null },
     pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
     registration,
