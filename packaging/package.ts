@@ -3,8 +3,10 @@
  *
  *   dist/onboardd_VERSION_ARCH.deb           for Debian and what comes from it
  *   dist/onboardd-VERSION-linux-ARCH.tar.gz  the same tree, for Yocto, Buildroot and image builders of their own
+ *   dist/SHA256SUMS                          of both, for `sha256sum --check`
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
@@ -17,7 +19,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { jsonSchema } from '../src/config/jsonSchema.ts';
 import { commandsOfProgram } from './commands.ts';
@@ -26,8 +28,11 @@ import { manual } from './manual.ts';
 import { billOfMaterials, licences } from './parts.mjs';
 import { makeProgram, programsFor } from './program.mjs';
 import { missingAfterInstalling, root } from './tools.mjs';
+import { commitOf, versionOf } from './version.ts';
 
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+const { version: next } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+// Given where the sources are no checkout: an unpacked archive, or a copy.
+const version = process.env.PACKAGE_VERSION ?? versionOf(next, commitOf(root));
 const built = Number(
   process.env.SOURCE_DATE_EPOCH ??
     execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8' }),
@@ -46,12 +51,21 @@ if (missing.length > 0) {
   console.error(`needed and not there: ${missing.join(', ')}; as root, this command installs them`);
   process.exit(unavailable);
 }
+const made: string[] = [];
 for (const architecture of architectures) {
   const program = await makeProgram(architecture);
   const tree = makeTree(architecture, program);
-  for (const made of [archive(architecture, tree), deb(architecture, tree)]) {
-    console.log(`${made}  ${(statSync(made).size / 2 ** 20).toFixed(1)} MiB`);
+  for (const file of [archive(architecture, tree), deb(architecture, tree)]) {
+    made.push(file);
+    console.log(`${file}  ${(statSync(file).size / 2 ** 20).toFixed(1)} MiB`);
   }
+}
+writeFileSync(join(root, 'dist/SHA256SUMS'), made.map(sumOf).sort().join(''));
+
+/** A line as sha256sum(1) writes and checks it. */
+function sumOf(file: string): string {
+  const sum = createHash('sha256').update(readFileSync(file)).digest('hex');
+  return `${sum}  ${basename(file)}\n`;
 }
 
 /** What is installed, as it lies below `/`. */
@@ -66,9 +80,8 @@ function makeTree(architecture: string, program: string): string {
   put('usr/bin/onboardd', '', 0o755);
   copyFileSync(program, join(tree, 'usr/bin/onboardd'));
   for (const unit of readdirSync(join(root, 'systemd'))) {
-    const [, kind = ''] = /^onboardd\.(sysusers|tmpfiles)$/.exec(unit) ?? [];
-    const [folder, name] = kind === '' ? ['systemd/system', unit] : [`${kind}.d`, 'onboardd.conf'];
-    put(`usr/lib/${folder}/${name}`, readFileSync(join(root, 'systemd', unit)));
+    const [, kind = ''] = /^onboardd\.(sysusers|tmpfiles|preset)$/.exec(unit) ?? [];
+    put(`usr/lib/${placeOf(unit, kind)}`, readFileSync(join(root, 'systemd', unit)));
   }
   const commands = commandsOfProgram();
   put('usr/share/man/man8/onboardd.8.gz', gzip(manual(version, date, commands)));
@@ -80,9 +93,19 @@ function makeTree(architecture: string, program: string): string {
   put('usr/share/doc/onboardd/copyright', debian('copyright'));
   put('usr/share/doc/onboardd/changelog.gz', gzip(debianChangelog()));
   put('usr/share/lintian/overrides/onboardd', debian('lintian-overrides'));
-  put('etc/onboardd/config.json', debian('config.json'));
+  for (const name of ['config.json', 'systemd-253.conf'])
+    put(`usr/lib/onboardd/${name}`, readFileSync(join(root, 'packaging/lib', name)));
+  put('usr/lib/onboardd/is-configured', readFileSync(join(root, 'packaging/lib/is-configured')), 0o755);
+  put('etc/default/onboardd', debian('default'));
+  mkdirSync(join(tree, 'etc/onboardd/config.d'), { recursive: true, mode: 0o755 });
   symlinkSync('/usr/share/onboardd/config.schema.json', join(tree, 'etc/onboardd/config.schema.json'));
   return tree;
+}
+
+/** Where a file of `systemd/` goes, below `/usr/lib`. @param kind empty: a unit */
+function placeOf(file: string, kind: string): string {
+  if (kind === '') return `systemd/system/${file}`;
+  return kind === 'preset' ? `systemd/system-preset/50-${file}` : `${kind}.d/onboardd.conf`;
 }
 
 /** The entry of this version: what CHANGELOG.md tells users. */
@@ -124,7 +147,7 @@ function deb(architecture: string, tree: string): string {
     .filter((path) => !path.includes('/etc/'))
     .map((path) => execFileSync('md5sum', [path], { encoding: 'utf8' }).replace(`${tree}/`, ''));
   writeFileSync(join(control, 'md5sums'), sums.sort().join(''));
-  writeFileSync(join(control, 'conffiles'), '/etc/onboardd/config.json\n');
+  writeFileSync(join(control, 'conffiles'), '/etc/default/onboardd\n');
   writeFileSync(
     join(control, 'control'),
     debian('control')
@@ -132,6 +155,7 @@ function deb(architecture: string, tree: string): string {
       .replaceAll('@ARCHITECTURE@', architecture)
       .replaceAll('@SIZE@', String(kibibytes)),
   );
+  writeFileSync(join(control, 'triggers'), debian('triggers'));
   for (const script of ['postinst', 'prerm', 'postrm']) {
     writeFileSync(join(control, script), debian(script));
     chmodSync(join(control, script), 0o755);

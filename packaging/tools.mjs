@@ -41,15 +41,23 @@ const packages = {
   nsenter: 'util-linux',
 };
 
+/** Another apt or dpkg may run: an unattended upgrade takes minutes. */
+const lockSeconds = 600;
+
 /** @returns programs that are neither there nor could be installed */
 export function missingAfterInstalling(programs) {
   const missing = programs.filter((program) => !isThere(program));
   if (missing.length === 0 || process.getuid?.() !== 0 || !isThere('apt-get')) return missing;
   const wanted = [...new Set(missing.map((program) => packages[program] ?? program))];
-  console.error(`installing the system's packages ${wanted.join(', ')}`);
+  console.error(
+    `installing the system's packages ${wanted.join(', ')}; waits up to ${lockSeconds / 60} minutes for another apt`,
+  );
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const apt = (...args) =>
-    execFileSync('apt-get', ['-qq', ...args], { stdio: ['ignore', 'ignore', 'inherit'], env });
+    execFileSync('apt-get', ['-qq', '-o', `DPkg::Lock::Timeout=${lockSeconds}`, ...args], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env,
+    });
   try {
     apt('install', '-y', '--no-install-recommends', ...wanted);
   } catch {

@@ -98,6 +98,13 @@ export const events = {
     meaning: 'A setting is allowed but not safe.',
     fields: { key: string('the key, or the option that names the file') },
   },
+  'supervisor.unreachable': {
+    level: 'warn',
+    messageId: 'debcc4404a364c6eb094b6a6ae813ee6',
+    meaning:
+      'The service manager cannot be told that the daemon runs, nor its state; told once until it can. What tells it is tried again every second.',
+    fields: { cause: string('what went wrong') },
+  },
   'state.changed': {
     level: 'info',
     messageId: '6dc089364a3e44fa9eb6f61f84f4d7af',

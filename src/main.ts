@@ -12,6 +12,9 @@ declare const BUILD_TIME: number | undefined;
 const version = typeof BUILD_VERSION === 'undefined' ? '0.0.0' : BUILD_VERSION;
 const builtAt = typeof BUILD_TIME === 'undefined' ? 0 : BUILD_TIME;
 
+// `ps`, `top` and `pidof` otherwise name the runtime, or a thread of it.
+process.title = 'onboardd';
+
 // nats.js sometimes prints, even text of a server; standard output is only for the log.
 console.log = console.info = (...parts: unknown[]) => console.error(plainText(excerpt(format(...parts))));
 

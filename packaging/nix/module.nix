@@ -78,12 +78,12 @@ in
       # flock(1), and systemd-notify(1), which the daemon calls.
       path = [ pkgs.util-linux config.systemd.package ];
       serviceConfig = {
+        # The module itself asks for the configuration.
+        ExecCondition = "";
         LoadCredential = lib.mapAttrsToList (name: file: "${name}:${file}") cfg.credentials;
         ReadWritePaths = cfg.readWritePaths;
       };
     };
     systemd.paths.onboardd-registered.wantedBy = [ "multi-user.target" ];
-    # sleep(1), which the unit calls.
-    systemd.services.onboardd-registered.path = [ pkgs.coreutils ];
   };
 }

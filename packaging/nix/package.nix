@@ -23,7 +23,8 @@ stdenv.mkDerivation {
     cp usr/bin/onboardd $out/bin/
     cp -r usr/share/. $out/share/
     cp usr/lib/systemd/system/onboardd* $out/lib/systemd/system/
-    substituteInPlace $out/lib/systemd/system/onboardd.service --replace-fail /usr/bin/onboardd $out/bin/onboardd
+    substituteInPlace $out/lib/systemd/system/onboardd{,-registered}.service \
+      --replace-fail /usr/bin/onboardd $out/bin/onboardd
     runHook postInstall
   '';
 

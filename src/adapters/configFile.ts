@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { SettingKey } from '../config/schema.ts';
 import { isRecord } from '../text/json.ts';
@@ -36,6 +36,41 @@ export async function readConfigFile(path: string): Promise<unknown> {
     deserialize: parsed,
   });
   return { ...conf.store };
+}
+
+/**
+ * Files that are laid over a configuration file, in the order of their names: of `config.json` every
+ * `config.d/*.json` beside it. Hidden files and names that end otherwise (`.dpkg-old`, `.bak`) are left out.
+ *
+ * @throws {Error} if the folder is there and cannot be listed
+ */
+export function overlaysOf(path: string): string[] {
+  const folder = overlayFolder(path);
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
+    .sort()
+    .map((name) => join(folder, name));
+}
+
+/** `/etc/onboardd/config.json` -> `/etc/onboardd/config.d` */
+export function overlayFolder(path: string): string {
+  return `${resolve(path).replace(/\.json$/, '')}.d`;
+}
+
+/** One object of several: sections are merged key by key, `exports` item by item; of all else the last one wins. */
+export function laidOver(layers: readonly unknown[]): unknown {
+  let whole: unknown = {};
+  for (const layer of layers) whole = isRecord(whole) && isRecord(layer) ? mergedInto(whole, layer) : layer;
+  return whole;
+}
+
+function mergedInto(base: Record<string, unknown>, layer: Record<string, unknown>): Record<string, unknown> {
+  const merged = Object.entries(layer).map(([name, value]) => {
+    const before = Object.hasOwn(base, name) ? base[name] : undefined;
+    return [name, isRecord(before) && isRecord(value) ? { ...before, ...value } : value] as const;
+  });
+  return { ...base, ...Object.fromEntries(merged) };
 }
 
 /** @throws {Error} with the position of a syntax error, or if it is not an object; without quoting the text */

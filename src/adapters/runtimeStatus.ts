@@ -69,20 +69,21 @@ export function readRuntimeStatus(path: string): Status | null {
 }
 
 /**
- * What was published last of a device, by any daemon.
+ * Reads what a daemon published last of a device, in the runtime directory or in the state directory: the newest counts.
  *
- * @param paths where it may lie; the newest counts
  * @returns null if nothing can be read
  */
-export function recallProgress(paths: readonly (string | null)[], deviceId: string): Progress | null {
-  const found = paths
-    .flatMap((path) => {
-      const status = path === null ? null : readRuntimeStatus(path);
+export function recallFor(stateDir: string): (deviceId: string) => Progress | null {
+  const runtime = statusFileOf(process.env.RUNTIME_DIRECTORY ?? '/run/onboardd');
+  const paths = [...(runtime === null ? [] : [runtime]), join(stateDir, files.status)];
+  return (deviceId) => {
+    const found = paths.flatMap((path) => {
+      const status = readRuntimeStatus(path);
       const progress = status?.deviceId === deviceId ? readProgress(status) : null;
-      return path === null || progress === null ? [] : [{ progress, writtenAt: writtenAt(path) }];
-    })
-    .sort((one, other) => other.writtenAt - one.writtenAt);
-  return found[0]?.progress ?? null;
+      return progress === null ? [] : [{ progress, writtenAt: writtenAt(path) }];
+    });
+    return found.sort((one, other) => other.writtenAt - one.writtenAt)[0]?.progress ?? null;
+  };
 }
 
 function writtenAt(path: string): number {

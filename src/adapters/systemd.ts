@@ -1,12 +1,15 @@
-import { spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Progress } from '../services/state/deviceState.ts';
+import { type Messages, messagesTo } from './systemdMessages.ts';
 
 /** Notifications to the service manager and to units that wait for this one. */
 export interface Supervisor {
   /** @param isRegistered the device is registered and all files are exported */
   announce(progress: Omit<Progress, 'history'>, isRegistered: boolean): void;
+  /** The configuration is being read again: `systemctl reload` waits for `reloaded` (`Type=notify-reload`). */
+  reloading(): void;
+  reloaded(): void;
   stop(): void;
 }
 
@@ -15,50 +18,48 @@ export interface Supervisor {
  * the state in words, and a watchdog that only the event loop feeds. While the device is registered,
  * `$RUNTIME_DIRECTORY/registered` exists, which `onboardd-registered.path` watches.
  *
- * Node has no datagram sockets of the Unix family, so systemd-notify(1) carries the messages; the unit needs
- * `NotifyAccess=all`.
+ * @param failed called with the reason if the service manager cannot be told anything, once until it can
+ * @param given what carries the messages; null: what the environment has
  */
-export function superviseBy(environment: NodeJS.ProcessEnv): Supervisor {
-  const { NOTIFY_SOCKET, RUNTIME_DIRECTORY, WATCHDOG_USEC, WATCHDOG_PID } = environment;
-  const notify = NOTIFY_SOCKET ? sender() : () => undefined;
+export function superviseBy(
+  environment: NodeJS.ProcessEnv,
+  failed: (cause: string) => void,
+  given: Messages | null = null,
+): Supervisor {
+  let isStopping = false;
+  // Whoever stops a service ends its children: what they could not carry then is no fault.
+  const tell = (cause: string) => isStopping || failed(cause);
+  const messages = given ?? (environment.NOTIFY_SOCKET ? messagesTo(environment, tell) : null);
+  const { RUNTIME_DIRECTORY, WATCHDOG_USEC, WATCHDOG_PID } = environment;
+  const notify = (...assignments: string[]) => messages?.send(...assignments);
   const flag = RUNTIME_DIRECTORY ? join(RUNTIME_DIRECTORY.split(':')[0] ?? '', 'registered') : null;
   const isFed = Number(WATCHDOG_USEC) > 0 && (!WATCHDOG_PID || Number(WATCHDOG_PID) === process.pid);
   const watchdog = isFed ? setInterval(() => notify('WATCHDOG=1'), Number(WATCHDOG_USEC) / 3000) : undefined;
   watchdog?.unref();
+  let isReloading = false;
   return {
     announce(progress, isRegistered) {
-      notify('READY=1', `STATUS=${inWords(progress)}`);
+      notify(...(isReloading ? [] : ['READY=1']), `STATUS=${inWords(progress)}`);
       if (flag !== null) show(flag, isRegistered, progress.state === 'registered');
     },
+    reloading() {
+      if (!messages?.areDirect) return;
+      isReloading = true;
+      // CLOCK_MONOTONIC, which tells the service manager that this is later than its signal.
+      notify('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    },
+    reloaded() {
+      if (!isReloading) return;
+      isReloading = false;
+      notify('READY=1');
+    },
     stop() {
+      isStopping = true;
       clearInterval(watchdog);
       // Whoever finds the directory after a stop must not take the device for registered.
       if (flag !== null) show(flag, false, false);
       notify('STOPPING=1');
     },
-  };
-}
-
-/** One message at a time, in order. */
-function sender(): (...assignments: string[]) => void {
-  const waiting: string[][] = [];
-  let isBusy = false;
-  const next = () => {
-    const assignments = waiting.shift();
-    isBusy = assignments !== undefined;
-    if (assignments === undefined) return;
-    try {
-      const child = spawn('systemd-notify', assignments, { stdio: 'ignore', timeout: 5000 });
-      child.once('error', next);
-      child.once('exit', next);
-    } catch {
-      // Out of memory, for example: a lost message must not end the daemon.
-      setImmediate(next);
-    }
-  };
-  return (...assignments) => {
-    waiting.push(assignments);
-    if (!isBusy) next();
   };
 }
 

@@ -2,7 +2,13 @@ import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
-import { readAgentEnvironment, readConfigFile } from '../adapters/configFile.ts';
+import {
+  laidOver,
+  overlayFolder,
+  overlaysOf,
+  readAgentEnvironment,
+  readConfigFile,
+} from '../adapters/configFile.ts';
 import { readOwn, readText } from '../adapters/disk/durableFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { isStateFile } from '../adapters/disk/stateFolder.ts';
@@ -21,6 +27,8 @@ import { isOwnFile } from '../services/state/ownFiles.ts';
 /** Exit statuses (docs/contract.md); those from 64 on are sysexits.h's. */
 export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
 export const defaultConfigFile = '/etc/onboardd/config.json';
+/** Defaults of the package, beneath the configuration file; `config.d` beside it is the image builder's. */
+const packagedConfigFile = '/usr/lib/onboardd/config.json';
 
 export interface CommonFlags {
   readonly config?: string;
@@ -162,15 +170,26 @@ export async function readSources(flags: CommonFlags): Promise<{
     envFile === undefined
       ? none
       : await attempt('--env-file', envFile, () => readAgentEnvironment(envFile), none);
-  const file = await attempt('--config', configFile, () => readConfigFile(configFile), {});
+  const layers: unknown[] = [];
+  const laid: Record<string, string> = {};
+  for (const base of [packagedConfigFile, configFile]) {
+    const option = base === configFile ? '--config' : base;
+    layers.push(await attempt(option, base, () => readConfigFile(base), {}));
+    const folder = overlayFolder(base);
+    for (const path of await attempt(folder, folder, () => overlaysOf(base), [])) {
+      layers.push(await attempt(path, path, () => readConfigFile(path), {}));
+      laid[path] = path;
+    }
+  }
   const sources: Sources = {
     flags: flags.stateDir === undefined ? {} : { stateDir: flags.stateDir },
     environment: { ...agent.own, ...environmentNow(process.env, atStart, serviceEnvironment()) },
     overlay: agent.overlay,
-    file,
+    file: laidOver(layers),
   };
   const read = {
     '--config': configFile,
+    ...laid,
     ...(envFile !== undefined && { '--env-file': envFile }),
     EnvironmentFile: serviceFile,
   };

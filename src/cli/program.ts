@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
 import { checkCommand } from './check.ts';
 import { explainCommand } from './explain.ts';
@@ -7,6 +7,7 @@ import { type ReportFlags, reportCommand } from './report.ts';
 import { resetCommand } from './reset.ts';
 import { runCommand } from './run.ts';
 import { type StatusFlags, statusCommand } from './status.ts';
+import { type WaitFlags, waitCommand } from './wait.ts';
 
 export interface Build {
   readonly version: string;
@@ -18,31 +19,64 @@ export interface Build {
 export async function runProgram(argv: string[], build: Build): Promise<number> {
   const { version } = build;
   let code: number = exit.ok;
+  const end = (status: number) => {
+    code = status;
+  };
   const program = common(new Command('onboardd'))
     .description('Takes a Linux device from first power-on to a registered member of a fleet.')
     .version(version)
     .hook('preAction', async (_, command) => {
       if (command.name() !== 'run') await leaveSignals();
     });
+  addDeviceCommands(program, build, end);
+  addLogCommands(program, end);
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? exit.ok : exit.usage;
+  }
+  return code;
+}
+
+/** What concerns the device on which the program runs. @param end receives the exit status */
+function addDeviceCommands(program: Command, build: Build, end: (status: number) => void): void {
   common(program.command('run'))
     .description('onboard the device, then keep running and watch its certificate')
     .option('--once', 'exit once the device is registered or has failed')
     .action(async (flags: CommonFlags & { once?: boolean }) => {
-      code = await runCommand({ ...program.opts(), ...flags }, flags.once ?? false, build);
+      end(await runCommand({ ...program.opts(), ...flags }, flags.once ?? false, build));
     });
   common(program.command('status'))
     .description('show what the device is doing, whether or not the daemon runs')
     .option('--json', 'print JSON')
     .option('--watch', 'keep updating until Ctrl-C')
     .action(async (flags: StatusFlags) => {
-      code = await statusCommand({ ...program.opts(), ...flags }, version);
+      end(await statusCommand({ ...program.opts(), ...flags }, build.version));
+    });
+  common(program.command('wait'))
+    .description('return when the device is registered: for scripts and units')
+    .option('--timeout <seconds>', 'at most so long (default: without end)', seconds)
+    .option('--ignore-failed', 'go on waiting in failed, too: the daemon tries again by itself')
+    .action(async (flags: WaitFlags) => {
+      end(await waitCommand({ ...program.opts(), ...flags }));
     });
   common(program.command('check'))
     .description('check everything that onboarding needs, and name what to fix; changes nothing')
     .option('--json', 'print JSON')
     .action(async (flags: CommonFlags & { json?: boolean }) => {
-      code = await checkCommand({ ...program.opts(), ...flags }, build);
+      end(await checkCommand({ ...program.opts(), ...flags }, build));
     });
+  common(program.command('reset'))
+    .description('forget the identity, for a golden image or a device that is handed on')
+    .option('--yes', 'do not ask for confirmation')
+    .action(async (flags: CommonFlags & { yes?: boolean }) => {
+      end(await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false));
+    });
+}
+
+/** What concerns logs, of whichever devices. @param end receives the exit status */
+function addLogCommands(program: Command, end: (status: number) => void): void {
   program
     .command('report')
     .exitOverride()
@@ -51,7 +85,7 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .option('--html <file>', 'also write the report as one self-contained page')
     .option('--stuck-after <minutes>', 'how long a device may stay unregistered in one state (default: 60)')
     .action(async (files: string[], flags: ReportFlags) => {
-      code = await reportCommand(files, flags);
+      end(await reportCommand(files, flags));
     });
   program
     .command('explain')
@@ -59,21 +93,17 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .description('explain an error code, a reason or a log event')
     .argument('[names...]', 'error codes, reasons, events or message ids; none to list them')
     .action((names: string[]) => {
-      code = explainCommand(names);
+      end(explainCommand(names));
     });
-  common(program.command('reset'))
-    .description('forget the identity, for a golden image or a device that is handed on')
-    .option('--yes', 'do not ask for confirmation')
-    .action(async (flags: CommonFlags & { yes?: boolean }) => {
-      code = await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false);
-    });
-  try {
-    await program.parseAsync(argv);
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? exit.ok : exit.usage;
-  }
-  return code;
+}
+
+/** setTimeout(2) takes no more. */
+const longestSeconds = 2_147_483;
+
+function seconds(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value <= longestSeconds) return value;
+  throw new InvalidArgumentError(`allowed: a number of seconds from 0 to ${longestSeconds}`);
 }
 
 function common(command: Command): Command {

@@ -1,10 +1,10 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
 import * as pki from '../adapters/pki.ts';
-import { recallProgress, runtimeStatus, statusFileOf } from '../adapters/runtimeStatus.ts';
+import { recallFor, runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
 import type { ProxyVariables } from '../config/proxy.ts';
@@ -16,7 +16,7 @@ import { createPlatform, type Platform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
 import { describeStatus } from '../services/diagnostics/status.ts';
-import { files, isoTime } from '../services/state/deviceState.ts';
+import { isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
 
@@ -44,13 +44,16 @@ async function run(
 ): Promise<'registered' | 'failed' | NodeJS.Signals> {
   const early = await signalSoFar();
   if (early !== null) return early;
-  const supervisor = superviseBy(process.env);
+  const supervisor = superviseBy(process.env, (cause) =>
+    log('warn', 'supervisor.unreachable', `the service manager cannot be told the state: ${cause}`, {
+      cause,
+    }),
+  );
   const status = runtimeStatus(process.env, options.state.directory);
   const { version } = options;
   const publish: Platform['publish'] = (state, progress) =>
     status.write(describeStatus(state, progress, { reader: pki, version, running: true }));
-  const places = [statusFileOf(process.env.RUNTIME_DIRECTORY), join(options.config.stateDir, files.status)];
-  const recall: Platform['recall'] = (state) => state && recallProgress(places, state.deviceId);
+  const recall: Platform['recall'] = (state) => state && recallFor(options.config.stateDir)(state.deviceId);
   const start = (next: RunOptions) =>
     startDaemon(
       { ...createPlatform(next), announce: supervisor.announce, publish, recall },
@@ -65,11 +68,14 @@ async function run(
       const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];
       const how = await Promise.race(options.once ? [...ends, daemon.settled] : ends);
       if (how !== 'SIGHUP') return how;
+      supervisor.reloading();
       const next = await reload(current);
-      if (next === null) continue;
-      current = next;
-      daemon.stop();
-      daemon = start(current);
+      if (next !== null) {
+        current = next;
+        daemon.stop();
+        daemon = start(current);
+      }
+      supervisor.reloaded();
     }
   } finally {
     daemon.stop();

@@ -4,7 +4,7 @@ import { readOwn } from '../adapters/disk/durableFile.ts';
 import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
-import { readRuntimeStatus, recallProgress, statusFileOf } from '../adapters/runtimeStatus.ts';
+import { readRuntimeStatus, recallFor } from '../adapters/runtimeStatus.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
@@ -41,12 +41,7 @@ type Seen = Status | { readonly problem: string };
 function read(folder: string, version: string, published: string | null): Seen {
   const running = isLocked(folder);
   try {
-    const places = [
-      statusFileOf(process.env.RUNTIME_DIRECTORY ?? '/run/onboardd'),
-      join(folder, files.status),
-    ];
-    const recall = (deviceId: string) => recallProgress(places, deviceId);
-    return statusOf(readOwn(join(folder, files.state)), recall, { reader: pki, version, running });
+    return statusOf(readOwn(join(folder, files.state)), recallFor(folder), { reader: pki, version, running });
   } catch (error) {
     const status = isDenied(error) && published !== null ? readRuntimeStatus(published) : null;
     if (status !== null) return { ...status, running };

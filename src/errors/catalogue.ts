@@ -23,7 +23,8 @@ const entries = {
   STATE_UNWRITABLE: {
     class: 'transient',
     cause: 'The state directory, or a file that is exported, cannot be read or written.',
-    remedy: "Check that the named path exists and that the service's user can write it.",
+    remedy:
+      "Check that the named path exists and that the service's user can write it; a folder outside the state directory needs ReadWritePaths= in a drop-in ('systemctl edit onboardd').",
   },
   STATE_CORRUPT: {
     class: 'permanent',

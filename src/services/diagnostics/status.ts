@@ -49,12 +49,14 @@ export function statusOf(
   context: StatusContext,
 ): Status {
   const state = stateText === null ? null : parseState(stateText);
-  const progress = state && (recall(state.deviceId) ?? state.progress ?? progressFrom(state));
-  return describeStatus(state, progress ?? nothingBegun, context);
+  return describeStatus(state, state === null ? nothingBegun : progressOf(state, recall), context);
 }
 
-/** No daemon has run since the device booted, or its status is lost: what the facts say. */
-function progressFrom({ registration, provisioned }: DeviceState): Begun {
+/** What the daemon published last of the device; else what an older version kept, or what the facts say. */
+export function progressOf(state: DeviceState, recall: (deviceId: string) => Progress | null): Begun {
+  const { deviceId, registration, provisioned } = state;
+  const kept = recall(deviceId) ?? state.progress;
+  if (kept !== null) return kept;
   if (registration !== null)
     return { ...nothingBegun, state: 'registered', since: registration.at, attempt: 1 };
   return provisioned === null ? nothingBegun : { ...nothingBegun, state: 'provisioned' };

@@ -1,6 +1,15 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { newDevice, runToEnd } from '../../support/program.ts';
@@ -44,6 +53,30 @@ test('a wrong configuration ends with 78, names the key, and writes nothing', as
   expect(stderr).toMatch(/unknown is 1; unknown key/);
   expect(existsSync(device.stateDir)).toBe(false);
   expect(fleet.provisioning.requests).toEqual([]);
+});
+
+test('config.d beside the configuration file is laid over it, and mistakes in it name the file', async () => {
+  const fleet = await fleetWith();
+  const device = newDevice({ identity: { keyType: 'ec-p256' } });
+  const folder = join(dirname(device.configFile), 'config.d');
+  mkdirSync(folder);
+  writeFileSync(
+    join(folder, '10-fleet.json'),
+    '{"provisioning":{"url":"http://127.0.0.1:9","timeoutMs":900}}',
+  );
+  writeFileSync(
+    join(folder, '20-site.json'),
+    JSON.stringify({ provisioning: { url: fleet.provisioningUrl }, device: { alias: 'site-{id}' } }),
+  );
+  await onboard(device);
+  expect(fleet.manager.requests[0]?.body).toMatchObject({
+    deviceType: 'mobile',
+    alias: `site-${state(device).deviceId}`,
+  });
+  writeFileSync(join(folder, '30-broken.json'), '{');
+  const { status, stderr } = runToEnd(['run', '--config', device.configFile]);
+  expect(status).toBe(78);
+  expect(stderr).toMatch(/config\.d\/30-broken\.json"; it cannot be read: invalid JSON at line 1/);
 });
 
 test('the agent’s environment file is honoured and its files are written', async () => {

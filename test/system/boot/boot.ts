@@ -1,22 +1,38 @@
 /**
  * First boots, really booted: a Debian tree with the package installed and no state, systemd as PID 1, the stand-in
- * fleet outside: `npm run test:boot`, with `-- arm64` under emulation. Needs root.
+ * fleet outside: `npm run test:boot` on Debian 12, with `-- debian13` on that, with `-- arm64` under emulation. Needs root.
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { root } from '../../../packaging/tools.mjs';
 import { startFleet } from '../../fleet/fleet.ts';
+import { newerVersion } from '../package/life.ts';
 import { type Architecture, freshTree, installIn, missingForTrees, NotHere, unavailable } from './image.ts';
 import { boot, type Machine } from './machine.ts';
 
-const architecture = (process.argv[2] ?? 'amd64') as Architecture;
+const isDebian13 = process.argv[2] === 'debian13';
+const architecture = (isDebian13 ? 'amd64' : (process.argv[2] ?? 'amd64')) as Architecture;
 const missing = missingForTrees(architecture);
 if (missing.length > 0) {
   console.log(`not tested here: booting needs ${missing.join(', ')}`);
   process.exit(0);
 }
-const deb = readdirSync(join(root, 'dist')).find((name) => name.endsWith(`_${architecture}.deb`));
+const built = (name: string) => statSync(join(root, 'dist', name)).mtimeMs;
+const [deb] = readdirSync(join(root, 'dist'))
+  .filter((name) => name.endsWith(`_${architecture}.deb`))
+  .sort((one, other) => built(other) - built(one));
 if (deb === undefined)
   throw new Error(`there is no package for ${architecture}: npm run package -- ${architecture}`);
 
@@ -30,20 +46,24 @@ const port = Number(new URL(fleet.provisioningUrl).port);
 const ports = [port, fleet.nats.port];
 let machine: Machine | undefined;
 try {
-  installIn(tree, join(root, 'dist', deb));
-  configure({ provisioning: { url: `http://${away}:${port}` }, device: { type: 'mobile' } });
+  assert.match(installIn(tree, join(root, 'dist', deb)), /onboardd is not configured; write this line/);
   writeFileSync(
     join(tree, 'etc/systemd/system/dependent.service'),
     `[Unit]\nAfter=${target}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n` +
       `ExecStart=/bin/sh -c "date +%%s.%%N > /run/dependent"\n[Install]\nWantedBy=${target}\n`,
   );
   if (architecture === 'arm64') liftWhatEmulationLacks();
+  await unconfigured();
   await firstBoot();
+  await reloaded();
+  await withoutNotify();
+  await upgraded();
   await again();
   await killed();
   await hung();
   await cloned();
   await misconfigured();
+  await removed();
   console.log('all of it held');
 } catch (error) {
   sayNotHere(error);
@@ -54,7 +74,7 @@ try {
 
 function treeHere(): ReturnType<typeof freshTree> {
   try {
-    return freshTree(architecture);
+    return freshTree(architecture, isDebian13 ? 'trixie' : 'bookworm');
   } catch (error) {
     sayNotHere(error);
     process.exit();
@@ -68,45 +88,132 @@ function sayNotHere(error: unknown): void {
   process.exitCode = unavailable;
 }
 
-/** An emulated process has no user namespaces of its own, and no ramfs to put credentials on. */
+/** An emulated process has no user namespaces of its own. */
 function liftWhatEmulationLacks(): void {
   const folder = join(tree, 'etc/systemd/system/onboardd.service.d');
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'emulated.conf'), '[Service]\nPrivateUsers=no\nLoadCredential=\n');
-  console.log('emulated: PrivateUsers= and LoadCredential= are lifted');
+  writeFileSync(join(folder, 'emulated.conf'), '[Service]\nPrivateUsers=no\n');
+  console.log('emulated: PrivateUsers= is lifted');
+}
+
+/** Nobody has said where the fleet is: nothing runs, nothing failed, and the line that was asked for starts it. */
+async function unconfigured(): Promise<void> {
+  const started = Date.now();
+  machine = await boot(tree);
+  await machine.run('systemctl', 'enable', '-q', 'dependent.service');
+  await isHealthy();
+  assert.equal(await active('onboardd.service'), 'inactive');
+  assert.match(
+    await machine.run('journalctl', '-u', 'onboardd', '-o', 'cat'),
+    /is not configured; write this line/,
+  );
+  const said = await machine.run('dpkg', '-i', '/root/onboardd.deb');
+  assert.match(said, /is not configured; write this line/);
+  assert.doesNotMatch(said, /Could not execute/);
+  await isHealthy();
+  tell('not configured: booted and installed again, nothing runs and nothing failed', started);
+}
+
+async function isHealthy(): Promise<void> {
+  const failed = await required(machine).run('systemctl', 'list-units', '--failed', '--no-legend', '--plain');
+  assert.doesNotMatch(failed, /onboardd/);
 }
 
 async function firstBoot(): Promise<void> {
   const started = Date.now();
-  machine = await boot(tree);
-  await machine.run('systemctl', 'enable', '-q', 'dependent.service');
-  tell('booted without a network', started);
+  const here = required(machine);
+  const line = `ONBOARDD_PROVISIONING_URL=http://${away}:${port}`;
+  await here.run('sh', '-c', `echo ${line} >> /etc/default/onboardd`);
   const activeState = ['systemctl', 'show', '-P', 'ActiveState', 'onboardd.service'];
-  await machine.until(activeState, (text) => text === 'active', 30_000 * slow);
+  await here.until(activeState, (text) => text === 'active', 30_000 * slow);
+  tell('the line was written: started by itself, without a network', started);
   assert.notEqual(await active(target), 'active');
-  await machine.until(
-    status,
-    (text) => /PROVISIONING_UNREACHABLE.*next attempt at/.test(text),
-    30_000 * slow,
-  );
-  tell(`it says: ${await machine.run(...status)}`, started);
+  await here.until(status, (text) => /PROVISIONING_UNREACHABLE.*next attempt at/.test(text), 30_000 * slow);
+  tell(`it says: ${await here.run(...status)}`, started);
   const arrived = Date.now();
-  await machine.connect(ports, away);
-  await machine.until(['systemctl', 'is-active', target], (text) => text === 'active', 60_000 * slow);
+  await here.connect(ports, away);
+  await here.until(['systemctl', 'is-active', target], (text) => text === 'active', 60_000 * slow);
   tell('the network arrived; registered, the target is reached', arrived);
-  await machine.until(
+  await here.until(
     ['systemctl', 'is-active', 'dependent.service'],
     (text) => text === 'active',
     20_000 * slow,
   );
   assert.equal(fleet.manager.accepted.size, 1);
-  assert.match(await machine.run('onboardd', 'status'), /registered/);
-  assert.match(await machine.run(...status), /^registered/);
-  const [log] = await Promise.all([machine.run('journalctl', '-u', 'onboardd', '-o', 'json')]);
+  assert.match(await here.run('onboardd', 'status'), /registered/);
+  assert.match(await here.run(...status), /^registered/);
+  const [log] = await Promise.all([here.run('journalctl', '-u', 'onboardd', '-o', 'json')]);
   assert.match(log, /"PRIORITY":"4"/);
-  const pid = await machine.property('onboardd.service', 'MainPID');
-  const resident = /VmRSS:\s+(\d+)/.exec(await machine.run('cat', `/proc/${pid}/status`))?.[1];
+  const pid = await here.property('onboardd.service', 'MainPID');
+  const resident = /VmRSS:\s+(\d+)/.exec(await here.run('cat', `/proc/${pid}/status`))?.[1];
   console.log(`  memory: ${Math.round(Number(resident) / 1024)} MiB resident`);
+}
+
+/** What was laid over the configuration is read; `systemctl reload` returns once it is, where systemd can wait. */
+async function reloaded(): Promise<void> {
+  const here = required(machine);
+  const pid = await here.property('onboardd.service', 'MainPID');
+  const started = Date.now();
+  configure('10-alias', { device: { alias: 'one-{id}' } });
+  await here.run('systemctl', 'reload', 'onboardd.service');
+  const log = ['journalctl', '-u', 'onboardd', '-o', 'cat'];
+  const isRead = (text: string) => /config\.reloaded.*device\.alias/.test(text);
+  if (isDebian13) assert.ok(isRead(await here.run(...log)), 'the reload returned before it was done');
+  await here.until(log, isRead, 30_000 * slow);
+  assert.equal(await here.property('onboardd.service', 'MainPID'), pid);
+  tell('reloaded: config.d was read, the process stays', started);
+}
+
+/** systemd-notify(1) that cannot be started keeps no daemon from being ready, nor from feeding its watchdog. */
+async function withoutNotify(): Promise<void> {
+  const here = required(machine);
+  assert.equal(await here.property('onboardd.service', 'NotifyAccess'), isDebian13 ? 'main' : 'all');
+  assert.equal(await here.property('onboardd.service', 'Type'), isDebian13 ? 'notify-reload' : 'notify');
+  const started = Date.now();
+  chmodSync(join(tree, 'usr/bin/systemd-notify'), 0o644);
+  await here.run('systemctl', 'restart', 'onboardd.service');
+  await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
+  tell('restarted without systemd-notify: ready, and its state is told', started);
+  const journal = (await here.run('journalctl', '-b', '-o', 'cat', '--no-pager')).split('\n');
+  const complaint = /Unknown key|inherited credential|supervisor\.unreachable/;
+  assert.deepEqual(
+    journal.filter((line) => complaint.test(line)),
+    [],
+  );
+  // Debian 13 stays so to its end: no child process is needed there.
+  if (!isDebian13) chmodSync(join(tree, 'usr/bin/systemd-notify'), 0o755);
+}
+
+async function upgraded(): Promise<void> {
+  const here = required(machine);
+  const before = [fleet.provisioning.requests.length, fleet.manager.requests.length];
+  const folder = mkdtempSync(join(tmpdir(), 'upgrade-'));
+  try {
+    renameSync(newerVersion(join(root, 'dist', String(deb)), folder), join(tree, 'root/newer.deb'));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  for (const [file, what] of [
+    ['newer', 'upgraded'],
+    ['onboardd', 'downgraded'],
+  ] as const) {
+    const started = Date.now();
+    const pid = await here.property('onboardd.service', 'MainPID');
+    await here.run('dpkg', '-i', `/root/${file}.deb`);
+    await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
+    assert.notEqual(await here.property('onboardd.service', 'MainPID'), pid);
+    const [left, entered] = await Promise.all(
+      ['ActiveExitTimestampMonotonic', 'ActiveEnterTimestampMonotonic'].map(async (name) =>
+        Number(await here.property('onboardd.service', name)),
+      ),
+    );
+    const downMs = (required(entered) - required(left)) / 1000;
+    tell(`${what} while it runs: down for ${downMs.toFixed(0)} ms, nothing is asked again`, started);
+    assert.ok(downMs > 0 && downMs <= 1000 * slow, `down for ${downMs} ms`);
+  }
+  assert.deepEqual([fleet.provisioning.requests.length, fleet.manager.requests.length], before);
+  assert.equal(await active(target), 'active');
+  await isHealthy();
 }
 
 async function again(): Promise<void> {
@@ -140,6 +247,12 @@ async function killed(): Promise<void> {
   await here.until(['systemctl', 'show', '-P', 'MainPID', 'onboardd.service'], fresh, 30_000 * slow);
   await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
   tell('killed with SIGKILL: started again', started);
+  const stopped = Date.now();
+  const second = await here.property('onboardd.service', 'MainPID');
+  await here.run('kill', '-TERM', second);
+  const newer = (text: string) => text !== '0' && text !== second;
+  await here.until(['systemctl', 'show', '-P', 'MainPID', 'onboardd.service'], newer, 30_000 * slow);
+  tell('stopped by SIGTERM from outside: started again', stopped);
 }
 
 /** A stopped process feeds no watchdog, as one whose event loop hangs. */
@@ -196,7 +309,7 @@ async function cloned(): Promise<void> {
 
 async function misconfigured(): Promise<void> {
   const here = required(machine);
-  configure({ provisioning: { url: 'nonsense' } });
+  configure('20-nonsense', { nonsense: 1 });
   const started = Date.now();
   await here.run('systemctl', 'restart', 'onboardd.service').catch(() => undefined);
   await here.until(
@@ -211,16 +324,31 @@ async function misconfigured(): Promise<void> {
   assert.equal(await here.property('onboardd.service', 'NRestarts'), restarts);
   assert.equal(await active('onboardd.service'), 'failed');
   tell('a wrong configuration: ends with 78 and is not started again', started);
+  const corrected = Date.now();
+  configure('20-nonsense', {});
+  await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
+  tell('the file is corrected: started by itself', corrected);
+}
+
+async function removed(): Promise<void> {
+  const here = required(machine);
+  const started = Date.now();
+  await here.run('dpkg', '--remove', 'onboardd');
+  for (const unit of ['onboardd.service', 'onboardd.path', target, 'onboardd-registered.path'])
+    assert.equal(await active(unit), 'inactive', unit);
+  await isHealthy();
+  await here.run('dpkg', '--purge', 'onboardd');
+  await here.run('sh', '-c', '! [ -e /var/lib/onboardd ] && ! [ -e /etc/onboardd ]');
+  tell('removed and purged: nothing runs, target included', started);
 }
 
 async function active(unit: string): Promise<string> {
   return await required(machine).property(unit, 'ActiveState');
 }
 
-function configure(config: unknown): void {
-  const file = join(tree, 'etc/onboardd/config.json');
-  assert.ok(existsSync(file) && JSON.parse(readFileSync(file, 'utf8')));
-  writeFileSync(file, JSON.stringify(config));
+/** A file of config.d. */
+function configure(name: string, config: unknown): void {
+  writeFileSync(join(tree, `etc/onboardd/config.d/${name}.json`), JSON.stringify(config));
 }
 
 function required<T>(value: T | undefined): T {

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
 
 export type Architecture = 'amd64' | 'arm64';
+/** Debian 12 and 13 */
+export type Suite = 'bookworm' | 'trixie';
 
-const suite = 'bookworm';
 const include = ['systemd', 'systemd-sysv', 'dbus', 'libstdc++6', 'ca-certificates', 'iproute2', 'procps'];
 
 /** What booting and installing in trees needs and could not be had: then there is nothing to be tested here. */
@@ -23,7 +24,7 @@ export class NotHere extends Error {}
 export const unavailable = 69;
 
 /** A minimal Debian tree with systemd, made once and kept in `.tools`. */
-function debianTree(architecture: Architecture): string {
+function debianTree(architecture: Architecture, suite: Suite): string {
   const tree = join(root, '.tools', `debian-${suite}-${architecture}`);
   if (existsSync(tree)) return tree;
   console.error(`making a Debian ${suite} tree for ${architecture} in ${tree}`);
@@ -53,8 +54,11 @@ export function registerEmulator(): void {
 }
 
 /** A tree of its own, a copy, in a temporary folder. @returns it, and what removes it */
-export function freshTree(architecture: Architecture): { tree: string; remove: () => void } {
-  const source = debianTree(architecture);
+export function freshTree(
+  architecture: Architecture,
+  suite: Suite = 'bookworm',
+): { tree: string; remove: () => void } {
+  const source = debianTree(architecture, suite);
   const folder = mkdtempSync(join(tmpdir(), 'boot-'));
   const tree = join(folder, 'root');
   execFileSync('cp', ['-a', '--reflink=auto', source, tree]);
@@ -74,8 +78,8 @@ export function inTree(tree: string, ...command: string[]): string {
   });
 }
 
-/** Installs a package in a tree that is not booted, as an image builder does. */
-export function installIn(tree: string, deb: string): void {
+/** Installs a package in a tree that is not booted, as an image builder does. @returns what it said */
+export function installIn(tree: string, deb: string): string {
   cpSync(deb, join(tree, 'root/onboardd.deb'));
-  inTree(tree, 'dpkg', '-i', '/root/onboardd.deb');
+  return inTree(tree, 'dpkg', '-i', '/root/onboardd.deb');
 }

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { root } from '../../../packaging/tools.mjs';
+import { commitOf, versionOf } from '../../../packaging/version.ts';
 import type { Architecture } from '../boot/image.ts';
 
 const sources = [
@@ -33,7 +34,12 @@ export function buildTwice(architecture: Architecture): [string, string] {
   const git = ['log', '-1', '--format=%ct'];
   const epoch =
     process.env.SOURCE_DATE_EPOCH ?? execFileSync('git', git, { cwd: root, encoding: 'utf8' }).trim();
-  const env = { ...process.env, SOURCE_DATE_EPOCH: epoch };
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const env = {
+    ...process.env,
+    SOURCE_DATE_EPOCH: epoch,
+    PACKAGE_VERSION: versionOf(version, commitOf(root)),
+  };
   const name = make(root, architecture, 'umask 022', env);
   make(folder, architecture, 'umask 027', { ...env, TZ: 'Pacific/Auckland', LC_ALL: 'C' });
   const second = join(folder, name);

@@ -9,8 +9,10 @@ const wanted = [
   'etc/systemd/system/multi-user.target.wants/onboardd.service',
   'etc/systemd/system/multi-user.target.wants/onboardd-registered.path',
 ];
+const dropIn = 'usr/lib/systemd/system/onboardd.service.d/10-systemd-253.conf';
 const state = 'var/lib/onboardd/state.json';
 const config = 'etc/onboardd/config.json';
+const defaults = 'etc/default/onboardd';
 
 /**
  * A package's life in a tree that is not booted, as image builders have it: installed, upgraded, removed, purged.
@@ -26,7 +28,9 @@ export function wholeLife(
   const read = (path: string) => readFileSync(join(tree, path), 'utf8');
   const there = (path: string) => existsSync(join(tree, path));
 
-  installIn(tree, deb);
+  assert.match(installIn(tree, deb), /is not configured; write this line, .*ONBOARDD_PROVISIONING_URL=http/);
+  assert.match(read(defaults), /^#ONBOARDD_PROVISIONING_URL=/m);
+  assert.ok(!there(config), 'the configuration file is the administrator’s');
   assert.equal(inTree(tree, 'dpkg', '--verify', 'onboardd'), '');
   assert.match(inTree(tree, 'onboardd', '--version'), /^\d+\.\d+\.\d+$/m);
   assert.match(read('etc/passwd'), /^onboardd:.*:\/var\/lib\/onboardd:.*nologin$/m);
@@ -36,16 +40,20 @@ export function wholeLife(
   assert.match(output, /CONFIG_INVALID: provisioning\.url/);
   assert.ok(!there(state), 'it wrote, though its configuration is not whole');
   tell('installed: runs, enabled, its user made, and asks for provisioning.url with 78');
+  const systemd = Number(/^systemd (\d+)/.exec(inTree(tree, 'systemctl', '--version'))?.[1]);
+  assert.equal(isLink(tree, dropIn), systemd >= 253, 'the drop-in for systemd 253 and newer');
   verify(tree);
 
   writeFileSync(join(tree, config), '{"provisioning":{"url":"http://127.0.0.1:9"},"device":{"type":"t"}}\n');
+  writeFileSync(join(tree, defaults), `${read(defaults)}ONBOARDD_LOG_LEVEL=debug\n`);
   inTree(tree, 'install', '-d', '-m', '700', '-o', 'onboardd', '-g', 'onboardd', '/var/lib/onboardd');
   inTree(tree, 'sh', '-c', `umask 077; echo kept > /${state}; chown onboardd: /${state}`);
   inTree(tree, 'systemctl', 'disable', 'onboardd-registered.path');
   const before = statSync(join(tree, state));
   const folder = mkdtempSync(join(tmpdir(), 'upgrade-'));
   try {
-    installIn(tree, newerVersion(deb, folder));
+    // A question would end it: there is nobody to answer.
+    assert.doesNotMatch(installIn(tree, newerVersion(deb, folder)), /not configured/);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -54,17 +62,20 @@ export function wholeLife(
   const after = statSync(join(tree, state));
   assert.deepEqual([after.uid, after.mode, after.ino], [before.uid, before.mode, before.ino]);
   assert.match(read(config), /127\.0\.0\.1:9/);
+  assert.match(read(defaults), /^ONBOARDD_LOG_LEVEL=debug$/m);
   assert.ok(isLink(tree, wanted[0] ?? ''));
   assert.ok(!isLink(tree, wanted[1] ?? ''), 'an upgrade enabled what somebody had disabled');
   tell('upgraded: state, configuration and what somebody disabled are kept');
 
   inTree(tree, 'dpkg', '--remove', 'onboardd');
   assert.ok(!there('usr/bin/onboardd'));
+  assert.ok(!isLink(tree, dropIn));
   assert.equal(read(state), 'kept\n');
   assert.ok(there(config));
   tell('removed: state and configuration are kept');
 
-  inTree(tree, 'dpkg', '--purge', 'onboardd');
+  inTree(tree, 'sh', '-c', `echo '{"exported":["/srv/token"]}' > /${state}`);
+  assert.match(inTree(tree, 'dpkg', '--purge', 'onboardd'), /left where they are:\n\/srv\/token\n/);
   assert.ok(!there('var/lib/onboardd'));
   assert.ok(!there('etc/onboardd'));
   for (const link of wanted) assert.ok(!isLink(tree, link), `${link} was left`);
@@ -78,7 +89,8 @@ export function wholeLife(
 /** What the test itself put there. */
 const leftOver = '/root/onboardd.deb';
 
-function newerVersion(deb: string, folder: string): string {
+/** The same package under a later version. @param folder where it is put, and stays */
+export function newerVersion(deb: string, folder: string): string {
   const tree = join(folder, 'tree');
   execFileSync('dpkg-deb', ['-R', deb, tree]);
   const control = join(tree, 'DEBIAN/control');

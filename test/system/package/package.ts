@@ -25,6 +25,8 @@ for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as con
   const [deb, again] = buildTwice(architecture);
   assert.equal(digest(again), digest(deb), 'two builds of the same commit differ');
   tell('built in two folders: the same bytes', `sha256 ${digest(deb).slice(0, 16)}…`);
+  execFileSync('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: join(root, 'dist') });
+  tell('SHA256SUMS');
   contents(join(root, 'dist', architecture, 'tree'));
   if (architecture === (process.arch === 'x64' ? 'amd64' : process.arch))
     trace(join(root, 'dist', architecture, 'tree/usr/bin/onboardd'));
@@ -38,13 +40,17 @@ for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as con
     tell('install, upgrade, remove, purge', `not tested here: needs ${missing.join(', ')}`);
     continue;
   }
-  try {
-    const { tree, remove } = freshTree(architecture);
-    process.once('exit', remove);
-    wholeLife(tree, deb, (what) => tell(what), verify);
-  } catch (error) {
-    if (!(error instanceof NotHere)) throw error;
-    tell('install, upgrade, remove, purge', `not tested here: ${error.message}`);
+  for (const suite of architecture === 'amd64'
+    ? (['bookworm', 'trixie'] as const)
+    : (['bookworm'] as const)) {
+    try {
+      const { tree, remove } = freshTree(architecture, suite);
+      process.once('exit', remove);
+      wholeLife(tree, deb, (what) => tell(`${suite}, ${what}`), verify);
+    } catch (error) {
+      if (!(error instanceof NotHere)) throw error;
+      tell(`${suite}, install, upgrade, remove, purge`, `not tested here: ${error.message}`);
+    }
   }
 }
 console.log('all of it held');
@@ -100,7 +106,12 @@ function trace(program: string): void {
 /** The units, against the tree that they are installed in. */
 function verify(tree: string): void {
   optional(['systemd-analyze'], 'systemd-analyze verify', () => {
-    const units = ['onboardd.service', 'onboardd-registered.path', 'onboardd-registered.target'];
+    const units = [
+      'onboardd.service',
+      'onboardd.path',
+      'onboardd-registered.path',
+      'onboardd-registered.target',
+    ];
     const options = ['--man=no', '--recursive-errors=no', `--root=${tree}`];
     execFileSync('systemd-analyze', ['verify', ...options, ...units], { stdio: ['ignore', 'pipe', 'pipe'] });
   });

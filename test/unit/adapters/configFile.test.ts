@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { readAgentEnvironment } from '../../../src/adapters/configFile.ts';
+import { laidOver, overlaysOf, readAgentEnvironment } from '../../../src/adapters/configFile.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'config-file-'));
 const file = join(folder, 'agent.env');
@@ -82,4 +82,48 @@ test('variables of the agent become keys, of onboardd the environment, of others
   });
   expect(own).toEqual({ ONBOARDD_RETRY_MAX_MS: '5' });
   expect(hostnameFile).toBe('/var/lib/fogdata/hostname');
+});
+
+const places = (names: string[]) => names.map((name) => join(folder, name));
+
+test('the files of config.d beside config.json come in the order of their names, and nothing else of that folder', () => {
+  const base = join(folder, 'config.json');
+  expect(overlaysOf(base)).toEqual([]);
+  mkdirSync(join(folder, 'config.d'));
+  for (const name of [
+    '20-site.json',
+    '10-fleet.json',
+    '9.json',
+    '.hidden.json',
+    '30.json.dpkg-old',
+    'README',
+  ])
+    writeFileSync(join(folder, 'config.d', name), '{}');
+  expect(overlaysOf(base)).toEqual(
+    places(['config.d/10-fleet.json', 'config.d/20-site.json', 'config.d/9.json']),
+  );
+  expect(overlaysOf(join(folder, 'other.json'))).toEqual([]);
+});
+
+test('a layer changes the keys that it names and leaves the others, exports item by item', () => {
+  expect(
+    laidOver([
+      { device: { type: 'linux' }, exports: { key: '/a', token: '/t' } },
+      {},
+      { device: { alias: 'one' }, provisioning: { url: 'http://a' }, exports: { key: '/b' } },
+      { device: { alias: 'two' }, log: { level: 'debug' } },
+    ]),
+  ).toEqual({
+    device: { type: 'linux', alias: 'two' },
+    provisioning: { url: 'http://a' },
+    exports: { key: '/b', token: '/t' },
+    log: { level: 'debug' },
+  });
+});
+
+test('a layer of another shape, or with a name of the language, breaks nothing', () => {
+  expect(laidOver([{ device: { type: 'a' } }, { device: 'b' }])).toEqual({ device: 'b' });
+  const hostile = laidOver([{}, JSON.parse('{"__proto__":{"polluted":1},"constructor":{"a":1}}')]);
+  expect(Object.keys(hostile as object)).toContain('constructor');
+  expect(({} as Record<string, unknown>).polluted).toBeUndefined();
 });

@@ -1,0 +1,48 @@
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { launch } from '../../support/harness.ts';
+import { newDevice, temporaryFolder } from '../../support/program.ts';
+
+const unreachable = { provisioning: { url: 'http://127.0.0.1:9' } };
+
+/** An environment as the service manager gives it, in which these programs are all that can be started. */
+function supervised(programs: Record<string, string>) {
+  const folder = temporaryFolder();
+  for (const [name, script] of Object.entries(programs)) {
+    writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`);
+    chmodSync(join(folder, name), 0o755);
+  }
+  const sent = join(folder, 'sent');
+  const told = () => (existsSync(sent) ? readFileSync(sent, 'utf8') : '');
+  return { env: { PATH: folder, NOTIFY_SOCKET: join(folder, 'socket'), SENT: sent }, told };
+}
+
+test('without flock the daemon is ready, and says why it does nothing else', async () => {
+  const { env, told } = supervised({ 'systemd-notify': 'echo "$@" >> "$SENT"' });
+  const program = launch(newDevice(unreachable), [], env);
+  const { cause } = await program.until(
+    ({ event, code }) => event === 'step.failed' && code === 'STATE_UNWRITABLE',
+  );
+  expect(cause).toMatch(/cannot lock .*: flock: .*ENOENT/);
+  await vi.waitFor(() => expect(told()).toMatch(/^READY=1 STATUS=idle/m), 10_000);
+});
+
+test('without systemd-notify and Perl the daemon works, and says once that nobody is told', async () => {
+  const flock = ['/usr/bin/flock', '/bin/flock'].find(existsSync) ?? 'flock';
+  const { env } = supervised({ flock: `exec ${flock} "$@"` });
+  const program = launch(newDevice({ ...unreachable, identity: { keyType: 'ec-p256' } }), [], env);
+  await program.until(({ event, code }) => event === 'step.failed' && code === 'PROVISIONING_UNREACHABLE');
+  const { cause } = await program.until(({ event }) => event === 'supervisor.unreachable');
+  expect(cause).toMatch(/systemd-notify cannot be started: .*ENOENT/);
+  program.child.kill('SIGTERM');
+  expect(await program.ended).toBe(0);
+  expect(program.lines.filter(({ event }) => event === 'supervisor.unreachable')).toHaveLength(1);
+});
+
+test.runIf(existsSync('/proc/self/comm'))('the process is named onboardd', async () => {
+  const program = launch(newDevice(unreachable));
+  await program.until(({ event }) => event === 'daemon.started');
+  expect(readFileSync(`/proc/${program.child.pid}/comm`, 'utf8')).toBe('onboardd\n');
+  expect(readFileSync(`/proc/${program.child.pid}/cmdline`, 'utf8')).toMatch(/^onboardd\0/);
+});
