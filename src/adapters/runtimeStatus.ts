@@ -1,7 +1,6 @@
-import { chmodSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Status } from '../services/diagnostics/status.ts';
-import { files, type Progress, readProgress, type StateDirectory } from '../services/state/deviceState.ts';
 import { isRecord, parseJson } from '../text/json.ts';
 
 /**
@@ -17,11 +16,11 @@ export interface RuntimeStatus {
 
 /**
  * @param environment with `RUNTIME_DIRECTORY`, which systemd sets
- * @param directory in place of a runtime directory; null: none
+ * @param note writes the text of a device's status in place of a runtime directory
  */
 export function runtimeStatus(
   environment: NodeJS.ProcessEnv,
-  directory: Pick<StateDirectory, 'note'> | null,
+  note: (text: string) => void = () => undefined,
 ): RuntimeStatus {
   const path = statusFileOf(environment.RUNTIME_DIRECTORY);
   let last: Status | null = null;
@@ -29,7 +28,7 @@ export function runtimeStatus(
     const text = `${JSON.stringify(status)}\n`;
     last = status;
     if (path === null) {
-      if (status.deviceId !== null) directory?.note(files.status, text, 0o644);
+      if (status.deviceId !== null) note(text);
       return;
     }
     const temporary = `${path}.tmp`;
@@ -66,26 +65,4 @@ export function readRuntimeStatus(path: string): Status | null {
   } catch {
     return null;
   }
-}
-
-/**
- * Reads what a daemon published last of a device, in the runtime directory or in the state directory: the newest counts.
- *
- * @returns null if nothing can be read
- */
-export function recallFor(stateDir: string): (deviceId: string) => Progress | null {
-  const runtime = statusFileOf(process.env.RUNTIME_DIRECTORY ?? '/run/onboardd');
-  const paths = [...(runtime === null ? [] : [runtime]), join(stateDir, files.status)];
-  return (deviceId) => {
-    const found = paths.flatMap((path) => {
-      const status = readRuntimeStatus(path);
-      const progress = status?.deviceId === deviceId ? readProgress(status) : null;
-      return progress === null ? [] : [{ progress, writtenAt: writtenAt(path) }];
-    });
-    return found.sort((one, other) => other.writtenAt - one.writtenAt)[0]?.progress ?? null;
-  };
-}
-
-function writtenAt(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

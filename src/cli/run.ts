@@ -4,7 +4,7 @@ import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lock
 import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
 import * as pki from '../adapters/pki.ts';
-import { recallFor, runtimeStatus } from '../adapters/runtimeStatus.ts';
+import { runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
 import type { ProxyVariables } from '../config/proxy.ts';
@@ -16,9 +16,10 @@ import { createPlatform, type Platform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
 import { describeStatus } from '../services/diagnostics/status.ts';
-import { isoTime } from '../services/state/deviceState.ts';
+import { files, isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
+import { recallFor } from './recalledProgress.ts';
 
 interface RunOptions extends Settings {
   readonly version: string;
@@ -49,7 +50,9 @@ async function run(
       cause,
     }),
   );
-  const status = runtimeStatus(process.env, options.state.directory);
+  const status = runtimeStatus(process.env, (text) =>
+    options.state.directory.note(files.status, text, 0o644),
+  );
   const { version } = options;
   const publish: Platform['publish'] = (state, progress) =>
     status.write(describeStatus(state, progress, { reader: pki, version, running: true }));
@@ -179,7 +182,7 @@ function publishRefusal({ code, reason, message }: OnboardingError, version: str
     history: [],
   } as const;
   try {
-    runtimeStatus(process.env, null).write(
+    runtimeStatus(process.env).write(
       describeStatus(null, progress, { reader: pki, version, running: false }),
     );
   } catch (cause) {

@@ -4,7 +4,7 @@ import { readOwn } from '../adapters/disk/durableFile.ts';
 import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import * as pki from '../adapters/pki.ts';
-import { readRuntimeStatus, recallFor } from '../adapters/runtimeStatus.ts';
+import { readRuntimeStatus } from '../adapters/runtimeStatus.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
@@ -14,6 +14,7 @@ import { plainJson, plainText } from '../text/plainText.ts';
 import { statusLines } from './format/status.ts';
 import { terminalOf } from './format/terminal.ts';
 import { type CommonFlags, exit, publishedStatusFile, readSources } from './options.ts';
+import { recallFor } from './recalledProgress.ts';
 
 export interface StatusFlags extends CommonFlags {
   readonly json?: boolean;

@@ -3,13 +3,13 @@ import { join, resolve } from 'node:path';
 import { readOwn } from '../adapters/disk/durableFile.ts';
 import { watchFolders } from '../adapters/folderWatch.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { recallFor } from '../adapters/runtimeStatus.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import { describe } from '../errors/onboardingError.ts';
 import { progressOf, remedyOf } from '../services/diagnostics/status.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, exit, readSources } from './options.ts';
+import { recallFor } from './recalledProgress.ts';
 
 export interface WaitFlags extends CommonFlags {
   /** Seconds; absent: without end */

@@ -27,6 +27,8 @@ const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = fs.constants;
 export interface Place {
   readonly dev: number;
   readonly ino: number;
+  /** This process has just made the folder, durably. */
+  readonly isNew?: boolean;
 }
 
 export function isSamePlace(a: Place, b: Place): boolean {
@@ -172,7 +174,6 @@ export function makeDirectory(folder: string, disk: Disk = fs): boolean {
  *
  * @param modeOf the required mode of a file; null: any
  * @param place the folder that was checked; another one in its place is refused; null: any
- * @param isNew this process has just made the folder, durably
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
 export function openStateDirectory(
@@ -180,12 +181,11 @@ export function openStateDirectory(
   disk: Disk = fs,
   modeOf: (name: string) => number | null = () => null,
   place: Place | null = null,
-  isNew = false,
 ): StateDirectory {
   const owner = attempt('open', folder, () => takeFolder(folder, disk, place));
   const pathOf = (name: string) => join(folder, name);
   /** After a killed process or a failed sync, a power cut could still undo renames. */
-  let isDurable = isNew;
+  let isDurable = place?.isNew === true;
   /** A copy was replaced since the folder was last synced. */
   let isUnsettled = false;
   /** Decisions depend on what is read here, so it has to be durable first. */

@@ -71,7 +71,7 @@ export function stateDirectory(
         judge(folder, disk);
         if (!isSamePlace(placeOf(folder, disk), place))
           throw unwritable(folder, 'was replaced by another directory');
-        held = { directory: openStateDirectory(folder, disk, ownMode, place, isNew), unlock };
+        held = { directory: openStateDirectory(folder, disk, ownMode, { ...place, isNew }), unlock };
       } finally {
         if (held === null) unlock();
       }

@@ -129,7 +129,7 @@ test('the status is published for everybody, without secrets, and stays after a 
   expect(statSync(file).mode & 0o777).toBe(0o644);
   const flag = join(file, '../registered');
   await expect.poll(() => existsSync(flag), patience).toBe(true);
-  const { stdout } = await tell(device, 'status', '--json');
+  const { stdout } = runToEnd(['status', '--json', '--config', device.configFile], environment);
   expect(read()).toEqual(JSON.parse(stdout));
   expect(readFileSync(file, 'utf8')).not.toMatch(/PRIVATE|BEGIN|token/);
   program.child.kill('SIGTERM');

@@ -112,10 +112,16 @@ test('what a killed process left is made durable before it is acted upon', () =>
   expect(calls).toEqual([...['openSync', 'fsyncSync', 'closeSync'], ...['openSync', 'closeSync']]);
 });
 
+/** As its maker describes a folder. */
+const newPlace = (place: string) => {
+  const { dev, ino } = fs.statSync(place);
+  return { dev, ino, isNew: true };
+};
+
 test('a folder that was just made is not synced before the first read', () => {
   const place = folder();
   const { disk, calls } = watched();
-  const directory = openStateDirectory(place, disk, undefined, null, true);
+  const directory = openStateDirectory(place, disk, undefined, newPlace(place));
   expect(directory.read('state.json')).toBeNull();
   expect(calls).not.toContain('fsyncSync');
 });
@@ -123,7 +129,7 @@ test('a folder that was just made is not synced before the first read', () => {
 test('copies are synced one by one, and their folder once', () => {
   const place = folder();
   const { disk, calls } = watched();
-  const directory = openStateDirectory(place, disk, undefined, null, true);
+  const directory = openStateDirectory(place, disk, undefined, newPlace(place));
   const refreshAll = () => {
     calls.length = 0;
     for (const name of ['identity.crt', 'device_id.txt']) directory.refresh(name, 'text', 0o644);
