@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
-import { discover } from '../adapters/discovery.ts';
+import type { discover } from '../adapters/discovery.ts';
 import { refreshFile } from '../adapters/disk/durableFile.ts';
-import { type CurrentIdentity, enroll } from '../adapters/est.ts';
+import { takeEarlyKey } from '../adapters/earlyKey.ts';
+import type { CurrentIdentity } from '../adapters/est.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
-import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
+import type { natsClient } from '../adapters/nats/client.ts';
+import { connectTimeoutMs } from '../adapters/nats/connectTimeout.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
 import { inTurn } from '../adapters/provisioningServers.ts';
@@ -78,15 +80,16 @@ export function createPlatform({
   readonly state: { readonly directory: StateDirectory };
   readonly proxies: ProxyVariables;
 }): Platform {
+  const nats = lazyNats(natsOptions(config));
   return {
     ...systemClock,
     machine: readHardwareId,
     directory: state.directory,
     exportFile: refreshFile,
     pki,
-    newKey: () => pki.generateKey(config.identity.keyType),
-    post: provisioning(config, version, proxies, state.directory),
-    connect: natsClient(natsOptions(config)),
+    newKey: () => takeEarlyKey(config.identity.keyType) ?? pki.generateKey(config.identity.keyType),
+    post: provisioning(config, version, proxies, state.directory, nats.load),
+    connect: nats.connect,
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,
     setTimer,
@@ -95,11 +98,28 @@ export function createPlatform({
   };
 }
 
+/** The client's library is loaded while an answer is awaited, at the latest when it is needed. */
+function lazyNats(options: Parameters<typeof natsClient>[0]) {
+  let client: Promise<Platform['connect']> | null = null;
+  const load = () => {
+    client ??= import('../adapters/nats/client.ts').then((loaded) => loaded.natsClient(options));
+    return client;
+  };
+  const connect: Platform['connect'] = async (identity, signal) => (await load())(identity, signal);
+  return { connect, load: () => void load() };
+}
+
+/** Its library is loaded only by a device that looks for its server. */
+const discoverLazily: typeof discover = async (...args) =>
+  (await import('../adapters/discovery.ts')).discover(...args);
+
+/** @param onSent called when a request is on its way */
 function provisioning(
   config: Config,
   version: string,
   proxies: ProxyVariables,
   directory: StateDirectory,
+  onSent: () => void,
 ): Platform['post'] {
   const { caFile, path, tokenFile, clientCertFile, clientKeyFile, proxy } = config.provisioning;
   const server = {
@@ -109,15 +129,17 @@ function provisioning(
     clientKeyFile,
     proxyFor: (url: URL) => proxyFor(url, proxy, proxies),
     tokenFile,
+    onSent,
     userAgent: `onboardd/${version}`,
   };
   const request: typeof postProvision =
     config.provisioning.protocol === 'fleet'
       ? postProvision
-      : (to, json, signal) => enroll(to, json, livingIdentity(directory), signal);
+      : async (to, json, signal) =>
+          (await import('../adapters/est.ts')).enroll(to, json, livingIdentity(directory), signal);
   const [first, ...rest] = provisioningUrls(config);
   const isSingle = first !== undefined && rest.length === 0;
-  return inTurn(first === undefined ? discover : [first, ...rest], async (url, json, signal) => {
+  return inTurn(first === undefined ? discoverLazily : [first, ...rest], async (url, json, signal) => {
     const answer = await request({ ...server, url }, json, signal);
     return isSingle ? answer : { ...answer, server: new URL(url).host };
   });
