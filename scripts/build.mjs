@@ -1,7 +1,10 @@
 #!/usr/bin/env node
-/** Bundles src/main.ts into dist/onboardd.cjs, the program that package.json names. Same commit, same bytes. */
+/**
+ * Bundles src/main.ts into dist/program.cjs, and src/launch.ts, which starts it, into dist/onboardd.cjs, the program that
+ * package.json names. Same commit, same bytes.
+ */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -21,22 +24,31 @@ function buildSeconds() {
   }
 }
 
-const outfile = `${root}dist/onboardd.cjs`;
-await build({
-  entryPoints: [`${root}src/main.ts`],
-  outfile,
+const common = {
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
   minifySyntax: true,
   minifyWhitespace: true,
+  logLevel: 'warning',
+};
+await build({
+  ...common,
+  entryPoints: [`${root}src/main.ts`],
+  outfile: `${root}dist/program.cjs`,
   keepNames: true,
-  banner: { js: '#!/usr/bin/env node' },
   define: { BUILD_VERSION: JSON.stringify(version), BUILD_TIME: String(buildSeconds() * 1000) },
   // Beside the bundle, which does not name it: it is read when a bug is told, and never at a start.
   sourcemap: 'external',
   sourcesContent: false,
-  logLevel: 'warning',
 });
-chmodSync(outfile, 0o755);
+const launcher = `${root}dist/onboardd.cjs`;
+await build({
+  ...common,
+  entryPoints: [`${root}src/launch.ts`],
+  outfile: launcher,
+  banner: { js: '#!/usr/bin/env node' },
+});
+chmodSync(launcher, 0o755);
+rmSync(`${root}dist/onboardd.cjs.map`, { force: true });

@@ -1,5 +1,7 @@
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
+import { keepCompiledCode } from '../adapters/codeCache.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
@@ -65,7 +67,9 @@ async function run(
       log,
     );
   let current = options;
+  const isNew = !existsSync(join(current.config.stateDir, files.key));
   let daemon = start(current);
+  if (isNew) void daemon.settled.then((how) => how === 'registered' && keepCompiledCode());
   try {
     for (;;) {
       const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];
