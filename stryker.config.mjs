@@ -24,7 +24,8 @@ export default {
   coverageAnalysis: 'perTest',
   incremental: false,
   concurrency: 2,
-  thresholds: { high: 90, low: 80, break: 80 },
+  // scripts/mutants.ts fails the run, by module.
+  thresholds: { high: 90, low: 80, break: null },
   reporters: ['clear-text', 'json'],
   clearTextReporter: { allowColor: false, allowEmojis: false, logTests: false, reportTests: false },
   jsonReporter: { fileName: 'build/mutants/report.json' },

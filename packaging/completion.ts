@@ -4,6 +4,7 @@ import type { CommandHelp } from './manual.ts';
 const fileOptions = {
   '--config': '[configuration file]:file:_files',
   '--env-file': '[environment file of the Go agent]:file:_files',
+  '--agent-config': '[YAML file of the Go agent]:file:_files',
   '--state-dir': '[state directory]:directory:_files -/',
 } as const;
 const ofProgram = [...Object.keys(fileOptions), '--help', '--version'];
@@ -16,7 +17,7 @@ export function bashCompletion(commands: readonly CommandHelp[]): string {
 _onboardd() {
 	local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} word words="" command=""
 	case $previous in
-	--config|--env-file|--html) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	--config|--env-file|--agent-config|--html) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
 	--state-dir) mapfile -t COMPREPLY < <(compgen -d -- "$current"); return ;;
 	esac
 	for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Bundles src/main.ts into dist/program.cjs, and src/launch.ts, which starts it, into dist/onboardd.cjs, the program that
- * package.json names. Same commit, same bytes.
+ * package.json names. Same commit, same bytes. `--readable`: statements as they are in the source and no launcher, for coverage.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readFileSync, rmSync } from 'node:fs';
@@ -24,31 +24,34 @@ function buildSeconds() {
   }
 }
 
+const minify = !process.argv.includes('--readable');
+const launcher = `${root}dist/onboardd.cjs`;
 const common = {
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
-  minifySyntax: true,
-  minifyWhitespace: true,
+  minifySyntax: minify,
+  minifyWhitespace: minify,
   logLevel: 'warning',
 };
 await build({
   ...common,
   entryPoints: [`${root}src/main.ts`],
-  outfile: `${root}dist/program.cjs`,
+  outfile: minify ? `${root}dist/program.cjs` : launcher,
   keepNames: true,
   define: { BUILD_VERSION: JSON.stringify(version), BUILD_TIME: String(buildSeconds() * 1000) },
   // Beside the bundle, which does not name it: it is read when a bug is told, and never at a start.
   sourcemap: 'external',
   sourcesContent: false,
 });
-const launcher = `${root}dist/onboardd.cjs`;
-await build({
-  ...common,
-  entryPoints: [`${root}src/launch.ts`],
-  outfile: launcher,
-  banner: { js: '#!/usr/bin/env node' },
-});
+if (minify) {
+  await build({
+    ...common,
+    entryPoints: [`${root}src/launch.ts`],
+    outfile: launcher,
+    banner: { js: '#!/usr/bin/env node' },
+  });
+  rmSync(`${launcher}.map`, { force: true });
+}
 chmodSync(launcher, 0o755);
-rmSync(`${root}dist/onboardd.cjs.map`, { force: true });

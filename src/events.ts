@@ -146,6 +146,29 @@ export const events = {
     meaning: 'An operator has to act: the device waits in `failed`, or the daemon cannot start.',
     fields: { code: code('the error code'), remedy: string('what to do') },
   },
+  'identity.adopted': {
+    level: 'info',
+    messageId: '467a122714b94dc3b0ca9b073575b701',
+    meaning: 'The identity that an earlier agent left on this device was taken over, under the same id.',
+    fields: {
+      key: oneOf({ kept: 0, new: 0 }, "whether the agent's key is used"),
+      certificate: oneOf({ kept: 0, requested: 0 }, "whether the agent's certificate is used"),
+      cause: orNull(string('why key or certificate are not used'), 'both are'),
+    },
+  },
+  'export.failed': {
+    level: 'warn',
+    messageId: 'fb03b8e0929647e39d9cf0a65dd30bc8',
+    meaning:
+      'A file of `exports` was not written; the others were, and the device goes on. It is tried again every minute, and said again when the cause changes.',
+    fields: {
+      item: string('the item of `exports`'),
+      path: string('the file'),
+      code: code('the error code'),
+      reason: reason('finer than the code; null: the code says it all'),
+      cause: string('what went wrong, in one line'),
+    },
+  },
   'certificate.renewed': {
     level: 'info',
     messageId: 'f6617d73e7b1455c9edf95904581ccce',

@@ -1,14 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import Module from 'node:module';
 import { dirname, join } from 'node:path';
 import { Script, constants as vmConstants } from 'node:vm';
@@ -72,7 +63,7 @@ function writeCache(program: Opened, script: Script): void {
     writeFileSync(temporary, Buffer.concat([Buffer.from(headerOf(program, data)), data]), { mode: 0o644 });
     renameSync(temporary, place);
   } catch {
-    rmSync(temporary, { force: true });
+    // Without a cache the program starts as well; what is left of it is overwritten one day.
   }
 }
 

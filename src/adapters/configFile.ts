@@ -1,8 +1,10 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import type { SettingKey } from '../config/schema.ts';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { type AgentSettings, fromAgentVariables, fromAgentYaml } from '../config/agentSettings.ts';
+import { parseAgentEnvironment } from '../text/environmentFile.ts';
 import { isRecord } from '../text/json.ts';
 import { jsonFlaw } from '../text/jsonFlaw.ts';
+import { readRegularFile } from './regularFile.ts';
 
 /**
  * Reads the configuration file with conf, and changes nothing: conf would create the folder of a missing file, and
@@ -82,74 +84,50 @@ function parsed(text: string): Record<string, unknown> {
   return json;
 }
 
-/** The content of an environment file of the fleet's Go agent (protocol.md, part 4). */
-export interface AgentEnvironment {
-  readonly overlay: ReadonlyMap<SettingKey, unknown>;
+/** An environment file of the fleet's Go agent (protocol.md, part 4). */
+export interface AgentEnvironment extends AgentSettings {
   /** `ONBOARDD_*` lines, which are read like the environment */
   readonly own: Readonly<Record<string, string>>;
-  readonly hostnameFile: string | null;
 }
 
 /** Base of relative paths in the agent's variables. */
 const agentFolder = '/var/lib/fogdata';
 
-const exported: Readonly<Record<string, string>> = {
-  SERVICE_IDENTITY_KEY_FILE: 'key',
-  SERVICE_IDENTITY_CERTIFICATE_FILE: 'certificate',
-  SERVICE_IDENTITY_CA_FILE: 'caCertificate',
-  SERVICE_NATS_URL_FILE: 'natsUrl',
-  DEVICE_ID_FILE: 'deviceId',
-  DEVICE_IDENTITY_FILE: 'identity',
-  DEVICE_AUTH_TOKEN_FILE: 'token',
-  DEVICE_CONFIGURATION_FILE: 'configuration',
-  UTM_CLIENT_SECRET_FILE: 'utmClientSecret',
-  RABBIT_MQ_SECRET_FILE: 'rabbitMqSecret',
-};
-
 /**
- * Reads `--env-file`. Variables of other programs are ignored; an empty value counts as absent.
- * `AUTOMATIC_PROVISIONING` has no effect: a device with a certificate never requests another one.
+ * Reads `--env-file`, generations 1 and 2. Variables of other programs are ignored; an empty value counts as absent.
  *
- * @throws {Error} if the file cannot be read
+ * @throws {Error} if the file does not exist or cannot be read
  */
 export function readAgentEnvironment(path: string): AgentEnvironment {
-  const variables = parseEnvironment(readFileSync(path, 'utf8'));
-  const place = (name: string) => {
-    const value = variables.get(name);
-    return value === undefined ? undefined : isAbsolute(value) ? value : join(agentFolder, value);
-  };
-  const overlay = new Map<SettingKey, unknown>();
-  const put = (key: SettingKey, value: unknown) => value !== undefined && overlay.set(key, value);
-  put('provisioning.url', variables.get('PROVISIONING_URL'));
-  put('device.alias', variables.get('DEVICE_ALIAS'));
-  const tls = variables.get('TLS');
-  put(
-    'nats.tls',
-    tls === undefined ? undefined : tls === 'true' ? 'required' : tls === 'false' ? 'optional' : tls,
-  );
-  const exports = Object.entries(exported).flatMap(([variable, item]) => {
-    const target = place(variable);
-    return target === undefined ? [] : [[item, target] as const];
-  });
-  if (exports.length > 0) overlay.set('exports', Object.fromEntries(exports));
+  const variables = parseAgentEnvironment(readAgentFile(path));
   return {
-    overlay,
+    ...fromAgentVariables(variables, agentFolder, '--env-file'),
     own: Object.fromEntries([...variables].filter(([name]) => name.startsWith('ONBOARDD_'))),
-    hostnameFile: place('DEVICE_HOSTNAME_FILE') ?? null,
   };
 }
 
 /**
- * `NAME=value` lines as systemd and shells write them: comments, `export`, quotes and surrounding space. A `#` within a
- * value belongs to it, as for systemd; a backslash stays, and a value ends with its line. `parseEnv` of Node differs in
- * all three.
+ * Reads `--agent-config`, the YAML of generation 3. Relative paths lie in the folder of the file.
+ *
+ * @throws {Error} if the file is absent, unreadable or invalid YAML; nothing of it is quoted
  */
-function parseEnvironment(text: string): Map<string, string> {
-  const variables = new Map<string, string>();
-  for (const line of text.split(/[\r\n]/)) {
-    const [, name, raw = ''] = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$/s.exec(line) ?? [];
-    const value = raw.trim().replace(/^(["'])(.*)\1$/s, '$2');
-    if (name !== undefined && value !== '') variables.set(name, value);
+export async function readAgentConfig(path: string): Promise<AgentSettings> {
+  const text = readAgentFile(path);
+  const { parseDocument } = await import('yaml');
+  const document = parseDocument(text, { schema: 'core', prettyErrors: false, logLevel: 'silent' });
+  const [error] = document.errors;
+  if (error !== undefined) {
+    const line = text.slice(0, error.pos[0]).split('\n').length;
+    throw new Error(`invalid YAML in line ${line}: ${error.code}`);
   }
-  return variables;
+  const content: unknown = document.toJS({ maxAliasCount: 10 });
+  if (content !== null && !isRecord(content)) throw new Error('it holds no mapping');
+  return fromAgentYaml(content, dirname(resolve(path)), '--agent-config');
+}
+
+/** @throws {Error} */
+function readAgentFile(path: string): string {
+  const text = readRegularFile(path);
+  if (text === null) throw new Error('there is no such file');
+  return text;
 }

@@ -30,12 +30,25 @@ const tmpfs = 0x01021994;
  * id that lasts only until the next boot (`/run/machine-id`) is ignored.
  */
 export function readHardwareId(): HardwareId {
-  const serial = serialFiles
-    .map(read)
-    .find((text) => text !== null && !placeholders.test(text.replace(/-/g, '')));
+  const serial = serialIn(serialFiles);
+  const machineId = readMachineId();
+  return { hardware: serial ? hash(serial) : null, installation: machineId ? hash(machineId) : null };
+}
+
+/** The serial number in plain, for `{serial}`; null: none is known, or only root may read it. */
+export function readSerial(): string | null {
+  return serialIn(serialFiles.filter((path) => !path.endsWith('product_uuid')));
+}
+
+/** machine-id(5) in plain, for `{machineId}`; null: there is none that outlives the boot */
+export function readMachineId(): string | null {
   const machineId = isPassing('/etc/machine-id') ? null : read('/etc/machine-id');
-  const isSet = machineId !== null && /^[0-9a-f]{32}$/.test(machineId);
-  return { hardware: serial ? hash(serial) : null, installation: isSet ? hash(machineId) : null };
+  return machineId !== null && /^[0-9a-f]{32}$/.test(machineId) ? machineId : null;
+}
+
+function serialIn(paths: readonly string[]): string | null {
+  const isSerial = (text: string | null) => text !== null && !placeholders.test(text.replace(/-/g, ''));
+  return paths.map(read).find(isSerial) ?? null;
 }
 
 /** Lasts only until the next boot: systemd's own for a read-only `/etc`, or an `/etc` in memory. */

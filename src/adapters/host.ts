@@ -2,6 +2,7 @@ import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { arch, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { HostDefaults } from '../config/schema.ts';
+import { readRegularFile } from './regularFile.ts';
 
 const goNames: Readonly<Record<string, string>> = {
   x64: 'amd64',
@@ -31,7 +32,7 @@ function credential({ CREDENTIALS_DIRECTORY }: NodeJS.ProcessEnv, name: string):
 /** The text of `{hostname}`: the first line of the file that names it, else the system's. */
 export function hostName(file: string | null): string {
   try {
-    const [line = ''] = file === null ? [] : readFileSync(file, 'utf8').trim().split('\n');
+    const [line = ''] = file === null ? [] : (readRegularFile(file) ?? '').trim().split('\n');
     return line.trim() || hostname();
   } catch {
     return hostname();

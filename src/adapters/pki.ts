@@ -102,6 +102,22 @@ export function spkiSha256Of(privateKeyPem: string): string {
 }
 
 /**
+ * The same key as PKCS#8 PEM, from PKCS#1, SEC1 or PKCS#8 PEM.
+ *
+ * @throws {Error} if it is not a private key that onboardd uses: RSA of 2048 to 8192 bits, P-256 or P-384, not encrypted
+ */
+export function pkcs8Of(privateKeyPem: string): string {
+  const key = createPrivateKey(privateKeyPem);
+  const { modulusLength = 0, namedCurve = '' } = key.asymmetricKeyDetails ?? {};
+  const isUsable =
+    key.asymmetricKeyType === 'rsa'
+      ? modulusLength >= smallestRsaBits && modulusLength <= largestRsaBits
+      : key.asymmetricKeyType === 'ec' && ['prime256v1', 'secp384r1'].includes(namedCurve);
+  if (!isUsable) throw new TypeError(`the key is of the type ${key.asymmetricKeyType}, or too short`);
+  return key.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+/**
  * A PKCS#10 request with a single CN, signed with SHA-512.
  *
  * The CN is a UTF8String of any length: the fleet's own is longer than X.520's 64 characters. The attributes are

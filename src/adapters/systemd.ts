@@ -74,9 +74,9 @@ function show(flag: string, isRegistered: boolean, isStill: boolean): void {
 }
 
 function inWords({ state, attempt, nextRetryAt, lastError }: Omit<Progress, 'history'>): string {
-  const trouble = lastError === null ? '' : `: ${lastError.code}`;
+  const problem = lastError === null ? '' : `: ${lastError.code}`;
   const tries = attempt > 1 || nextRetryAt !== null ? `, attempt ${attempt}` : '';
   const next =
     nextRetryAt === null ? '' : `, next attempt at ${nextRetryAt.slice(0, 19).replace('T', ' ')} UTC`;
-  return `${state}${tries}${trouble}${next}`;
+  return `${state}${tries}${problem}${next}`;
 }

@@ -78,16 +78,15 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   await run('state-directory', () => {
     const refusal = refusalOfStateDirectory(folder);
     if (refusal !== null) return failed('CONFIG_INVALID', refusedStateDirectory(folder, refusal));
+    const readState = () => {
+      readOwn(join(folder, files.key));
+      return readOwn(join(folder, files.state));
+    };
     return checkDirectory(
       folder,
       directoryFacts(folder),
-      ownerOf(folder),
-      isLocked(folder),
-      () => {
-        readOwn(join(folder, files.key));
-        return readOwn(join(folder, files.state));
-      },
-      readHardwareId,
+      { owner: ownerOf(folder), running: isLocked(folder) },
+      { state: readState, hardware: readHardwareId },
     );
   });
   const network = 'config' in resolved ? await checkServers(resolved, stored, build, run) : null;
@@ -101,7 +100,7 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
   const template = 'config' in resolved ? resolved.config.identity.commonName : null;
   await run('certificate', () =>
     unknown === null
-      ? checkCertificate(pki, state, key, now, server?.time ?? null, template)
+      ? checkCertificate(pki, { state, key }, { now, serverTime: server?.time ?? null, template })
       : skipped(unknown),
   );
 
@@ -195,7 +194,7 @@ async function checkServers(
     run('nats-server', async () => {
       if (addresses === null && unknown !== null) return skipped(unknown);
       const finding = await checkNats(addresses, config.nats.tls, {
-        greeting: (address) => probeNats(address, way.proxy, greetingMs),
+        serverInfo: (address) => probeNats(address, way.proxy, greetingMs),
         subscribe: identity && ((address) => subscribe(address, identity, way)),
       });
       return throughProxy(finding, addresses === null ? null : way.proxy);
@@ -259,7 +258,7 @@ async function subscribe(address: NatsAddress, identity: Identity, way: NatsWay)
   const subject = `device_results.${identity.deviceId}.register`;
   const shown = () => peerCertificate(address, 'nats', way.proxy, greetingMs);
   const right = await withCertificate(
-    () => trySubscription(address, identity, way, subject, AbortSignal.timeout(natsMs)),
+    () => trySubscription({ address, ...way }, identity, subject, AbortSignal.timeout(natsMs)),
     shown,
   );
   if (right === 'allowed') return;

@@ -1,20 +1,24 @@
 import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseEnv } from 'node:util';
 import {
   laidOver,
   overlayFolder,
   overlaysOf,
+  readAgentConfig,
   readAgentEnvironment,
   readConfigFile,
 } from '../adapters/configFile.ts';
 import { readOwn, readText } from '../adapters/disk/durableFile.ts';
+import { groupId } from '../adapters/disk/exportedFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
 import { hostDefaults, hostName } from '../adapters/host.ts';
+import { readRegularFile } from '../adapters/regularFile.ts';
 import { statusFileOf } from '../adapters/runtimeStatus.ts';
+import { type AgentSettings, mergedAgents, noAgent } from '../config/agentSettings.ts';
+import { exportTarget } from '../config/exports.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import { type ProxyVariables, proxyFor, proxyNames, proxyVariables } from '../config/proxy.ts';
 import { resolveConfig, type Sources } from '../config/resolve.ts';
@@ -23,6 +27,7 @@ import { describe } from '../errors/onboardingError.ts';
 import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { isOwnFile } from '../services/state/ownFiles.ts';
+import { parseServiceEnvironment } from '../text/environmentFile.ts';
 
 /** Exit statuses (docs/contract.md); those from 64 on are sysexits.h's. */
 export const exit = { ok: 0, failed: 1, notRegistered: 3, usage: 64, locked: 75, configuration: 78 } as const;
@@ -33,6 +38,7 @@ const packagedConfigFile = '/usr/lib/onboardd/config.json';
 export interface CommonFlags {
   readonly config?: string;
   readonly envFile?: string;
+  readonly agentConfig?: string;
   readonly stateDir?: string;
 }
 
@@ -43,6 +49,8 @@ export interface Usable {
   /** See `fleetCaPins` */
   readonly fleetCa: readonly string[] | null;
   readonly proxies: ProxyVariables;
+  /** The Go agent that ran on this device */
+  readonly agent: AgentSettings;
   readonly warnings: readonly Warning[];
 }
 
@@ -50,9 +58,9 @@ export type Configured = Usable | { readonly problems: readonly string[] };
 
 /** The effective configuration, checked against the files that it names and the identity that the device has. */
 export async function configure(flags: CommonFlags): Promise<Configured> {
-  const { sources, problems, hostnameFile, files: read } = await readSources(flags);
+  const { sources, problems, agent, files: read } = await readSources(flags);
   const resolved = resolveConfig(sources, hostDefaults(process.env));
-  const all = [...problems, ...('problems' in resolved ? resolved.problems : [])];
+  const all = [...problems, ...agent.problems, ...('problems' in resolved ? resolved.problems : [])];
   if ('problems' in resolved || all.length > 0) return { problems: all };
   const { config } = resolved;
   const { caFile } = config.provisioning;
@@ -67,7 +75,10 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   const fleetCa = pinsOf(config, all);
   const refusal = refusalOfStateDirectory(config.stateDir);
   if (refusal !== null) all.push(refusedStateDirectory(config.stateDir, refusal));
-  for (const [item, path] of Object.entries(config.exports)) {
+  for (const [item, setting] of Object.entries(config.exports)) {
+    const { path, group } = exportTarget(setting);
+    if (group !== null && groupId(group) === null)
+      all.push(`exports.${item}.group is "${group}"; allowed: a group of this system`);
     if (isStateFile(path, config.stateDir, isOwnFile))
       all.push(`exports.${item} is "${path}"; allowed: a path outside the files of the state directory`);
   }
@@ -80,7 +91,8 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   const proxies = proxyVariables(sources.environment);
   all.push(...proxyProblems(config, proxies));
   if (all.length > 0) return { problems: all };
-  return { config, hostname: hostName(hostnameFile), fleetCa, proxies, warnings: warningsOf(config, read) };
+  const warnings = [...warningsOf(config, read), ...agentNotes(agent)];
+  return { config, hostname: hostName(agent.hostnameFile), fleetCa, proxies, agent, warnings };
 }
 
 /** What keeps the proxies of the environment from being used. */
@@ -119,6 +131,13 @@ function warningsOf(config: Config, read: Readonly<Record<string, string>>): War
   return [...open, ...(isPlain ? [{ key: 'provisioning.tokenFile', message: plainToken }] : [])];
 }
 
+function agentNotes({ notes }: AgentSettings): Warning[] {
+  return notes.map((message) => ({
+    key: message.includes('--agent-config') ? '--agent-config' : '--env-file',
+    message,
+  }));
+}
+
 const plainToken =
   'provisioning.tokenFile is sent over http:, so everybody on the network can read the token: use https: in provisioning.url';
 
@@ -146,7 +165,7 @@ export function publishedStatusFile({ stateDir, config, envFile }: CommonFlags):
 export async function readSources(flags: CommonFlags): Promise<{
   sources: Sources;
   problems: string[];
-  hostnameFile: string | null;
+  agent: AgentSettings;
   /** Option, of the command line or the unit → file that was read, where it is there */
   files: Readonly<Record<string, string>>;
 }> {
@@ -164,12 +183,17 @@ export async function readSources(flags: CommonFlags): Promise<{
       return otherwise;
     }
   };
-  const none = { overlay: new Map(), own: {}, hostnameFile: null };
-  const { envFile, config: configFile = defaultConfigFile } = flags;
-  const agent =
+  const none = { ...noAgent, own: {} };
+  const { envFile, agentConfig, config: configFile = defaultConfigFile } = flags;
+  const environment =
     envFile === undefined
       ? none
       : await attempt('--env-file', envFile, () => readAgentEnvironment(envFile), none);
+  const yaml =
+    agentConfig === undefined
+      ? noAgent
+      : await attempt('--agent-config', agentConfig, () => readAgentConfig(agentConfig), noAgent);
+  const agent = mergedAgents(environment, yaml);
   const layers: unknown[] = [];
   const laid: Record<string, string> = {};
   for (const base of [packagedConfigFile, configFile]) {
@@ -183,7 +207,7 @@ export async function readSources(flags: CommonFlags): Promise<{
   }
   const sources: Sources = {
     flags: flags.stateDir === undefined ? {} : { stateDir: flags.stateDir },
-    environment: { ...agent.own, ...environmentNow(process.env, atStart, serviceEnvironment()) },
+    environment: { ...environment.own, ...environmentNow(process.env, atStart, serviceEnvironment()) },
     overlay: agent.overlay,
     file: laidOver(layers),
   };
@@ -191,9 +215,10 @@ export async function readSources(flags: CommonFlags): Promise<{
     '--config': configFile,
     ...laid,
     ...(envFile !== undefined && { '--env-file': envFile }),
+    ...(agentConfig !== undefined && { '--agent-config': agentConfig }),
     EnvironmentFile: serviceFile,
   };
-  return { sources, problems, hostnameFile: agent.hostnameFile, files: read };
+  return { sources, problems, agent, files: read };
 }
 
 /** A pipe, which could block whoever reads it, is none. */
@@ -243,7 +268,7 @@ export function environmentNow(
 /** What the unit gives the daemon (EnvironmentFile=), so that a shell's `check`, `status` and `reset` see the same. */
 function serviceEnvironment(): Record<string, string | undefined> {
   try {
-    const all = Object.entries(parseEnv(readText(serviceFile) ?? ''));
+    const all = [...parseServiceEnvironment(readRegularFile(serviceFile) ?? '')];
     return Object.fromEntries(
       all.filter(([name]) => name.startsWith('ONBOARDD_') || proxyNames.includes(name)),
     );

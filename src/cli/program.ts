@@ -113,6 +113,7 @@ function common(command: Command): Command {
   return command
     .exitOverride()
     .option('--config <file>', `configuration file (default: ${defaultConfigFile})`)
-    .option('--env-file <file>', 'environment file of the Go agent')
+    .option('--env-file <file>', 'environment file of the Go agent, generations 1 and 2')
+    .option('--agent-config <file>', 'YAML file of the Go agent, generation 3')
     .option('--state-dir <dir>', 'state directory');
 }

@@ -20,7 +20,7 @@ import {
 
 /** `onboardd reset`. @param yes without asking. @returns exit status */
 export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
-  const { sources } = await readSources(flags);
+  const { sources, agent } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
   if (isRefused(folder)) return exit.configuration;
   if (!existsSync(folder)) {
@@ -45,7 +45,9 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
     // The path may lead elsewhere by the time the question is answered.
     const refused = isRefused(folder);
     if (!refused) {
-      forget(folder, exportsOf(sources));
+      // An identity that stayed there would be adopted again.
+      const left = Object.values(agent.files).filter((path) => path !== null);
+      forget(folder, [...new Set([...exportsOf(sources), ...left])]);
       forgetPublished(flags);
     }
     unlock();

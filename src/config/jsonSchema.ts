@@ -35,6 +35,8 @@ interface Part {
   readonly pipe?: readonly Part[];
   /** Of a picklist its values, of a union its schemas */
   readonly options?: readonly unknown[];
+  readonly entries?: Readonly<Record<string, Part>>;
+  readonly wrapped?: Part;
   readonly value?: Part;
   readonly item?: Part;
   readonly requirement?: unknown;
@@ -50,7 +52,8 @@ export function jsonSchemaOf(schema: v.GenericSchema): Json {
   return keywordsOf(schema as unknown as Part);
 }
 
-function keywordsOf({ type, pipe, options, value, item, requirement, metadata }: Part): Json {
+function keywordsOf(part: Part): Json {
+  const { type, pipe, options, value, item, requirement, metadata } = part;
   // The first part of a pipe is the schema that it begins with.
   if (pipe !== undefined) return Object.assign({}, ...pipe.map(keywordsOf));
   switch (type) {
@@ -65,6 +68,10 @@ function keywordsOf({ type, pipe, options, value, item, requirement, metadata }:
       return { type, items: item && keywordsOf(item) };
     case 'min_length':
       return { minItems: requirement };
+    case 'optional':
+      return part.wrapped === undefined ? {} : keywordsOf(part.wrapped);
+    case 'strict_object':
+      return objectOf(Object.entries(part.entries ?? {}));
     case 'record':
       return { type: 'object', additionalProperties: value && keywordsOf(value) };
     case 'regex':
@@ -83,4 +90,13 @@ function keywordsOf({ type, pipe, options, value, item, requirement, metadata }:
     default:
       throw new TypeError(`the JSON Schema of "${type}" is not known`);
   }
+}
+
+function objectOf(entries: readonly [string, Part][]): Json {
+  return {
+    type: 'object',
+    additionalProperties: false,
+    properties: Object.fromEntries(entries.map(([name, part]) => [name, keywordsOf(part)])),
+    required: entries.filter(([, { type }]) => type !== 'optional').map(([name]) => name),
+  };
 }

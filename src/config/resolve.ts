@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
 import { contradictions } from './contradictions.ts';
+import { pathOfExport } from './exports.ts';
 import {
   type Config,
   environmentName,
@@ -35,7 +36,7 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
   for (const layer of layers) {
     for (const [key, value] of layer) {
       if (key === 'exports' && isRecord(value) && isRecord(given.get(key))) {
-        given.set(key, { ...(given.get(key) as object), ...value });
+        given.set(key, mergedExports(given.get(key) as Record<string, unknown>, value));
       } else if (value !== undefined) {
         given.set(key, value);
       }
@@ -59,6 +60,15 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
   return contradictory.length > 0 ? { problems: contradictory } : { config };
 }
 
+/** A path alone moves an item, and leaves mode and group as a lower layer has them. */
+function mergedExports(below: Record<string, unknown>, above: Record<string, unknown>) {
+  const moved = Object.entries(above).map(([item, setting]) => {
+    const known = Object.hasOwn(below, item) ? below[item] : undefined;
+    return [item, typeof setting === 'string' && isRecord(known) ? { ...known, path: setting } : setting];
+  });
+  return { ...below, ...Object.fromEntries(moved) };
+}
+
 /** Only the state directory, for commands that must work if the rest of the configuration is invalid. */
 export function stateDirOf(sources: Sources, host: HostDefaults): string {
   const candidates = [
@@ -75,9 +85,7 @@ export function stateDirOf(sources: Sources, host: HostDefaults): string {
 export function exportsOf({ file, overlay, environment }: Sources): string[] {
   const layers = [flatten(file, []), overlay, readEnvironment(environment, [])];
   const all = layers.map((layer) => layer.get('exports')).filter(isRecord);
-  return [...new Set(all.flatMap((paths) => Object.values(paths)))].filter(
-    (path): path is string => typeof path === 'string' && path !== '',
-  );
+  return [...new Set(all.flatMap((paths) => Object.values(paths)).flatMap((one) => pathOfExport(one) ?? []))];
 }
 
 /** The keys whose values differ. */
@@ -120,7 +128,7 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
   const byName = new Map<string, SettingKey>(settingKeys.map((key) => [environmentName(key), key]));
   const exported: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {
-    if (!name.startsWith('ONBOARDD_') || value === undefined || value === '') continue;
+    if (value === undefined || value === '') continue;
     const key = byName.get(name);
     if (key !== undefined) {
       values.set(key, readsJson(key, value) ? parseJson(value) : coerce(key, value));

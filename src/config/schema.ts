@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
+import type { ExportSetting } from './exports.ts';
 import { parseNatsAddresses } from './natsAddress.ts';
 import { splitUrls } from './provisioningUrls.ts';
 import { parseProxy } from './proxy.ts';
@@ -88,6 +89,7 @@ function wholeNumber(least: number, most: number): Kind<number> {
 const logFormats = ['journal', 'pretty', 'json'] as const;
 const line = text(/^[^\p{Cc}]{1,256}$/u, 'one line of 1 to 256 characters');
 const path = text(/^[^\0]{1,4096}$/, 'a path');
+const filled = '`{id}`, `{hostname}`, `{serial}` and `{machineId}` are filled in';
 const milliseconds = wholeNumber(1, longestTimer);
 /** `sha256 Fingerprint=AB:CD…`, with or without the words and the colons, in any case. */
 const fingerprint =
@@ -121,17 +123,25 @@ const natsUrl: Kind<string> = {
   schema: v.pipe(v.string(), v.check(isNatsUrl)),
   allowed: 'nats://host:port, tls://host:port, host:port or host, one or a comma-separated list',
 };
+const exportSetting = v.union([
+  path.schema,
+  v.strictObject({
+    path: path.schema,
+    mode: v.optional(v.pipe(v.string(), v.regex(/^0?[0-7][0-7][0145]$/))),
+    group: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/))),
+  }),
+]);
 /** Names that valibot ignores in a record are rejected. */
-const paths: Kind<Readonly<Record<string, string>>> = {
+const paths: Kind<Readonly<Record<string, ExportSetting>>> = {
   schema: v.pipe(
     v.custom<Readonly<Record<string, unknown>>>(
       (value) =>
         isRecord(value) &&
         !['__proto__', 'prototype', 'constructor'].some((name) => Object.hasOwn(value, name)),
     ),
-    v.record(v.string(), path.schema),
+    v.record(v.string(), exportSetting),
   ),
-  allowed: 'an object of paths',
+  allowed: 'an object of paths, or of {"path", "mode": "0640", "group"}; not writable by others',
 };
 
 /**
@@ -222,9 +232,12 @@ export const settings = {
     'from `/etc/os-release`: `IMAGE_VERSION`, else `BUILD_ID`, else `VERSION_ID`',
     (host) => host.buildVersion,
   ),
-  'device.currentOwner': optional(line, '`currentOwner`; left out by default'),
-  'device.alias': optional(line, 'Requested `alias`; `{id}` and `{hostname}` are filled in'),
-  'device.tailscaleID': optional(line, '`tailscaleID`; `{id}` and `{hostname}` are filled in'),
+  'device.currentOwner': optional(line, `\`currentOwner\`; left out by default; ${filled}`),
+  'device.alias': optional(line, `Requested \`alias\`; ${filled}`),
+  'device.tailscaleID': optional(
+    line,
+    `\`tailscaleID\`, or \`auto\`: what Tailscale on this device says; ${filled}`,
+  ),
   'nats.url': optional(
     natsUrl,
     'NATS address, instead of the one that provisioning answers',
@@ -281,7 +294,7 @@ export const settings = {
     paths,
     'Result field or identity item → path of a file to write it to',
     'none',
-    (): Readonly<Record<string, string>> => ({}),
+    (): Readonly<Record<string, ExportSetting>> => ({}),
   ),
   'log.level': withDefault(oneOf(['error', 'warn', 'info', 'debug']), 'Lowest level that is logged', 'info'),
   'log.format': withDefaultOf(
@@ -326,7 +339,7 @@ export function environmentName(key: string): string {
 function isBaseUrl(value: string): boolean {
   if (!URL.canParse(value)) return false;
   const url = new URL(value);
-  return /^https?:$/.test(url.protocol) && url.hostname !== '' && url.search === '' && url.hash === '';
+  return /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '';
 }
 
 function isNatsUrl(value: string): boolean {

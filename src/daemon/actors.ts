@@ -1,10 +1,10 @@
-import { resolve } from 'node:path';
 import { fromCallback, fromPromise } from 'xstate';
+import { type AgentSettings, noAgent } from '../config/agentSettings.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
-import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
+import type { DeviceFields } from '../services/onboarding/deviceFields.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
 import {
@@ -13,13 +13,19 @@ import {
   tryCertificate,
 } from '../services/onboarding/requestCertificate.ts';
 import { type ResumePorts, resume } from '../services/onboarding/resume.ts';
+import { adopter } from './adopter.ts';
+import { warnedOnce, withDevice } from './describedDevice.ts';
+import { exporter } from './exporter.ts';
 import type { Platform } from './platform.ts';
+import type { Report } from './transitionLog.ts';
 
 export interface Settings {
   readonly config: Config;
   readonly hostname: string;
   /** SHA-256 of the CAs that the answer may bring, hex (`fleetCaPins`); null: any */
   readonly fleetCa: readonly string[] | null;
+  /** The Go agent that ran on this device; none by default */
+  readonly agent?: AgentSettings;
   /** When this program was built, milliseconds since 1970 */
   readonly builtAt: number;
 }
@@ -28,10 +34,19 @@ export interface Settings {
  * The machine with the services as its actors, and the platform as their ports.
  *
  * @param onQuarantined see `ResumePorts`
+ * @param report takes what the log says of adoption, exports and the fields of the device
  */
-export function wire(platform: Platform, settings: Settings, onQuarantined: ResumePorts['onQuarantined']) {
-  const { config, hostname, fleetCa, builtAt } = settings;
-  const { certificateOptions, deliverOptions } = optionsOf(settings);
+export function wire(
+  platform: Platform,
+  settings: Settings,
+  onQuarantined: ResumePorts['onQuarantined'],
+  report: Report,
+) {
+  const { config, fleetCa, builtAt } = settings;
+  const certificateOptions = certificateOptionsOf(settings);
+  const adopt = adopter(platform, settings, onQuarantined, report);
+  const exports = exporter(platform, settings, report);
+  const warn = warnedOnce(report);
   const machine = onboarding(
     {
       retry: config.retry,
@@ -44,9 +59,12 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
-      resume: fromPromise(async () =>
-        resume({ ...platform, onQuarantined }, config.identity.deviceId, fleetCa),
-      ),
+      resume: fromPromise(async ({ signal }) => {
+        await adopt(signal);
+        const resumed = resume({ ...platform, onQuarantined }, config.identity.deviceId, fleetCa);
+        exports.retry();
+        return resumed;
+      }),
       generateKey: fromPromise(({ signal }) => generateKey(platform, signal)),
       requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
         requestCertificate(platform, certificateOptions, input, signal),
@@ -55,21 +73,15 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
         tryCertificate(platform, input, signal),
       ),
       renewCertificate: fromPromise(({ signal }) => renewCertificate(platform, certificateOptions, signal)),
-      prepareIdentity: fromPromise(async () => prepareIdentity(platform, deliverOptions)),
-      register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) =>
-        register(
-          platform,
-          {
-            api: config.registration.api,
-            natsUrl: config.nats.url,
-            builtAt,
-            caCertificate: config.registration.caCertificate,
-            device: deviceFields(config, input.deviceId, hostname),
-          },
-          sendBack,
-        ),
-      ),
-      deliverResult: fromPromise(async () => deliverResult(platform, deliverOptions)),
+      prepareIdentity: fromPromise(async () => exports.prepare()),
+      register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) => {
+        const { api, caCertificate } = config.registration;
+        const options = { api, caCertificate, natsUrl: config.nats.url, builtAt };
+        const begin = (device: DeviceFields['fields']) =>
+          register(platform, { ...options, device }, sendBack);
+        return withDevice(platform, settings, input.deviceId, { warn, begin });
+      }),
+      deliverResult: fromPromise(async () => exports.deliver()),
       watchClock: fromCallback<OnboardingEvent, { since: number }>(({ sendBack, input }) =>
         platform.watchForSteps(input.since, () => sendBack({ type: 'CLOCK_STEPPED' })),
       ),
@@ -77,8 +89,8 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
   });
 }
 
-function optionsOf({ config, fleetCa, builtAt }: Settings) {
-  const certificateOptions = {
+function certificateOptionsOf({ config, fleetCa, builtAt, agent = noAgent }: Settings) {
+  return {
     swarmId: config.provisioning.swarmId,
     commonName: config.identity.commonName,
     natsUrl: config.nats.url,
@@ -86,37 +98,12 @@ function optionsOf({ config, fleetCa, builtAt }: Settings) {
     authenticated: isAuthenticated(config),
     fleetCa,
     builtAt,
+    isAllowed: agent.requestsCertificates,
   };
-  const deliverOptions = {
-    exports: absolute(config.exports),
-    natsUrl: config.nats.url,
-    commonName: config.identity.commonName,
-    builtAt,
-  };
-  return { certificateOptions, deliverOptions };
 }
 
 /** Whether whatever answers proves who it is; of a list every server. */
 function isAuthenticated(config: Config): boolean {
   const urls = provisioningUrls(config);
   return urls.length > 0 && urls.every((url) => /^https:/i.test(url));
-}
-
-/** Absolute paths, so that `reset` finds the files from any working directory. */
-function absolute(exports: Config['exports']): Config['exports'] {
-  return Object.fromEntries(Object.entries(exports).map(([item, path]) => [item, resolve(path)]));
-}
-
-/** The fields of the request body that come from the configuration (protocol.md, part 2). */
-function deviceFields({ device }: Config, id: string, hostname: string): Record<string, string | null> {
-  const fill = (text: string | null) =>
-    text?.replaceAll('{id}', id).replaceAll('{hostname}', hostname) ?? null;
-  return {
-    deviceType: device.type,
-    architecture: device.architecture,
-    buildVersion: device.buildVersion,
-    currentOwner: device.currentOwner,
-    tailscaleID: fill(device.tailscaleID),
-    alias: fill(device.alias),
-  };
 }

@@ -36,10 +36,11 @@ export function startDaemon(
   const identify = (deviceId: string | null) => {
     logContext.deviceId ??= deviceId;
   };
-  const machine = wire(platform, settings, (error) => {
+  const onQuarantined = (error: OnboardingError) => {
     identify(error.deviceId);
     write(log, entryOfQuarantined(error));
-  });
+  };
+  const machine = wire(platform, settings, onQuarantined, (entry) => write(log, entry));
   const actor = createActor(machine, optionsOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();

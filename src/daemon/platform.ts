@@ -2,20 +2,24 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
 import type { discover } from '../adapters/discovery.ts';
-import { refreshFile } from '../adapters/disk/durableFile.ts';
+import { exportFile } from '../adapters/disk/exportedFile.ts';
 import { takeEarlyKey } from '../adapters/earlyKey.ts';
 import type { CurrentIdentity } from '../adapters/est.ts';
-import { readHardwareId } from '../adapters/hardware.ts';
+import { readHardwareId, readMachineId, readSerial } from '../adapters/hardware.ts';
 import type { natsClient } from '../adapters/nats/client.ts';
 import { connectTimeoutMs } from '../adapters/nats/connectTimeout.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
 import { inTurn } from '../adapters/provisioningServers.ts';
+import { readRegularFile } from '../adapters/regularFile.ts';
 import { reportBug } from '../adapters/stackTrace.ts';
+import { tailscaleId } from '../adapters/tailscale.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import { type ProxyVariables, parseProxy, proxyFor } from '../config/proxy.ts';
 import type { Config } from '../config/schema.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
+import type { AdoptPorts } from '../services/onboarding/adoptIdentity.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
 import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
@@ -33,7 +37,9 @@ import type { HardwareId } from '../services/state/hardwareBinding.ts';
 export interface Platform {
   readonly directory: StateDirectory;
   readonly exportFile: DeliverPorts['exportFile'];
-  readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'];
+  /** Reads a file that another program may have written. No files where absent */
+  readonly readOutside?: AdoptPorts['readOutside'];
+  readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'] & AdoptPorts['pki'];
   /** @returns a new private key, PKCS#8 PEM */
   readonly newKey: () => Promise<string>;
   readonly post: RequestCertificatePorts['post'];
@@ -44,6 +50,10 @@ export interface Platform {
   readonly now: () => number;
   /** The identity of the hardware */
   readonly machine: () => HardwareId;
+  /** What templates of `device.*` may name; nothing by default */
+  readonly facts?: () => { readonly serial: string | null; readonly machineId: string | null };
+  /** The id of this device's Tailscale node; none by default */
+  readonly tailscaleId?: () => Promise<string | null>;
   /** Milliseconds of the monotonic clock */
   readonly monotonic: () => number;
   /** Uniform in [0, 1) */
@@ -84,11 +94,14 @@ export function createPlatform({
   return {
     ...systemClock,
     machine: readHardwareId,
+    facts: () => ({ serial: readSerial(), machineId: readMachineId() }),
+    tailscaleId: () => tailscaleId(),
     directory: state.directory,
-    exportFile: refreshFile,
+    exportFile,
+    readOutside,
     pki,
     newKey: () => takeEarlyKey(config.identity.keyType) ?? pki.generateKey(config.identity.keyType),
-    post: provisioning(config, version, proxies, state.directory, nats.load),
+    post: provisioning(config, { version, proxies }, state.directory, nats.load),
     connect: nats.connect,
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,
@@ -116,8 +129,7 @@ const discoverLazily: typeof discover = async (...args) =>
 /** @param onSent called when a request is on its way */
 function provisioning(
   config: Config,
-  version: string,
-  proxies: ProxyVariables,
+  { version, proxies }: { readonly version: string; readonly proxies: ProxyVariables },
   directory: StateDirectory,
   onSent: () => void,
 ): Platform['post'] {
@@ -153,6 +165,18 @@ function livingIdentity(directory: StateDirectory): CurrentIdentity | null {
   const [leaf] = pki.parseCertificates(provisioned.certificate);
   const lives = leaf !== undefined && systemClock.now() <= leaf.notAfter.getTime();
   return lives && leaf.spkiSha256 === pki.spkiSha256Of(key) ? { cert: provisioned.certificate, key } : null;
+}
+
+/** @throws {OnboardingError} STATE_UNWRITABLE */
+function readOutside(path: string): string | null {
+  try {
+    return readRegularFile(path);
+  } catch (cause) {
+    throw new OnboardingError('STATE_UNWRITABLE', `cannot read ${path}: ${describe(cause)}`, {
+      cause,
+      reason: 'agent-unreadable',
+    });
+  }
 }
 
 function natsOptions({ nats, registration }: Config): Parameters<typeof natsClient>[0] {

@@ -4,11 +4,17 @@ import { remedyOf } from '../errors/reasons.ts';
 import type { EventName, events, FieldsOf, StateName } from '../events.ts';
 import type { EmittedEvent, Failed } from '../machines/contracts.ts';
 import type { Failure } from '../machines/failure.ts';
+import type { Adopted } from '../services/onboarding/adoptIdentity.ts';
+import type { DeviceFields } from '../services/onboarding/deviceFields.ts';
+import type { ExportFailure } from '../services/onboarding/exportFiles.ts';
 
 /** One line of the log, as data. */
 export type LogEntry = {
   [E in EventName]: readonly [(typeof events)[E]['level'], E, string, FieldsOf<E>];
 }[EventName];
+
+/** Takes an entry to the log. */
+export type Report = (entry: LogEntry) => void;
 
 export function write(log: Log, [level, event, message, fields]: LogEntry): void {
   (log as (level: string, event: string, message: string, fields: object) => void)(
@@ -77,4 +83,24 @@ function entryOfFailure({ type, ...fields }: Failed): LogEntry {
 export function entryOfQuarantined({ code, reason, class: errorClass, message }: OnboardingError): LogEntry {
   const failed = { step: 'idle', code, reason, class: errorClass, attempt: 1 } as const;
   return ['warn', 'step.failed', message, { ...failed, retryInMs: 0, cause: message }];
+}
+
+/** What the log says of an earlier agent's identity that was taken over. */
+export function entryOfAdopted({ deviceId, key, certificate, reason }: Adopted): LogEntry {
+  const rest =
+    reason === null ? 'key and certificate are kept' : `key: ${key}, certificate: ${certificate}: ${reason}`;
+  const message = `the identity ${deviceId} of the earlier agent was taken over; ${rest}`;
+  return ['info', 'identity.adopted', message, { key, certificate, cause: reason }];
+}
+
+/** What the log says of an export that was not written. */
+export function entryOfExportFailure({ item, path, error }: ExportFailure): LogEntry {
+  const { code, reason, message } = error;
+  const fields = { item, path, code, reason, cause: message };
+  return ['warn', 'export.failed', `${item} is not exported: ${code}: ${message}`, fields];
+}
+
+/** What the log says of a configured field that the registration request leaves out. */
+export function entryOfLeftOut({ key, message }: DeviceFields['leftOut'][number]): LogEntry {
+  return ['warn', 'config.warning', message, { key }];
 }

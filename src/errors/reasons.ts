@@ -125,6 +125,23 @@ const entries = {
       "Configure the server to trust the CA of the device's certificate; check its dates with `onboardd check`.",
     ],
   },
+  'provisioning-off': {
+    codes: ['CONFIG_INVALID', null],
+    cause: 'the settings of the earlier agent forbid to ask for a certificate',
+    remedy:
+      "Set AUTOMATIC_PROVISIONING=true in the file of `--env-file`, or put the device's key, certificate and CA where that file says.",
+  },
+  'agent-identity': {
+    codes: ['CONFIG_INVALID', 'STATE_CORRUPT'],
+    cause: "the identity that an earlier agent left does not agree with itself, or with this device's",
+    remedy:
+      'Decide which identity the device has: set `identity.deviceId`, move the other files away, or run `onboardd reset` (docs/migrating.md).',
+  },
+  'agent-unreadable': {
+    codes: ['STATE_UNWRITABLE', null],
+    cause: 'a file of the earlier agent cannot be read',
+    remedy: "Let the service's user read the named file and the folders above it (docs/migrating.md).",
+  },
   'credentials-unusable': {
     codes: tls,
     cause: 'a local certificate or key cannot be read',

@@ -5,12 +5,15 @@ export function formatDuration(ms: number): string {
   if (whole < 9_950) return `${(whole / 1000).toFixed(1)} s`;
   const seconds = Math.round(whole / 1000);
   if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return two(seconds, 60, 'min', 1, 's');
-  if (seconds < 86_400) return two(seconds, 3600, 'h', 60, 'min');
-  return two(seconds, 86_400, 'd', 3600, 'h');
+  if (seconds < 3600) return inTwoUnits(seconds, [60, 'min'], [1, 's']);
+  if (seconds < 86_400) return inTwoUnits(seconds, [3600, 'h'], [60, 'min']);
+  return inTwoUnits(seconds, [86_400, 'd'], [3600, 'h']);
 }
 
-function two(seconds: number, large: number, largeName: string, small: number, smallName: string): string {
+/** Seconds, and what they are called. */
+type Unit = readonly [seconds: number, name: string];
+
+function inTwoUnits(seconds: number, [large, largeName]: Unit, [small, smallName]: Unit): string {
   const wholes = Math.floor(seconds / large);
   const rest = Math.floor((seconds % large) / small);
   return rest === 0 ? `${wholes} ${largeName}` : `${wholes} ${largeName} ${rest} ${smallName}`;

@@ -6,6 +6,8 @@ import * as pki from './pki.ts';
 import type { Plan } from './plan.ts';
 
 export const folder = '/var/lib/onboardd';
+/** What an earlier agent left. */
+export const adopted = { id: 'a'.repeat(32), key: 'agentkey' } as const;
 export const pathOf = (name: string) => `${folder}/${name}`;
 
 interface Watched {
@@ -60,6 +62,10 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       if (ids.size > 1 && !mayForget()) violate(`a second identity: ${[...ids].join(', ')}`);
       const mostKeys = 1 + damaged.filter((name) => name === 'identity.key').length + (mayForget() ? 1 : 0);
       if (keys.size > mostKeys) violate(`${keys.size} keys were sent to be signed`);
+      if (plan.adopted === undefined) return;
+      if (id !== adopted.id) violate('the id of the earlier agent was not kept');
+      const mayLoseKey = plan.adopted === 'no key' || damaged.includes('identity.key');
+      if (key !== adopted.key && !mayLoseKey) violate('the key of the earlier agent was not kept');
     },
 
     /** A connection is made: to the fleet's server, with its CA, with the key of the certificate. */
@@ -77,6 +83,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       if (state?.registration) violate('a registered device asks again');
       if (state?.request?.messageId !== messageId) violate('a question left before it was durable');
       const open = fleet.heard.get(id) ?? new Set();
+      if (plan.adopted !== undefined && id !== adopted.id)
+        violate('a question under another id than the agent’s');
       if (open.size > 0 && !open.has(messageId ?? '') && !lostState())
         violate('a question under a new message id, while the former has no answer');
     },

@@ -1,5 +1,6 @@
-import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
+import { readOwn, refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
+import { type AgentSettings, noAgent } from '../../src/config/agentSettings.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { type Daemon, type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
@@ -7,8 +8,8 @@ import type { Platform } from '../../src/daemon/platform.ts';
 import { chanceOf } from '../support/chance.ts';
 import { createClock } from './clock.ts';
 import { createDisk } from './disk.ts';
-import { createFleet } from './fleet.ts';
-import { createInvariants, folder, pathOf } from './invariants.ts';
+import { createFleet, natsUrl } from './fleet.ts';
+import { adopted, createInvariants, folder, pathOf } from './invariants.ts';
 import { createLoop, settled } from './loop.ts';
 import * as pki from './pki.ts';
 import { type Adversity, type Crash, healAt, type Plan } from './plan.ts';
@@ -33,6 +34,18 @@ const hour = 60 * minute;
 /** The longest a healthy fleet may wait for a device: the longest Retry-After, rests in `failed`, some backoffs. */
 const patienceMs = 4 * hour;
 const clashing = 'clashing-device';
+const agentFile = (name: string) => `/var/lib/fogdata/${name}`;
+const agent: AgentSettings = {
+  ...noAgent,
+  files: {
+    deviceId: agentFile('device_id.txt'),
+    deviceIdJson: null,
+    key: agentFile('identity.key'),
+    certificate: agentFile('identity.crt'),
+    caCertificate: agentFile('identity_ca.crt'),
+    natsUrl: agentFile('service_nats_url.txt'),
+  },
+};
 const handedOn = 'handed-on-device';
 
 const resolved = resolveConfig(
@@ -57,7 +70,7 @@ export const usualConfig = resolved.config;
 
 interface Boot {
   readonly number: number;
-  readonly known: LogContext;
+  readonly logContext: LogContext;
   daemon: Daemon | null;
   alive: boolean;
   registered: boolean;
@@ -68,6 +81,26 @@ interface Boot {
   waits: boolean;
   /** Nothing was sent and nothing logged since the clock was set. */
   quiet: boolean;
+}
+
+/** The agent's files: the certificate is a day old, and lives as long as others do. */
+function leftBehind({ adopted: what, certificateLifeMs }: Plan, ca: string): Record<string, string> {
+  const certificate = pki.certificatePem({
+    subject: usualConfig.identity.commonName.replace('{id}', adopted.id),
+    key: adopted.key,
+    issuer: 'fleetroot',
+    notBefore: start - minute,
+    notAfter: start + certificateLifeMs,
+    authority: false,
+    serial: 0,
+  });
+  return {
+    'device_id.txt': `${adopted.id}\n`,
+    'identity_ca.crt': ca,
+    'service_nats_url.txt': natsUrl,
+    ...(what !== 'no key' && { 'identity.key': pki.keyPem(adopted.key) }),
+    ...(what !== 'no certificate' && { 'identity.crt': certificate }),
+  };
 }
 
 /**
@@ -141,6 +174,12 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     tell,
   });
   if (plan.clash) fleet.registry.set(clashing, 'another device');
+  if (plan.adopted !== undefined) {
+    fleet.registry.set(adopted.id, 'the agent');
+    const left = leftBehind(plan, fleet.ca);
+    for (const [name, text] of Object.entries(left)) disk.put(agentFile(name), text);
+    reached.add(`adopts: ${plan.adopted}`);
+  }
   if (plan.earlierLife) fleet.leaveResult(handedOn, start - minute);
   const invariants = createInvariants({ plan, disk, fleet, damaged, violate });
   const clock = createClock(loop, plan, {
@@ -171,14 +210,15 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     const timed = (call: () => void) => () => own.alive && call();
     return {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
-      exportFile: (path, text, mode) => refreshFile(path, text, mode, disk.disk),
+      readOutside: (path) => readOwn(path, disk.disk),
+      exportFile: (path, text, mode) => refreshFile(path, text, mode, { disk: disk.disk }),
       pki,
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {
         step('send', 'csr');
         if (isClone) violate('a clone asks for a certificate');
         invariants.checkRequest(json);
-        return fleet.post(json, signal, own.known.state === 'registered');
+        return fleet.post(json, signal, own.logContext.state === 'registered');
       },
       async connect(identity, signal) {
         step('send', 'connect');
@@ -217,10 +257,10 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (number === boots && since() < healAt) damage(file, how);
     }
     for (const { boot: number } of of('other machine')) if (number === boots && since() < healAt) moveDisk();
-    const known: LogContext = { deviceId: null, state: 'idle' };
+    const logContext: LogContext = { deviceId: null, state: 'idle' };
     const own: Boot = {
       number: boots,
-      known,
+      logContext,
       daemon: null,
       alive: true,
       registered: false,
@@ -239,10 +279,11 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
         {
           config,
           hostname: 'device',
+          agent: plan.adopted === undefined ? noAgent : agent,
           fleetCa: plan.pinned ? pki.parseCertificates(fleet.ca).map(({ fingerprint }) => fingerprint) : null,
           builtAt,
         },
-        known,
+        logContext,
         (_, event, text, fields) => {
           if (own.alive) onLog(own, event, text, fields ?? {});
         },
@@ -335,16 +376,17 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   // Where `failed` rests for ever, somebody restarts the service once the trouble is over.
   for (const later of [1000, 30 * minute, hour, 2 * hour, 3 * hour]) {
     loop.at(start + healAt + later, () => {
-      if (boot?.alive && boot.known.state === 'failed' && plan.failedAfterMs === 0) powerOff('restart', 1000);
+      if (boot?.alive && boot.logContext.state === 'failed' && plan.failedAfterMs === 0)
+        powerOff('restart', 1000);
     });
   }
   const broken = () => violation !== null;
-  const registered = () => broken() || (boot?.alive === true && boot.known.state === 'registered');
+  const registered = () => broken() || (boot?.alive === true && boot.logContext.state === 'registered');
   loop.at(start, powerOn);
   await loop.run(start + healAt, broken, afterEach);
   if (!broken()) tell('all is well again');
   await loop.run(start + healAt + patienceMs, registered, afterEach);
-  const state = boot?.known.state;
+  const state = boot?.logContext.state;
   const lastCode = boot?.lastFailure;
   const lawfullyFailed =
     (isClone && lastCode === 'STATE_CLONED') ||
@@ -376,6 +418,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     livesOn = true;
     await loop.run(loop.now() + liveOnMs, broken, afterEach);
     if (!broken()) invariants.checkCertificateLives(loop.now());
-    if (!broken() && boot?.known.state !== 'registered') violate(`registered, then ${boot?.known.state}`);
+    if (!broken() && boot?.logContext.state !== 'registered')
+      violate(`registered, then ${boot?.logContext.state}`);
   }
 }

@@ -57,6 +57,24 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   one(
+    'the key of an earlier agent is not kept',
+    'src/services/onboarding/adoptIdentity.ts',
+    'if (key !== null && own === null) directory.write(files.key, key.pem, 0o600);',
+    '',
+  ),
+  one(
+    'an adoption writes the state before the key',
+    'src/services/onboarding/adoptIdentity.ts',
+    'if (key !== null && own === null) directory',
+    'writeState(directory, newState(deviceId, now())); if (key !== null && own === null) directory',
+  ),
+  one(
+    'a device that an earlier agent registered counts as refused',
+    'src/services/onboarding/adoptIdentity.ts',
+    'mayBeRegistered: true,',
+    'mayBeRegistered: false,',
+  ),
+  one(
     'any “already registered” counts as registered',
     'src/services/onboarding/pendingRequest.ts',
     '(askedBefore && isAlreadyRegistered(result.error))',

@@ -24,6 +24,11 @@ export function spkiSha256Of(pem: string): string {
   return name;
 }
 
+export function pkcs8Of(pem: string): string {
+  spkiSha256Of(pem);
+  return pem;
+}
+
 export function certificatePem(fields: CertificateFields): string {
   return `${begin}${JSON.stringify(fields)}${end}\n`;
 }

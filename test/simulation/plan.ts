@@ -59,6 +59,8 @@ export const managerFaults = [
  */
 export const adversaryMoves = ['answers', 'answers, runs NATS', 'moves the address', 'replays'] as const;
 
+export const adoptions = ['whole', 'no certificate', 'no key'] as const;
+
 type Window<Kind extends string, Fault> = {
   readonly kind: Kind;
   readonly fault: Fault;
@@ -108,6 +110,8 @@ export interface Plan {
    * only where the stream can be read before the question, and `state.json` stays whole.
    */
   readonly earlierLife: boolean;
+  /** What an earlier agent left on the device, which had registered it; absent: nothing */
+  readonly adopted?: (typeof adoptions)[number] | undefined;
   readonly https: boolean;
   /** The configuration names the fleet's CA. */
   readonly pinned: boolean;
@@ -129,6 +133,7 @@ export function planOf(seed: number): Plan {
   const drawn = Array.from({ length: count }, () => adversityOf(chance));
   const api = chance() < 0.75 ? 'jetstream' : 'request';
   const earlierLife = !clash && api === 'jetstream' && chanceOf(seed, 'earlier life')() < 0.1;
+  const adopts = !clash && !earlierLife && chanceOf(seed, 'adopted')() < 0.15;
   const adversities = drawn.filter((adversity) =>
     clash ? adversity.kind === 'provisioning' : !earlierLife || !blindsToThePast(adversity),
   );
@@ -155,6 +160,7 @@ export function planOf(seed: number): Plan {
     loss: chance() < 0.3 ? chance() * 0.3 : 0,
     clash,
     earlierLife,
+    adopted: adopts ? pick(chanceOf(seed, 'adoption'), adoptions) : undefined,
     https: chance() < 0.3,
     pinned: chanceOf(seed, 'pin')() < 0.2,
     adversities,

@@ -46,10 +46,28 @@ test.each<[string, Adversity[], Partial<Plan>?]>([
       { kind: 'damage', boot: 2, file: 'state.json', how: 'garbage' },
     ],
   ],
+  [
+    'the key of an earlier agent is not kept',
+    [{ kind: 'restart', at: 60_000 }],
+    { adopted: 'no certificate' },
+  ],
+  [
+    'an adoption writes the state before the key',
+    Array.from({ length: 12 }, (_, n) => ({ kind: 'kill', boot: n + 1, step: 12 + n, offMs: 1000 }) as const),
+    { adopted: 'no certificate' },
+  ],
+  ['a device that an earlier agent registered counts as refused', [], { adopted: 'whole' }],
 ])('the simulation finds the fault: %s', async (name, adversities, special) => {
   const mutant = mutants.find((one) => one.name === name);
   if (mutant === undefined) throw new Error('no such mutant');
-  const plan = { ...planOf(1), clash: false, earlierLife: false, adversities, ...special };
+  const plan = {
+    ...planOf(1),
+    clash: false,
+    earlierLife: false,
+    adopted: undefined,
+    adversities,
+    ...special,
+  };
   await using built = await buildMutant(mutant);
   expect((await built.live(plan)).violation).not.toBeNull();
   expect((await live(plan)).violation).toBeNull();

@@ -85,7 +85,7 @@ interface Device {
 
 /** A device with the real machine and services, whose disk is memory. @returns a function that stops it */
 function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: string) => void): () => void {
-  const known: LogContext = { deviceId: null, state: 'idle' };
+  const logContext: LogContext = { deviceId: null, state: 'idle' };
   const after = (ms: number, call: () => void) => loop.at(loop.now() + ms, call);
   const world = {
     ...fleet,
@@ -109,7 +109,7 @@ function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: 
       clearTimeout: (cancel: unknown) => (cancel as (() => void) | undefined)?.(),
     },
   };
-  return startDaemon(world, { config, hostname: '', fleetCa: null, builtAt: 0 }, known, (_, event) =>
+  return startDaemon(world, { config, hostname: '', fleetCa: null, builtAt: 0 }, logContext, (_, event) =>
     onLog(event),
   ).stop;
 }

@@ -4,7 +4,7 @@ import type { Check } from '../../src/services/diagnostics/check.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { at as atFleet } from './harness.ts';
 import type { Device } from './program.ts';
-import { tell } from './runCommand.ts';
+import { runCommand } from './runCommand.ts';
 
 /** A device whose key is quickly made. */
 export function at(fleet: Fleet, more: Record<string, unknown> = {}): Device {
@@ -13,7 +13,7 @@ export function at(fleet: Fleet, more: Record<string, unknown> = {}): Device {
 
 /** What `onboardd check` found, by the check's id. */
 export async function checks(device: Device): Promise<Record<string, Check>> {
-  const { stdout } = await tell(device, 'check', '--json');
+  const { stdout } = await runCommand(device, 'check', '--json');
   return Object.fromEntries((JSON.parse(stdout).checks as Check[]).map((check) => [check.id, check]));
 }
 

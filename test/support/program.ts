@@ -18,6 +18,8 @@ export type Line = Readonly<Record<string, unknown>> & { readonly event: string 
 export interface Device {
   readonly stateDir: string;
   readonly configFile: string;
+  /** Further options of `run` */
+  readonly args?: readonly string[];
 }
 
 const schemas = formats

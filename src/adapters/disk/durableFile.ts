@@ -40,20 +40,24 @@ export interface Owner {
   readonly gid: number;
 }
 
+export interface WriteOptions {
+  readonly disk?: Disk;
+  /** Whose the file shall be; null, by default: whoever writes it */
+  readonly owner?: Owner | null;
+}
+
 /**
  * Replaces a file atomically and durably: every byte written, the file synced, renamed, the folder synced. After a
  * power cut at any moment the file holds either the old content or the new one. The usual libraries are not used: two
  * truncate on a nearly full disk and report success, and neither syncs the folder (docs/reliability.md).
  *
- * @param owner owner of the file; null: the user of this process
  * @throws {OnboardingError} STATE_UNWRITABLE; the old file stays
  */
 export function writeDurably(
   path: string,
   text: string,
   mode: number,
-  disk: Disk = fs,
-  owner: Owner | null = null,
+  { disk = fs, owner = null }: WriteOptions = {},
 ): void {
   replace(path, { text, mode, owner, isSynced: true }, disk);
   attempt('write', path, () => syncFolder(dirname(path), disk));
@@ -140,22 +144,19 @@ export function readOwned(path: string, disk: Disk = fs): { text: string; owner:
  *
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
-export function refreshFile(
-  path: string,
-  text: string,
-  mode: number,
-  disk: Disk = fs,
-  owner: Owner | null = null,
-): void {
+export function refreshFile(path: string, text: string, mode: number, options: WriteOptions = {}): void {
+  const { disk = fs } = options;
   if (isAsWanted(path, text, mode, disk)) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
-  writeDurably(path, text, mode, disk, owner);
+  writeDurably(path, text, mode, options);
 }
 
 /** Restores the mode if only that differs. */
 function isAsWanted(path: string, text: string, mode: number, disk: Disk): boolean {
+  // A text that UTF-8 cannot hold as it is (a lone surrogate) is compared as it was written.
+  const written = Buffer.from(text, 'utf8').toString('utf8');
   const isSame = (file: number) =>
-    disk.readFileSync(file, 'utf8') === text && setMode(path, file, mode, disk);
+    disk.readFileSync(file, 'utf8') === written && setMode(path, file, mode, disk);
   return attempt('read', path, () => unlessLink(() => withFile(path, disk, isSame))) === true;
 }
 
@@ -204,7 +205,7 @@ export function openStateDirectory(
     });
   return {
     read: (name) => settled(() => readOwn(pathOf(name), disk, modeOf(name))),
-    write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, disk, owner)),
+    write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, { disk, owner })),
     refresh: (name, text, mode) =>
       settled(() => {
         if (isAsWanted(pathOf(name), text, mode, disk)) return;

@@ -59,8 +59,12 @@ export function natsClient(options: JetStreamOptions) {
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
-        const { connection, isEncrypted } = await dial(address, identity, options, inboxPrefix, signal);
-        const opened = { connection, isEncrypted, address, inboxPrefix };
+        const dialled = await dial(
+          { address, tls: options.tls, proxy: options.proxy, inboxPrefix },
+          identity,
+          signal,
+        );
+        const opened = { ...dialled, address, inboxPrefix };
         const session = openSession(opened, memory, onDenied);
         if (options.needsInbox) await assertInbox(opened, session);
         return session;
@@ -80,13 +84,12 @@ export function natsClient(options: JetStreamOptions) {
  * @throws {OnboardingError} NATS_*
  */
 export async function trySubscription(
-  address: NatsAddress,
+  { address, tls, proxy }: Omit<Target, 'inboxPrefix'>,
   identity: Identity,
-  way: NatsWay,
   subject: string,
   signal: AbortSignal,
 ): Promise<'allowed' | 'denied'> {
-  const { connection } = await dial(address, identity, way, '_INBOX', signal);
+  const { connection } = await dial({ address, tls, proxy, inboxPrefix: '_INBOX' }, identity, signal);
   try {
     let denied = false;
     connection.subscribe(subject, {
@@ -153,21 +156,38 @@ interface Reader {
   consumer: Promise<LastByConsumer> | null;
 }
 
+/** A connection that was made. */
+interface Dialled {
+  readonly connection: NatsConnection;
+  readonly isEncrypted: boolean;
+  /** Whether the client ended it by itself; without an error that means for pings that brought no answer. */
+  readonly isGivenUp: () => boolean;
+}
+
+/** What is dialled, and how. */
+interface Target extends NatsWay {
+  readonly address: NatsAddress;
+  readonly inboxPrefix: string;
+}
+
 async function dial(
-  address: NatsAddress,
+  { address, tls, proxy, inboxPrefix }: Target,
   identity: Identity,
-  { tls, proxy }: NatsWay,
-  inboxPrefix: string,
   signal: AbortSignal,
-): Promise<{ connection: NatsConnection; isEncrypted: boolean }> {
+): Promise<Dialled> {
   let serverVerified = false;
   let broken: OnboardingError | null = null;
+  let givenUp = false;
+  const isGivenUp = () => givenUp;
   const base: TransportOptions = {
     tls: null,
     proxy,
     signal,
     onBroken: (error) => {
       broken = error;
+    },
+    onGivenUp: () => {
+      givenUp = true;
     },
     servers: [showNatsAddress(address)],
     name: `onboardd ${identity.deviceId}`,
@@ -198,14 +218,14 @@ async function dial(
     },
   };
   try {
-    return { connection: await abortable(secured, signal), isEncrypted: true };
+    return { connection: await abortable(secured, signal), isEncrypted: true, isGivenUp };
   } catch (error) {
     const failure = broken ?? natsError(error, address, serverVerified);
     if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
       const connection = await abortable(base, signal).catch((plain: unknown) => {
         throw natsError(plain, address, false);
       });
-      return { connection, isEncrypted: false };
+      return { connection, isEncrypted: false, isGivenUp };
     }
     throw failure;
   }
@@ -234,10 +254,7 @@ async function abortable(options: TransportOptions, signal: AbortSignal): Promis
   });
 }
 
-/** An open connection. */
-interface Opened {
-  readonly connection: NatsConnection;
-  readonly isEncrypted: boolean;
+interface Opened extends Dialled {
   readonly address: NatsAddress;
   readonly inboxPrefix: string;
 }
@@ -251,7 +268,9 @@ function openSession(opened: Opened, memory: Memory, onDenied: OnDenied): Sessio
     onDenied(operation, subject);
     queue.push({ type: 'denied', operation, subject });
   });
-  connection.closed().then((error) => queue.push({ type: 'closed', error: endOf(error) }));
+  connection
+    .closed()
+    .then((error) => queue.push({ type: 'closed', error: endOf(error, opened.isGivenUp()) }));
   const manager = connection.jetstreamManager({ checkAPI: false, timeout: lookUpTimeoutMs });
   manager.catch(() => undefined);
   let afterPublish = false;
@@ -298,9 +317,17 @@ function onSubject(
   }
 }
 
-/** Why the connection ended by itself */
-function endOf(error: unknown): OnboardingError {
+/** Why the connection ended by itself. */
+function endOf(error: unknown, isGivenUp: boolean): OnboardingError {
   if (error instanceof OnboardingError) return error;
+  if (isGivenUp && !error)
+    return new OnboardingError(
+      'NATS_UNREACHABLE',
+      'the connection to the NATS server broke: no answer to pings',
+      {
+        reason: 'timeout',
+      },
+    );
   const text = `the connection to the NATS server broke${error ? `: ${describe(error)}` : ''}`;
   const { code, reason } = classifyNetworkError(error, 'nats');
   // It was open: whatever ended it, the server is out of reach for now.

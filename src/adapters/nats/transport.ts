@@ -19,6 +19,8 @@ export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   readonly proxy: URL | null;
   /** Receives the error that ended the connection, if the server caused it. */
   readonly onBroken: (error: OnboardingError) => void;
+  /** Called if the client gives the connection up: its pings brought no answer, or the server reported an error. */
+  readonly onGivenUp: () => void;
   /** Ends the connection, also while connecting. */
   readonly signal: AbortSignal;
 }
@@ -46,9 +48,10 @@ class NatsTransport implements Transport {
   readonly version = clientVersion;
   closeError?: Error;
   #socket: Socket | undefined;
-  #greeting: Uint8Array = new Uint8Array();
+  #serverInfo: Uint8Array = new Uint8Array();
   #isClosed = false;
   #onBroken: TransportOptions['onBroken'] = () => {};
+  #onGivenUp: TransportOptions['onGivenUp'] = () => {};
   #settleClosed: (error?: Error) => void = () => {};
   readonly #closed = new Promise<Error | undefined>((resolve) => {
     this.#settleClosed = resolve;
@@ -59,8 +62,9 @@ class NatsTransport implements Transport {
   }
 
   async connect({ hostname, port }: { hostname: string; port: number }, options: object): Promise<void> {
-    const { tls, proxy, onBroken, signal } = options as TransportOptions;
+    const { tls, proxy, onBroken, onGivenUp, signal } = options as TransportOptions;
     this.#onBroken = onBroken;
+    this.#onGivenUp = onGivenUp;
     const onAbort = () => this.#end(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#closed.finally(() => signal.removeEventListener('abort', onAbort));
@@ -70,7 +74,7 @@ class NatsTransport implements Transport {
           ? connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs })
           : await openTunnel(proxy, { host: hostname, port }, 'nats', signal),
       );
-      this.#greeting = await readGreeting(this.#socket as Socket, tls !== null);
+      this.#serverInfo = await readServerInfo(this.#socket as Socket, tls !== null);
       if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, hostname, tls)));
     } catch (error) {
       this.#end(error as Error);
@@ -81,7 +85,7 @@ class NatsTransport implements Transport {
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     let failure: Error | undefined;
     try {
-      yield this.#greeting;
+      yield this.#serverInfo;
       const check = frameGuard();
       for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
         check(chunk);
@@ -117,6 +121,7 @@ class NatsTransport implements Transport {
   }
 
   disconnect(): void {
+    this.#onGivenUp();
     this.#end();
   }
 
@@ -161,7 +166,7 @@ class NatsTransport implements Transport {
  * @returns the line, CR LF included
  * @throws {OnboardingError} NATS_TLS; {NatsError} SERVER_OPT_NA if the server offers no TLS; {Error} of the socket
  */
-async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> {
+async function readServerInfo(socket: Socket, tlsIsDue: boolean): Promise<Buffer> {
   let bytes = Buffer.alloc(0);
   const end = await new Promise<number>((resolve, reject) => {
     const onData = (chunk: Buffer) => {
@@ -180,17 +185,17 @@ async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> 
     );
   });
   if (end < 0 || end > longestLine) throw interference(`an INFO longer than ${longestLine} bytes`);
-  const info = readInfo(bytes.subarray(0, end).toString('utf8'));
+  const info = parseServerInfo(bytes.subarray(0, end).toString('utf8'));
   const offersTls = info.tls_required === true || info.tls_available === true;
   const rest = bytes.subarray(end + 2);
-  const greeting = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
+  const serverInfo = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
   if (!tlsIsDue) {
     socket.unshift(rest);
-    return greeting;
+    return serverInfo;
   }
   if (!offersTls) throw new NatsError('tls', ErrorCode.ServerOptionNotAvailable);
   if (rest.length > 0) throw interference('clear text behind its INFO');
-  return greeting;
+  return serverInfo;
 }
 
 /**
@@ -199,7 +204,7 @@ async function readGreeting(socket: Socket, tlsIsDue: boolean): Promise<Buffer> 
  *
  * @throws {Error} if the line is not the INFO of a NATS server
  */
-function readInfo(line: string): Record<string, unknown> {
+function parseServerInfo(line: string): Record<string, unknown> {
   const [, json] = /^INFO[ \t]+(\{[^\r\n]*)$/i.exec(line) ?? [];
   try {
     const all = parseJson(json ?? '') as Record<string, unknown>;

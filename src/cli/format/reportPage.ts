@@ -156,9 +156,9 @@ function stuckTable(devices: readonly DeviceStory[], last: number): string {
   if (devices.length === 0) return '<p>None.</p>';
   const rows = devices.slice(0, 50).map(({ id, state, since, lastCode, failures }) => {
     const times = several(failures, 'failure');
-    const trouble = failures === 0 ? '' : `${times}${lastCode === null ? '' : `, last ${lastCode}`}`;
+    const problem = failures === 0 ? '' : `${times}${lastCode === null ? '' : `, last ${lastCode}`}`;
     const mark = state === 'failed' ? ' class="bad"' : '';
-    return `<li><p><code>${escapeText(id)}</code><span${mark}>${state} for ${formatDuration(last - since)}</span><span class="bad">${escapeText(trouble)}</span></p></li>`;
+    return `<li><p><code>${escapeText(id)}</code><span${mark}>${state} for ${formatDuration(last - since)}</span><span class="bad">${escapeText(problem)}</span></p></li>`;
   });
   const more =
     devices.length > 50

@@ -24,16 +24,27 @@ export interface DirectoryFacts {
 /** The state, its copies and the temporary file of the next write need less than this. */
 const leastBytes = 256 * 1024;
 
-/**
- * The state directory and its content. @param read the text of `state.json`; throws if it cannot be read
- */
+/** The service that the state directory belongs to. */
+export interface DaemonFacts {
+  /** Name of its user; null: not known */
+  readonly owner: string | null;
+  /** Whether a daemon runs on the directory; null: not known */
+  readonly running: boolean | null;
+}
+
+/** What is read only once the directory turns out to be usable. */
+export interface DirectoryReads {
+  /** The text of `state.json`. @throws if it cannot be read */
+  readonly state: () => string | null;
+  readonly hardware: () => HardwareId;
+}
+
+/** The state directory and its content. */
 export function checkDirectory(
   folder: string,
   facts: DirectoryFacts,
-  owner: string | null,
-  running: boolean | null,
-  read: () => string | null,
-  machine: () => HardwareId,
+  { owner, running }: DaemonFacts,
+  reads: DirectoryReads,
 ): Finding {
   const { exists, nearest, mode, freeBytes, freeInodes } = facts;
   const asOwner = owner === null ? 'as root' : `as ${owner === 'root' ? 'root' : `root or ${owner}`}`;
@@ -64,9 +75,9 @@ export function checkDirectory(
   const daemon = running === null ? '' : `, daemon ${running ? 'running' : 'not running'}`;
   if (!exists) return passed(`${folder} does not exist yet and can be created${daemon}`);
   try {
-    const text = read();
+    const text = reads.state();
     const bound = text === null ? null : parseState(text).machine;
-    if (bound !== null && isClone(bound, machine()))
+    if (bound !== null && isClone(bound, reads.hardware()))
       return failed('STATE_CLONED', `${folder} was copied from another machine`);
     const open =
       mode !== null && (mode & 0o077) !== 0 ? `, mode ${mode.toString(8)} (the daemon sets it to 700)` : '';
@@ -106,15 +117,20 @@ export function checkTime(
   return passed(`${shown}, after this program was built; no server time to compare with`);
 }
 
+/** Besides the state directory, what a certificate is judged by. Times in milliseconds since 1970. */
+export interface CertificateContext {
+  readonly now: number;
+  /** Null: the server sent no time */
+  readonly serverTime: number | null;
+  /** Template of the common name, from the configuration; null if that is invalid: then the subject is not checked */
+  readonly template: string | null;
+}
+
 /** Checks that the certificate on disk is for this key, chains to its CA, and is within its dates. */
 export async function checkCertificate(
   pki: CertificateVerifier & KeyReader,
-  state: DeviceState | null,
-  key: string | null,
-  now: number,
-  serverTime: number | null,
-  /** Template of the configuration; null if that is invalid: then the subject is not checked */
-  template: string | null,
+  { state, key }: { state: DeviceState | null; key: string | null },
+  { now, serverTime, template }: CertificateContext,
 ): Promise<Finding> {
   const provisioned = state?.provisioned;
   if (!state || !provisioned) return skipped('the device has no certificate yet');
@@ -129,7 +145,8 @@ export async function checkCertificate(
     const [own] = pki.parseCertificates(certificate);
     const commonName = template?.replaceAll('{id}', state.deviceId) ?? own?.commonNames[0] ?? '';
     const expected = {
-      publicKey: pki.spkiSha256Of(key),
+      key,
+      spkiSha256: pki.spkiSha256Of(key),
       deviceId: state.deviceId,
       commonName,
       now,
@@ -139,7 +156,7 @@ export async function checkCertificate(
       renews: null,
     };
     const { signal } = new AbortController();
-    const { leaf } = await acceptCertificate(pki, { certificate, caCertificate }, expected, key, signal);
+    const { leaf } = await acceptCertificate(pki, { certificate, caCertificate }, expected, signal);
     const left = formatDuration(leaf.notAfter.getTime() - now);
     const late = now > Date.parse(renewAt) ? 'its renewal is due' : `renewal at ${formatTime(renewAt)}`;
     return passed(

@@ -58,7 +58,7 @@ function targetOf(location: string | null, host: string): string {
 
 /** Both throw an OnboardingError with code and reason. */
 export interface NatsPorts {
-  readonly greeting: (
+  readonly serverInfo: (
     address: NatsAddress,
   ) => Promise<{ version: string | null; tlsAvailable: boolean; jetstream: boolean }>;
   /** Connects with the stored identity and subscribes to the result; null without an identity. */
@@ -100,10 +100,10 @@ function failedFinding(error: unknown): Finding {
 async function checkOne(
   address: NatsAddress,
   tls: 'required' | 'optional',
-  { greeting, subscribe }: NatsPorts,
+  { serverInfo, subscribe }: NatsPorts,
 ): Promise<Finding> {
   const where = showNatsAddress(address);
-  const { version, tlsAvailable, jetstream } = await greeting(address);
+  const { version, tlsAvailable, jetstream } = await serverInfo(address);
   if (!tlsAvailable && tls === 'required')
     throw observedFailure('no-tls', 'nats', `the NATS server ${where}`);
   const server = `${where}, nats-server ${version ?? 'of unknown version'}${jetstream ? ' with JetStream' : ''}`;

@@ -57,7 +57,9 @@ export interface CertificateVerifier extends CertificateReader {
 
 /** The expectations of a certificate. Times in milliseconds since 1970. */
 export interface Expectation {
-  readonly publicKey: string;
+  /** The device's private key, PEM, and the SHA-256 of the SubjectPublicKeyInfo of its public one, hex */
+  readonly key: string;
+  readonly spkiSha256: string;
   readonly deviceId: string;
   readonly commonName: string;
   readonly now: number;
@@ -91,7 +93,6 @@ const longestValidityMs = 36_525 * 86_400_000;
  * The explicit rules come first because their messages are clearer; OpenSSL decides last.
  * `docs/decisions/0007-accepted-certificates.md` lists them.
  *
- * @param key the device's private key, PEM
  * @throws {OnboardingError} CERTIFICATE_*, CLOCK_WRONG, PROVISIONING_ANSWER_INVALID
  * @throws the signal's reason
  */
@@ -99,13 +100,12 @@ export async function acceptCertificate(
   verifier: CertificateVerifier,
   answer: { certificate: string; caCertificate: string },
   expected: Expectation,
-  key: string,
   signal: AbortSignal,
 ): Promise<Accepted> {
   const chain = parse(verifier, answer.certificate, 'certificate');
   const anchors = parse(verifier, answer.caCertificate, 'caCertificate');
   const [leaf, ...intermediates] = chain;
-  if (leaf === undefined || leaf.spkiSha256 !== expected.publicKey) {
+  if (leaf === undefined || leaf.spkiSha256 !== expected.spkiSha256) {
     throw new OnboardingError(
       'CERTIFICATE_KEY_MISMATCH',
       `the certificate of ${leaf?.subject} is for another key`,
@@ -116,14 +116,14 @@ export async function acceptCertificate(
   const faults: string[] = [];
   const refusals: unknown[] = [];
   let verdicts = 0;
-  for (const path of pathsOf(signs, leaf, intermediates, anchors, faults)) {
+  for (const path of pathsOf(signs, [leaf, ...intermediates], anchors, faults)) {
     try {
       checkPath(path, expected);
     } catch (error) {
       refusals.push(error);
       continue;
     }
-    const verdict = await verdictOf(verifier, path, key, signal);
+    const verdict = await verdictOf(verifier, path, expected.key, signal);
     if (verdict === null) return { leaf, certificate: pemOf(chain), caCertificate: pemOf(anchors) };
     refusals.push(untrusted(`OpenSSL rejects the certificate of ${leaf.subject}: ${verdict}`));
     if (++verdicts === mostVerdicts) break;
@@ -190,12 +190,12 @@ function checkAnchors(
   reader: CertificateReader,
   signs: Signs,
   anchors: readonly Certificate[],
-  { publicKey, trusted, fleetCa }: Expectation,
+  { spkiSha256, trusted, fleetCa }: Expectation,
 ): void {
   const known = fleetCa === null && trusted !== null ? parseTrusted(reader, trusted) : null;
   for (const anchor of anchors) {
     const { subject, fingerprint } = anchor;
-    if (anchor.spkiSha256 === publicKey) throw untrusted(`the CA ${subject} has the device's own key`);
+    if (anchor.spkiSha256 === spkiSha256) throw untrusted(`the CA ${subject} has the device's own key`);
     const fault = keyFaultOf(anchor) ?? (isVersion1Root(anchor, signs) ? null : authorityFault(anchor));
     if (fault !== null) throw untrusted(`the CA ${subject} ${fault}`);
     if (fleetCa !== null && !fleetCa.includes(fingerprint))
@@ -283,8 +283,7 @@ function keyFaultOf({ keyFault }: Certificate): string | null {
  */
 function* pathsOf(
   signs: Signs,
-  leaf: Certificate,
-  intermediates: readonly Certificate[],
+  [leaf, ...intermediates]: readonly [Certificate, ...Certificate[]],
   anchors: readonly Certificate[],
   faults: string[],
 ): Generator<Certificate[]> {

@@ -1,3 +1,5 @@
+import type { ExportTarget } from '../../config/exports.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
 import {
   currentState,
   type DeviceState,
@@ -8,21 +10,33 @@ import {
 import type { CertificateReader } from './acceptCertificate.ts';
 import { resultField } from './registrationResult.ts';
 import { checkClock } from './requestCertificate.ts';
+import type { KeyReader } from './resume.ts';
+import { type IdentityItem, standingExport } from './standingExport.ts';
 
 export interface DeliverPorts {
   readonly directory: StateDirectory;
-  readonly pki: CertificateReader;
+  readonly pki: CertificateReader & KeyReader;
   readonly now: () => number;
   /** Replaces a file outside the state directory, durably, if it differs. @throws STATE_UNWRITABLE */
-  readonly exportFile: (path: string, text: string, mode: number) => void;
+  readonly exportFile: (path: string, text: string, mode: number, group: string | null) => void;
+  /** @returns the text; null if there is no such file. @throws {OnboardingError} STATE_UNWRITABLE for everything else */
+  readonly readOutside: (path: string) => string | null;
 }
 
 export interface DeliverOptions {
-  /** Result field or identity item -> absolute path */
-  readonly exports: Readonly<Record<string, string>>;
+  /** Result field or identity item -> where it goes, absolute paths */
+  readonly exports: Readonly<Record<string, ExportTarget>>;
   readonly natsUrl: string | null;
   readonly commonName: string;
   readonly builtAt: number;
+}
+
+/** An export that was not written: the others were, and it is tried again. */
+export interface ExportFailure {
+  readonly item: string;
+  readonly path: string;
+  /** STATE_UNWRITABLE; CONFIG_INVALID: another identity's file stands there */
+  readonly error: OnboardingError;
 }
 
 const privateMode = 0o600;
@@ -34,36 +48,46 @@ const publicMode = 0o644;
  * @returns whether the fleet's result is already known
  * @throws {OnboardingError} CLOCK_WRONG, STATE_*
  */
-export function prepareIdentity(ports: DeliverPorts, options: DeliverOptions): { registered: boolean } {
+export function prepareIdentity(
+  ports: DeliverPorts,
+  options: DeliverOptions,
+): { registered: boolean; failures: readonly ExportFailure[] } {
   const state = currentState(ports.directory);
-  deliverIdentity(ports, options, state);
+  const failures = deliverIdentity(ports, options, state);
   const [leaf] = state.provisioned ? ports.pki.parseCertificates(state.provisioned.certificate) : [];
   checkClock(ports.now(), options.builtAt, leaf);
-  return { registered: state.registration !== null };
+  return { registered: state.registration !== null, failures };
 }
 
-/** Writes the files of identity and result for other programs, if they differ. @throws STATE_* */
-export function deliverResult(ports: DeliverPorts, options: DeliverOptions): void {
+/**
+ * Writes the files of identity and result for other programs, if they differ.
+ *
+ * @throws {OnboardingError} STATE_*, of the state directory
+ */
+export function deliverResult(ports: DeliverPorts, options: DeliverOptions): readonly ExportFailure[] {
   const state = currentState(ports.directory);
-  deliverIdentity(ports, options, state);
-  if (state.registration === null) return;
+  const failures = deliverIdentity(ports, options, state);
+  if (state.registration === null) return failures;
   const { result } = state.registration;
   ports.directory.refresh(files.registration, result, privateMode);
   ports.directory.settle();
   const json: unknown = JSON.parse(result);
-  exportAll(ports, options, (item) => {
-    if (identityItem(item) !== null) return null;
+  const due = Object.entries(options.exports).flatMap(([item, target]) => {
+    if (identityItem(item) !== null) return [];
     const value = item === 'registration' || item === files.registration ? result : resultField(json, item);
-    if (value === undefined) return null;
-    return [
-      typeof value === 'string' ? value : JSON.stringify(value),
-      item === 'alias' ? publicMode : privateMode,
-    ];
+    if (value === undefined) return [];
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    return [{ item, target, text, mode: item === 'alias' ? publicMode : privateMode }];
   });
+  return [...failures, ...exportAll(ports, due)];
 }
 
-function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: DeviceState): void {
-  if (state.provisioned === null) return;
+function deliverIdentity(
+  ports: DeliverPorts,
+  options: DeliverOptions,
+  state: DeviceState,
+): readonly ExportFailure[] {
+  if (state.provisioned === null) return [];
   const { directory } = ports;
   const { certificate, caCertificate } = state.provisioned;
   const natsUrl = options.natsUrl ?? state.provisioned.natsUrl;
@@ -72,7 +96,7 @@ function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: De
   directory.refresh(files.certificate, certificate, publicMode);
   directory.refresh(files.caCertificate, caCertificate, publicMode);
   directory.refresh(files.natsUrl, natsUrl, natsMode);
-  const items: Record<IdentityItem, () => Content> = {
+  const contents: Record<IdentityItem, () => readonly [text: string, mode: number]> = {
     deviceId: () => [state.deviceId, publicMode],
     certificate: () => [certificate, publicMode],
     caCertificate: () => [caCertificate, publicMode],
@@ -80,29 +104,92 @@ function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: De
     identity: () => [options.commonName.replaceAll('{id}', state.deviceId), publicMode],
     key: () => [directory.read(files.key) ?? '', privateMode],
   };
-  exportAll(ports, options, (name) => {
+  const due = Object.entries(options.exports).flatMap(([name, target]) => {
     const item = identityItem(name);
-    return item === null ? null : items[item]();
+    if (item === null) return [];
+    const [text, mode] = contents[item]();
+    return [{ item: name, is: item, target, text, mode }];
+  });
+  return exportIdentity(ports, due, state.exported);
+}
+
+interface Due {
+  readonly item: string;
+  readonly target: ExportTarget;
+  readonly text: string;
+  /** That fits the item */
+  readonly mode: number;
+}
+
+/**
+ * Writes the files of the identity. Another identity's key, certificate or id at a path that was never written before is
+ * left as it is, and so is every other new path: programs must not see half of one identity and half of another.
+ *
+ * @param known paths that were written before, or adopted: what stands there is this device's to replace
+ */
+function exportIdentity(
+  ports: DeliverPorts,
+  due: readonly (Due & { readonly is: IdentityItem })[],
+  known: readonly string[],
+): ExportFailure[] {
+  const failures: ExportFailure[] = [];
+  const judged = due.flatMap((one) => {
+    const { is, target, text } = one;
+    try {
+      return [{ ...one, standing: standingExport(ports.pki, is, ports.readOutside(target.path), text) }];
+    } catch (error) {
+      failures.push(failure(one, error));
+      return [];
+    }
+  });
+  const isForeign = ({ standing, target }: (typeof judged)[number]) =>
+    standing === 'foreign' && !known.includes(target.path);
+  const isHeld = judged.some((one) => one.is !== 'identity' && isForeign(one));
+  const writable: Due[] = [];
+  for (const one of judged) {
+    const { path } = one.target;
+    if (one.standing === 'same') continue;
+    if (isForeign(one)) failures.push(failure(one, foreign(one)));
+    else if (isHeld && !known.includes(path) && one.standing !== 'equal')
+      failures.push(failure(one, foreign(one, 'is for a folder with the files of another identity')));
+    else writable.push(one);
+  }
+  return [...failures, ...exportAll(ports, writable)];
+}
+
+function foreign({ item, target }: Due, what = 'holds that of another identity'): OnboardingError {
+  return new OnboardingError(
+    'CONFIG_INVALID',
+    `exports.${item} is "${target.path}", which ${what}: it is left as it is`,
+    { reason: 'agent-identity' },
+  );
+}
+
+/**
+ * Writes each file. Its path is durable in the state before: `reset` forgets none. One that cannot be written keeps none
+ * of the others. The compose file goes before the token, for whose arrival others wait (protocol.md, part 4).
+ */
+function exportAll({ directory, exportFile }: DeliverPorts, due: readonly Due[]): ExportFailure[] {
+  if (due.length === 0) return [];
+  const known = new Set(currentState(directory).exported);
+  const fresh = new Set(due.map(({ target }) => target.path).filter((path) => !known.has(path)));
+  if (fresh.size > 0) updateState(directory, ({ exported }) => ({ exported: [...exported, ...fresh] }));
+  const ordered = [...due].sort((a, b) => Number(a.item === 'token') - Number(b.item === 'token'));
+  return ordered.flatMap((one) => {
+    const { path, mode, group } = one.target;
+    try {
+      exportFile(path, one.text, mode ?? one.mode, group);
+      return [];
+    } catch (error) {
+      return [failure(one, error)];
+    }
   });
 }
 
-type Content = readonly [text: string, mode: number];
-
-/** Writes each of `exports` that has content. Its path is durable in the state first, so that `reset` finds it. */
-function exportAll(
-  { directory, exportFile }: DeliverPorts,
-  { exports }: DeliverOptions,
-  contentOf: (item: string) => Content | null,
-): void {
-  const due = Object.entries(exports).flatMap(([item, path]) => {
-    const content = contentOf(item);
-    return content === null ? [] : [[path, ...content] as const];
-  });
-  if (due.length === 0) return;
-  const known = new Set(currentState(directory).exported);
-  const fresh = new Set(due.map(([path]) => path).filter((path) => !known.has(path)));
-  if (fresh.size > 0) updateState(directory, ({ exported }) => ({ exported: [...exported, ...fresh] }));
-  for (const [path, text, mode] of due) exportFile(path, text, mode);
+/** @throws what is not a failure of the disk */
+function failure({ item, target }: Due, error: unknown): ExportFailure {
+  if (!(error instanceof OnboardingError)) throw error;
+  return { item, path: target.path, error };
 }
 
 /** Names in `exports` besides the fields of a result: the items, and their aliases. */
@@ -121,7 +208,6 @@ export const identityItems = {
   [files.caCertificate]: 'caCertificate',
   [files.natsUrl]: 'natsUrl',
 } as const;
-type IdentityItem = (typeof identityItems)[keyof typeof identityItems];
 
 function identityItem(name: string): IdentityItem | null {
   return Object.hasOwn(identityItems, name) ? identityItems[name as keyof typeof identityItems] : null;

@@ -51,19 +51,19 @@ const slowestPollMs = 5_000;
  * One attempt to register, from connecting to the result. It is safe to repeat: the request keeps its message id, is
  * recorded before it is published, and an existing answer is adopted before the request is published again.
  *
- * @param tell receives events for the machine; none after ANSWERED or FAILED
+ * @param emit receives events for the machine; none after ANSWERED or FAILED
  * @returns a function that aborts the attempt
  */
 export function register(
   ports: RegisterPorts,
   options: RegisterOptions,
-  tell: (event: RegisterEvent) => void,
+  emit: (event: RegisterEvent) => void,
 ): () => void {
   const controller = new AbortController();
   const { signal } = controller;
-  run(ports, options, (event) => signal.aborted || tell(event), signal).then(
-    (end) => signal.aborted || tell(end),
-    (error: unknown) => signal.aborted || tell({ type: 'FAILED', error }),
+  run(ports, options, (event) => signal.aborted || emit(event), signal).then(
+    (end) => signal.aborted || emit(end),
+    (error: unknown) => signal.aborted || emit({ type: 'FAILED', error }),
   );
   return () => controller.abort(new Error('the attempt ended'));
 }
@@ -72,7 +72,7 @@ export function register(
 interface Attempt {
   readonly ports: RegisterPorts;
   readonly options: RegisterOptions;
-  readonly tell: (event: RegisterEvent) => void;
+  readonly emit: (event: RegisterEvent) => void;
   readonly signal: AbortSignal;
   /** The state at the start of the attempt */
   readonly before: DeviceState;
@@ -86,7 +86,7 @@ interface Attempt {
 async function run(
   ports: RegisterPorts,
   options: RegisterOptions,
-  tell: Attempt['tell'],
+  emit: Attempt['emit'],
   signal: AbortSignal,
 ): Promise<RegisterEvent> {
   const before = currentState(ports.directory);
@@ -103,7 +103,7 @@ async function run(
   signal.addEventListener('abort', close, { once: true });
   try {
     signal.throwIfAborted();
-    const attempt = { ports, options, tell, signal, before, identity, certificate, session, results };
+    const attempt = { ports, options, emit, signal, before, identity, certificate, session, results };
     const { alias } = persistResult(ports, session, await awaitAnswer(attempt), before);
     return { type: 'ANSWERED', alias };
   } finally {
@@ -121,7 +121,7 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
   const usesStream = options.api === 'jetstream';
   const poll = pollTimer(attempt);
   if (usesStream) session.subscribe(results);
-  attempt.tell({ type: 'CONNECTED' });
+  attempt.emit({ type: 'CONNECTED' });
   const looksFirst = usesStream && (before.request !== null || !before.idIsNew);
   // Otherwise the subscription is sent together with the request.
   if (looksFirst) recordOpened(attempt.ports, session, before);
@@ -176,7 +176,7 @@ function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): Open
     withdrawRequest(ports, before);
     throw error;
   }
-  attempt.tell({ type: 'ASKED' });
+  attempt.emit({ type: 'ASKED' });
   return request;
 }
 

@@ -61,6 +61,8 @@ export interface RequestCertificateOptions {
   readonly fleetCa: readonly string[] | null;
   /** When this program was built, milliseconds since 1970: no right clock lies before. */
   readonly builtAt: number;
+  /** False: no request may leave, and what has none waits for a person (`AUTOMATIC_PROVISIONING=false`). */
+  readonly isAllowed?: boolean;
 }
 
 /**
@@ -116,6 +118,13 @@ async function obtain(
   renews: Certificate | null,
   signal: AbortSignal,
 ): Promise<Issued> {
+  if (options.isAllowed === false) {
+    throw new OnboardingError(
+      'CONFIG_INVALID',
+      'AUTOMATIC_PROVISIONING=false: no certificate is requested, and the device has none that it can use',
+      { reason: 'provisioning-off' },
+    );
+  }
   const { deviceId, provisioned, pinnedCa } = state;
   const commonName = options.commonName.replaceAll('{id}', deviceId);
   const csr = await pki.certificateRequest(key, commonName);
@@ -125,14 +134,13 @@ async function obtain(
   const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
   const present = renews === null ? null : (provisioned?.caCertificate ?? null);
   const trusted = options.authenticated ? null : (pinnedCa ?? present);
-  const publicKey = pki.spkiSha256Of(key);
+  const spkiSha256 = pki.spkiSha256Of(key);
   const { serverTime } = answer;
   const { fleetCa } = options;
   const { leaf, certificate, caCertificate } = await acceptCertificate(
     pki,
     received,
-    { publicKey, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
-    key,
+    { key, spkiSha256, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
     signal,
   );
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());

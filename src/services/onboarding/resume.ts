@@ -112,7 +112,15 @@ function bind({ directory, machine }: ResumePorts, state: DeviceState): DeviceSt
 }
 
 /** The public key of the key on disk. A damaged key is set aside: nothing can be done with it, and a new one can. */
-function loadOrQuarantineKey({ directory, pki, onQuarantined }: ResumePorts): string | null {
+export function loadOrQuarantineKey({
+  directory,
+  pki,
+  onQuarantined,
+}: {
+  readonly directory: StateDirectory;
+  readonly pki: KeyReader;
+  readonly onQuarantined: ResumePorts['onQuarantined'];
+}): string | null {
   const pem = directory.read(files.key);
   if (pem === null) return null;
   try {

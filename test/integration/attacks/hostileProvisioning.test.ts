@@ -7,7 +7,7 @@ import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts
 import { heartbeat } from '../../support/attackers/heartbeat.ts';
 import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { temporaryFolder } from '../../support/program.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 
 const ec = { identity: { keyType: 'ec-p256' } };
 
@@ -104,9 +104,13 @@ test.each([
   ];
   fleet.provisioning.behave = (_, n) => wrong[n - 1];
   const device = at(fleet, { ...ec, log: { format } });
-  const { status, stdout, stderr } = await tell(device, 'run', '--once');
+  const { status, stdout, stderr } = await runCommand(device, 'run', '--once');
   expect(status).toBe(1);
-  for (const part of [/no JSON \(text\/ 2J evil/, /fleetManagementNatsUrl/, /CERTIFICATE_WRONG_DEVICE.*evil/])
+  for (const part of [
+    /invalid JSON \(text\/ 2J evil/,
+    /fleetManagementNatsUrl/,
+    /CERTIFICATE_WRONG_DEVICE.*evil/,
+  ])
     expect(stdout).toMatch(part);
   expect(stdout + stderr).not.toMatch(unseen);
   expect(state(device).provisioned).toBeNull();

@@ -32,7 +32,7 @@ test('the page names every command with every option, and no others', () => {
     described.set(name, new Set([...(described.get(name) ?? []), ...options]));
   }
   // The page names these once, for all commands that take them.
-  const common = ['--config', '--env-file', '--state-dir'];
+  const common = ['--config', '--env-file', '--agent-config', '--state-dir'];
   const actual = commandsOfProgram().map(({ usage, options }) => {
     const own = options.filter((option) => !common.includes(option));
     return [usage.split(' ')[0] ?? '', new Set(own)] as const;

@@ -20,7 +20,7 @@ afterAll(() => {
 test('a pipe in the place of a file is an error at once, never waited for, and never replaced', () => {
   const path = join(folder(), 'state.json');
   expect(spawnSync('mkfifo', [path]).status).toBe(0);
-  expect(() => readOwn(path)).toThrow(/no regular file/);
-  expect(() => refreshFile(path, 'text', 0o600)).toThrow(/no regular file/);
+  expect(() => readOwn(path)).toThrow(/not a regular file/);
+  expect(() => refreshFile(path, 'text', 0o600)).toThrow(/not a regular file/);
   expect(fs.lstatSync(path).isFIFO()).toBe(true);
 });

@@ -36,11 +36,11 @@ test('what a link, a pipe or a folder with the name of a state leads to proves n
   const target = join(holding({ 'server.py': '', other: state }), 'other');
   const path = join(place, 'state.json');
   symlinkSync(target, path);
-  expect(refusal(place)).toMatch(/holds other things/);
+  expect(refusal(place)).toMatch(/holds other files/);
   rmSync(path);
   expect(spawnSync('mkfifo', [path]).status).toBe(0);
-  expect(refusal(place)).toMatch(/holds other things/);
+  expect(refusal(place)).toMatch(/holds other files/);
   rmSync(path);
   mkdirSync(path);
-  expect(refusal(place)).toMatch(/holds other things/);
+  expect(refusal(place)).toMatch(/holds other files/);
 });

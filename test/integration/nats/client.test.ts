@@ -4,6 +4,7 @@ import type { Identity } from '../../../src/services/onboarding/register.ts';
 import type { Session, SessionEvent } from '../../../src/services/onboarding/session.ts';
 import { createAuthority } from '../../fleet/ca.ts';
 import { type NatsServer, startNats } from '../../fleet/nats.ts';
+import { startRelay } from '../../fleet/relay.ts';
 import { removeDevices, temporaryFolder } from '../../support/program.ts';
 
 let server: NatsServer | undefined;
@@ -134,4 +135,19 @@ test('a connection that the server ends is told, and nothing behind it', async (
   expect(await reading).toMatchObject([
     { type: 'closed', error: { code: 'NATS_UNREACHABLE', reason: 'reset' } },
   ]);
+});
+
+test('a half-open link ends with its pings, as a timeout', async () => {
+  const { identity, server } = await serverWith();
+  const relay = await startRelay({ to: server });
+  try {
+    const session = await open({ ...identity, natsUrl: `tls://${relay.host}:${relay.port}` });
+    const reading = readUntil(session, 'closed');
+    relay.freeze();
+    expect(await reading).toMatchObject([
+      { type: 'closed', error: { code: 'NATS_UNREACHABLE', reason: 'timeout' } },
+    ]);
+  } finally {
+    await relay.stop();
+  }
 });

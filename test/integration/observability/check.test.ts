@@ -10,7 +10,7 @@ import { createAuthority } from '../../fleet/ca.ts';
 import { fleetWith, launch } from '../../support/harness.ts';
 import { at, checks, closedPort, patience, registered } from '../../support/observabilityHarness.ts';
 import { newDevice } from '../../support/program.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 
 const servers: Server[] = [];
 const folders: string[] = [];
@@ -44,14 +44,14 @@ test('check passes a device before, while and after it is onboarded, and changes
   const program = launch(device);
   await program.until(registered);
   const asked = fleet.provisioning.requests.filter(({ method }) => method === 'POST').length;
-  await expect.poll(async () => (await tell(device, 'status')).status, patience).toBe(0);
+  await expect.poll(async () => (await runCommand(device, 'status')).status, patience).toBe(0);
   const look = () =>
     ['.', ...readdirSync(device.stateDir)].map((name) => {
       const { mtimeMs, ctimeMs, ino } = statSync(join(device.stateDir, name));
       return [name, mtimeMs, ctimeMs, ino];
     });
   const files = look();
-  const { status, stdout } = await tell(device, 'check');
+  const { status, stdout } = await runCommand(device, 'check');
   expect(status, stdout).toBe(0);
   expect(stdout).toMatch(/^pass {2}nats-server .* accepts this device/m);
   expect(stdout).toMatch(/^pass {2}certificate .* valid for 36\d d/m);
@@ -183,14 +183,14 @@ test.each<[string, () => Promise<{ url: string; pem?: string }>, string, string]
   const device = newDevice({ provisioning, retry, identity });
   const line = await launch(device).until(({ event }) => event === 'step.failed');
   expect(line).toMatchObject({ code, reason });
-  const lastError = async () => JSON.parse((await tell(device, 'status', '--json')).stdout).lastError;
+  const lastError = async () => JSON.parse((await runCommand(device, 'status', '--json')).stdout).lastError;
   await expect.poll(lastError, patience).toMatchObject({ code, reason });
   expect((await checks(device))['provisioning-server']).toMatchObject({ verdict: 'fail', code, reason });
 });
 
 test('check with an invalid configuration ends with 78 and names the key', async () => {
   const device = newDevice({ provisioning: { url: 'ftp://user:secret@host' } });
-  const { status, stdout } = await tell(device, 'check');
+  const { status, stdout } = await runCommand(device, 'check');
   expect(status).toBe(78);
   expect(stdout).toMatch(
     /^fail {2}configuration .*provisioning\.url is .*; allowed: an http: or https: URL/m,

@@ -8,18 +8,18 @@ import { reasons } from '../../../src/errors/reasons.ts';
 import { fleetWith, launch } from '../../support/harness.ts';
 import { at, patience, registered } from '../../support/observabilityHarness.ts';
 import { newDevice, programFile, runToEnd, start, temporaryFolder } from '../../support/program.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 
 test('status gives a verdict first, then state, history, certificate and whether the daemon runs', async () => {
   const device = at(await fleetWith());
-  const before = await tell(device, 'status');
+  const before = await runCommand(device, 'status');
   expect(before).toMatchObject({ status: 3 });
   expect(before.stdout).toMatch(
     /^Not registered: the daemon has not been started\n(?:.*\n)*waiting for +the daemon to be started .*; it has never run$/m,
   );
   const program = launch(device);
   await program.until(registered);
-  const { status, stdout } = await tell(device, 'status');
+  const { status, stdout } = await runCommand(device, 'status');
   expect(status).toBe(0);
   expect(stdout).toMatch(/^Registered as \S+; certificate valid for 36\d d\n/);
   expect(stdout).toMatch(/^state +registered for \S+ m?s, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/m);
@@ -31,8 +31,8 @@ test('status gives a verdict first, then state, history, certificate and whether
   expect(stdout).toMatch(/^daemon +running$/m);
   program.child.kill('SIGTERM');
   await program.ended;
-  expect((await tell(device, 'status')).stdout).toMatch(/^daemon +not running$/m);
-  expect(JSON.parse((await tell(device, 'status', '--json')).stdout)).toMatchObject({ running: false });
+  expect((await runCommand(device, 'status')).stdout).toMatch(/^daemon +not running$/m);
+  expect(JSON.parse((await runCommand(device, 'status', '--json')).stdout)).toMatchObject({ running: false });
 });
 
 test('status says in one line what a failing device waits for, and the remedy', async () => {
@@ -41,15 +41,15 @@ test('status says in one line what a failing device waits for, and the remedy', 
   const device = at(fleet, { retry: { initialMs: 60_000, maxMs: 60_000, factor: 1, failedAfterMs: 0 } });
   await launch(device).until(({ event }) => event === 'step.failed');
   await expect
-    .poll(async () => (await tell(device, 'status')).stdout, patience)
+    .poll(async () => (await runCommand(device, 'status')).stdout, patience)
     .toMatch(/^waiting for +next attempt in \S+ m?s, at .* UTC \(attempt \d+ failed\)$/m);
-  const { stdout } = await tell(device, 'status');
+  const { stdout } = await runCommand(device, 'status');
   expect(stdout).toMatch(
     /^Not registered: waiting for the provisioning server \(PROVISIONING_REJECTED: .*overloaded.*\); next attempt in /,
   );
   expect(stdout).toMatch(/^last error +PROVISIONING_REJECTED: .*503\b.* \(\S+ m?s ago\)$/m);
   expect(stdout).toContain(reasons['http-503'].remedy);
-  const { lastError } = JSON.parse((await tell(device, 'status', '--json')).stdout);
+  const { lastError } = JSON.parse((await runCommand(device, 'status', '--json')).stdout);
   expect(lastError).toMatchObject({ code: 'PROVISIONING_REJECTED', reason: 'http-503' });
 });
 
@@ -57,7 +57,7 @@ test('status says what to do about a state that it cannot read', async () => {
   const device = at(await fleetWith());
   mkdirSync(device.stateDir);
   writeFileSync(join(device.stateDir, 'state.json'), '{"version":99}');
-  const { status, stderr } = await tell(device, 'status');
+  const { status, stderr } = await runCommand(device, 'status');
   expect(status).toBe(3);
   expect(stderr).toMatch(/STATE_CORRUPT: .* version 99.*; remedy: .*newer version.*; daemon: not running/);
 });
@@ -76,7 +76,7 @@ test('a damaged history costs nothing but itself', async () => {
     [Array(10_000).fill(visit), [visit]],
   ]) {
     writeFileSync(file, JSON.stringify({ ...published, history }));
-    const { status, stdout } = await tell(device, 'status', '--json');
+    const { status, stdout } = await runCommand(device, 'status', '--json');
     expect(status).toBe(0);
     expect(JSON.parse(stdout).history).toEqual(kept);
   }

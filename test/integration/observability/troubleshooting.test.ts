@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { patience } from '../../support/observabilityHarness.ts';
 import { programFile } from '../../support/program.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 import { stopServers, symptoms } from './symptoms.ts';
 
 afterEach(stopServers);
@@ -53,7 +53,7 @@ test.each(Object.entries(symptoms))('%s', async (title, make) => {
         const args = ['-n', process.execPath, programFile, command, '--config', device.configFile];
         return spawnSync('unshare', args, { encoding: 'utf8' }).stdout;
       }
-      const { stdout, stderr } = await tell(device, command);
+      const { stdout, stderr } = await runCommand(device, command);
       return stdout + stderr;
     };
     // A failure is logged before it is on disk.

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { createAuthority } from '../../fleet/ca.ts';
 import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { newDevice, programFile, runToEnd } from '../../support/program.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 
 /** Turns the order of what follows: an alias with control characters is refused, one with these is not. */
 const alias = 'Al\u202epha\u200e\u2066\ufeffBeta';
@@ -21,7 +21,7 @@ test.each([
 ])('what a server sent steers no reader of the log in format %s', async (format) => {
   const fleet = await fleetWith({ fields: () => ({ alias }) });
   const device = at(fleet, { ...ec, log: { format } });
-  const { status, stdout } = await tell(device, 'run', '--once');
+  const { status, stdout } = await runCommand(device, 'run', '--once');
   expect(status, stdout).toBe(0);
   expect(state(device).registration.alias).toBe(alias);
   expect(stdout).toContain('registered as Al pha');
@@ -36,17 +36,17 @@ test('nor of status and check, while programs get the value as it is', async () 
   const stored = JSON.parse(readFileSync(path, 'utf8'));
   const lastError = { code: 'NATS_DENIED', message: `denied: ${nasty}`, at: stored.since };
   writeFileSync(path, JSON.stringify({ ...stored, lastError }));
-  const shown = await tell(device, 'status');
+  const shown = await runCommand(device, 'status');
   expect(shown.stdout).toMatch(/^alias +Al pha/m);
   expect(shown.stdout).not.toMatch(unseen);
-  const json = await tell(device, 'status', '--json');
+  const json = await runCommand(device, 'status', '--json');
   expect(json.stdout).not.toMatch(unseen);
   expect(JSON.parse(json.stdout)).toMatchObject({ alias, lastError });
   const odd = newDevice({ provisioning: { url: 'http://127.0.0.1:1' }, stateDir: join(fleet.dir, nasty) });
   mkdirSync(join(fleet.dir, nasty), { mode: 0o755 });
   writeFileSync(join(fleet.dir, nasty, 'thesis.txt'), '');
   for (const args of [['check'], ['check', '--json'], ['run', '--once']]) {
-    const { stdout, stderr } = await tell(odd, ...args);
+    const { stdout, stderr } = await runCommand(odd, ...args);
     expect(stdout + stderr).toContain('holds other files');
     expect(stdout + stderr).not.toMatch(unseen);
   }
@@ -89,11 +89,11 @@ test('files that everybody may change, and a token in the clear, are warned of i
   chmodSync(device.configFile, 0o666);
   chmodSync(tokenFile, 0o622);
   expect(await warnings()).toEqual(['--config', 'provisioning.tokenFile', 'provisioning.tokenFile']);
-  const { status, stdout } = await tell(device, 'check');
+  const { status, stdout } = await runCommand(device, 'check');
   expect(status, stdout).toBe(0);
   expect(stdout).toMatch(/^warn {2}configuration .*--config is .*every user of this device may change/m);
   expect(stdout).toMatch(/^warn {2}configuration .*provisioning\.tokenFile is sent over http:/m);
-  const json = JSON.parse((await tell(device, 'check', '--json')).stdout);
+  const json = JSON.parse((await runCommand(device, 'check', '--json')).stdout);
   expect(json.warnings.map(({ key }: { key: string }) => key)).toEqual(await warnings());
   chmodSync(device.configFile, 0o644);
   chmodSync(tokenFile, 0o600);
@@ -105,7 +105,7 @@ test('files that everybody may change, and a token in the clear, are warned of i
       provisioning: { url: fleet.provisioningUrl },
     }),
   );
-  expect((await tell(device, 'check')).stdout).not.toMatch(/^warn/m);
+  expect((await runCommand(device, 'check')).stdout).not.toMatch(/^warn/m);
 });
 
 const mayMount = spawnSync('unshare', ['-m', 'true']).status === 0 && existsSync('/etc/default');
@@ -175,7 +175,7 @@ test('a CA of the fleet that is no PEM file of certificates is refused, and one 
     return path;
   };
   const run = async (provisioning: Record<string, unknown>) =>
-    (await tell(at(fleet, { provisioning: { url: fleet.provisioningUrl, ...provisioning } }), 'check'))
+    (await runCommand(at(fleet, { provisioning: { url: fleet.provisioningUrl, ...provisioning } }), 'check'))
       .stdout;
   expect(await run({ fleetCaFile: place('no certificate') })).toMatch(
     /CONFIG_INVALID: provisioning\.fleetCaFile is .*; allowed: a file with PEM certificates/,

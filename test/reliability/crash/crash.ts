@@ -19,7 +19,10 @@ import {
   wireCalls,
 } from '../../support/strace/strace.ts';
 import {
+  type AdoptingLife,
   flawsAfterKill,
+  flawsOfAdoption,
+  newAdoptingLife,
   newLife,
   removeDevice,
   type Sight,
@@ -30,15 +33,18 @@ import {
 /**
  * The crash matrix: the real program is killed at every call that changes the state directory or the wire, one after
  * the other, and started again; then killed once more at a call of that second life, and started a third time. What
- * must hold is looked at from outside after each life (strace/life.ts).
+ * must hold is looked at from outside after each life (test/support/strace/tracedLife.ts).
  *
- * `npm run test:crash [-- --singles N] [-- --pairs N] [-- --all] [-- --seed N] [-- --jobs N] [-- --write]`; needs strace.
- * Singles are all by default; pairs 300, drawn from the seed; `--all` takes every pair (hours).
+ * `npm run test:crash [-- --singles N] [-- --pairs N] [-- --adopted N] [-- --all] [-- --seed N] [-- --jobs N]
+ * [-- --write]`; needs strace.
+ * Singles are all by default, also those of a device that adopts what an earlier agent left; pairs 300, drawn from the
+ * seed; `--all` takes every pair (hours).
  */
 const { values } = parseArgs({
   options: {
     singles: { type: 'string' },
     pairs: { type: 'string', default: '300' },
+    adopted: { type: 'string' },
     all: { type: 'boolean', default: false },
     seed: { type: 'string', default: '1' },
     jobs: { type: 'string', default: '2' },
@@ -67,6 +73,15 @@ try {
   await inParallel(singles, jobs, async (spot) => {
     await live(fleet, [spot]);
   });
+  const { calls: adopting, device: adopter } = await wholeLife(fleet, (await newAdoptingLife(fleet)).device);
+  const adoptingSpots = spotsOf(adopting, adopter);
+  await inParallel(
+    sample(adoptingSpots, Number(values.adopted ?? values.singles ?? adoptingSpots.length), random),
+    jobs,
+    async (spot) => {
+      await live(fleet, [spot], await newAdoptingLife(fleet));
+    },
+  );
   if (values.all) for (const first of spots) await everySecond(fleet, first, spots);
   else await drawnPairs(fleet, spots, Number(values.pairs));
 } finally {
@@ -75,8 +90,8 @@ try {
 report();
 
 /** One device: killed at each spot in turn, life after life, then left to register. @returns how many kills came */
-async function live(fleet: Fleet, spots: readonly Spot[]): Promise<number> {
-  const { device, swarm } = newLife(fleet);
+async function live(fleet: Fleet, spots: readonly Spot[], adopting?: AdoptingLife): Promise<number> {
+  const { device, swarm } = adopting ?? newLife(fleet);
   const sights: Sight[] = [];
   const flaws: string[] = [];
   let kills = 0;
@@ -85,18 +100,21 @@ async function live(fleet: Fleet, spots: readonly Spot[]): Promise<number> {
     const sight = sightOf(device);
     sights.push(sight);
     flaws.push(...flawsAfterKill(fleet, swarm, sight));
+    if (adopting) flaws.push(...flawsOfAdoption(fleet, adopting, sight));
     if (end === 0) break;
     kills += 1;
   }
   const end = await runProgram(device);
-  sights.push(sightOf(device));
+  const last = sightOf(device);
+  sights.push(last);
+  if (adopting) flaws.push(...flawsOfAdoption(fleet, adopting, last));
   const where = spots.map(({ call, number }) => `${call} ${number}`).join(', then ');
   const violations = [...flaws, ...violationsOf(fleet, swarm, sights, end)].map(
     (text) => `${where}: ${text}`,
   );
   for (const violation of violations) console.log(`  ${violation}`);
-  const name =
-    kills === 0 ? 'not reached' : kills === 1 ? `once, ${spots[0]?.call}` : 'again in the recovery';
+  const how = kills === 0 ? 'not reached' : kills === 1 ? `once, ${spots[0]?.call}` : 'again in the recovery';
+  const name = adopting ? `adopting, ${how}` : how;
   const tally = tallies.get(name) ?? { lives: 0, violations: [] };
   tally.lives += 1;
   tally.violations.push(...violations);
@@ -131,9 +149,11 @@ async function everySecond(fleet: Fleet, first: Spot, spots: readonly Spot[]): P
   });
 }
 
-async function wholeLife(fleet: Fleet): Promise<{ calls: Call[]; device: Device }> {
+async function wholeLife(
+  fleet: Fleet,
+  device: Device = newLife(fleet).device,
+): Promise<{ calls: Call[]; device: Device }> {
   const folder = mkdtempSync(join(tmpdir(), 'trace-'));
-  const { device } = newLife(fleet);
   const file = join(folder, 'trace');
   const end = await runProgram(device, tracing(file));
   if (end !== 0) throw new Error(`the traced life ended with ${end}`);

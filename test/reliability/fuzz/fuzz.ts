@@ -291,7 +291,8 @@ const targets: Target[] = [
         const { provisioned } = parseState(directory.read(files.state) ?? '');
         if (provisioned === null) return;
         const expected = {
-          publicKey: pki.spkiSha256Of(key),
+          key,
+          spkiSha256: pki.spkiSha256Of(key),
           deviceId,
           commonName: `/Finland~Solita/fleet/${deviceId}/registration_agent`,
           now,
@@ -300,7 +301,7 @@ const targets: Target[] = [
           fleetCa: null,
           renews: null,
         };
-        await acceptCertificate(pki, provisioned, expected, key, new AbortController().signal);
+        await acceptCertificate(pki, provisioned, expected, new AbortController().signal);
       },
     ),
   },

@@ -22,8 +22,8 @@ export interface Assignment {
   readonly powerOnMs: number;
 }
 
-/** What an agent tells of itself. */
-export type Told =
+/** What an agent reports of itself. */
+export type AgentReport =
   | { readonly type: 'failed'; readonly at: number; readonly step: string; readonly code: string }
   | { readonly type: 'registered'; readonly at: number; readonly deviceId: string };
 
@@ -54,20 +54,20 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   const resolved = resolveConfig({ flags: {}, environment: {}, overlay: new Map(), file }, host);
   if ('problems' in resolved) throw new Error(resolved.problems.join('; '));
   const { config } = resolved;
-  const known: LogContext = { deviceId: null, state: 'idle' };
+  const logContext: LogContext = { deviceId: null, state: 'idle' };
   const settings = { config, hostname: 'storm', fleetCa: null, builtAt: 0 };
   const log: Log = (_level, event, _message, fields) => {
     const at = Date.now();
     if ('step' in fields && 'code' in fields)
-      tell({ type: 'failed', at, step: String(fields.step), code: String(fields.code) });
-    if (event === 'device.registered') tell({ type: 'registered', at, deviceId: known.deviceId ?? '' });
+      send({ type: 'failed', at, step: String(fields.step), code: String(fields.code) });
+    if (event === 'device.registered') send({ type: 'registered', at, deviceId: logContext.deviceId ?? '' });
   };
   // Each has a folder of its own: no lock, which would be a process for each.
   const state = stateDirectory(config.stateDir, undefined, () => () => {});
   const daemon = startDaemon(
     createPlatform({ config, version: '0', state, proxies: noProxies }),
     settings,
-    known,
+    logContext,
     log,
   );
   daemon.broken.catch((error: unknown) => {
@@ -76,6 +76,6 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
   daemon.settled.then(() => daemon.stop());
 }
 
-function tell(told: Told): void {
-  process.send?.(told);
+function send(report: AgentReport): void {
+  process.send?.(report);
 }

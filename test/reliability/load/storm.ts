@@ -8,7 +8,7 @@ import { startFleet } from '../../fleet/fleet.ts';
 import { startRelay } from '../../fleet/relay.ts';
 import { histogram, linePlot } from '../../support/plot.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
-import type { Assignment, Told } from './agents.ts';
+import type { AgentReport, Assignment } from './agents.ts';
 
 /**
  * The storm: a thousand devices power on together, the provisioning server cannot be reached, then it comes back. Real
@@ -41,7 +41,7 @@ const fleet = await startFleet();
 const gate = await startRelay({
   to: { host: '127.0.0.1', port: Number(new URL(fleet.provisioningUrl).port) },
 });
-const told: Told[] = [];
+const reports: AgentReport[] = [];
 const workers: ChildProcess[] = [];
 const problems: string[] = [];
 try {
@@ -83,8 +83,8 @@ function powerOn(): void {
 function everybodyRegistered(): Promise<void> {
   return new Promise((resolve, reject) => {
     let registered = 0;
-    const onMessage = (message: Told) => {
-      told.push(message);
+    const onMessage = (message: AgentReport) => {
+      reports.push(message);
       if (message.type === 'registered' && ++registered === devices) resolve();
     };
     // Workers are forked right after; each tells through the same ear.
@@ -101,7 +101,7 @@ function judge(begun: number, back: number, end: number): void {
   const { requests } = fleet.provisioning;
   const ids = new Set(requests.map(({ id }) => id));
   const accepted = [...fleet.manager.accepted.values()];
-  const deviceIds = new Set(told.flatMap((one) => (one.type === 'registered' ? one.deviceId : [])));
+  const deviceIds = new Set(reports.flatMap((one) => (one.type === 'registered' ? one.deviceId : [])));
   if (deviceIds.size !== devices) problems.push(`${deviceIds.size} identities for ${devices} devices`);
   if (accepted.length !== devices || accepted.some(({ count }) => count !== 1))
     problems.push(`${accepted.length} devices were accepted, or some twice`);
@@ -116,7 +116,7 @@ function judge(begun: number, back: number, end: number): void {
   const mostMean = most.length / mostLasted;
   const peak = Math.max(...histogram(after, 0, 1).map(([, count]) => count));
   if (peak / mean > mostPeakOverMean) problems.push(`the peak is ${(peak / mean).toFixed(1)} times the mean`);
-  const failed = told.filter(({ type }) => type === 'failed');
+  const failed = reports.filter(({ type }) => type === 'failed');
   const share = Math.ceil(devices / processes);
   const lines = [
     `- ${devices} devices, ${share} to a process, power on within ${powerOnMs / 1000} s; provisioning refuses connections for ${downMs / 1000} s.`,
@@ -133,7 +133,8 @@ function judge(begun: number, back: number, end: number): void {
 
 function plot(begun: number, back: number, mean: number): void {
   const seconds = (at: number) => (at - begun) / 1000;
-  const of = (type: Told['type']) => told.filter((one) => one.type === type).map(({ at }) => seconds(at));
+  const of = (type: AgentReport['type']) =>
+    reports.filter((one) => one.type === type).map(({ at }) => seconds(at));
   const registered = of('registered').sort((a, b) => a - b);
   const svg = linePlot({
     title: `${devices} real agents power on, the fleet is down for ${downMs / 1000} s`,

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { startFleet } from '../../fleet/fleet.ts';
 import { type Device, newDevice, start } from '../../support/program.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
-import { tell } from '../../support/runCommand.ts';
+import { runCommand } from '../../support/runCommand.ts';
 import { managerRows } from './manager.ts';
 import { natsRows } from './nats.ts';
 import { provisioningRows } from './provisioning.ts';
@@ -188,7 +188,7 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
 
 async function showTelling(device: Device): Promise<void> {
   for (const command of ['status', 'check']) {
-    const { stdout } = await tell(device, command);
+    const { stdout } = await runCommand(device, command);
     const telling = stdout.split('\n').filter((line) => /^(waiting|last|remedy|fail)/.test(line));
     console.log(telling.map((line) => `    ${line}`).join('\n'));
   }

@@ -34,6 +34,7 @@ export function startMachine(provisioningUrl: string, onMoment: (moment: Moment)
     createPlatform({ config, version: '0', state, proxies: noProxies }),
     settings,
     () => undefined,
+    () => undefined,
   );
   const started = performance.now();
   const actor = createActor(machine, {

@@ -58,7 +58,15 @@ export function spawnProgram(
   args: string[],
   stdout: 'ignore' | 'pipe',
 ): ChildProcess {
-  const program = [process.execPath, programFile, 'run', ...args, '--config', device.configFile];
+  const program = [
+    process.execPath,
+    programFile,
+    'run',
+    ...args,
+    ...(device.args ?? []),
+    '--config',
+    device.configFile,
+  ];
   const [command = '', ...rest] = straceArgs.length > 0 ? ['strace', ...straceArgs, ...program] : program;
   return spawn(command, rest, { stdio: ['ignore', stdout, 'ignore'] });
 }

@@ -1,9 +1,10 @@
 import { createHash, createPrivateKey, createPublicKey } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { files, parseState } from '../../../src/services/state/deviceState.ts';
 import type { Fleet } from '../../fleet/fleet.ts';
 import { type Device, newDevice } from '../program.ts';
+import { runProgram } from './strace.ts';
 
 /** What can be seen of a device from outside between two lives of its daemon. */
 export interface Sight {
@@ -24,6 +25,57 @@ export function newLife(
   const swarm = `swarm-${devices}`;
   const provisioning = { url: fleet.provisioningUrl, swarmId: swarm };
   return { device: newDevice({ provisioning, identity: { keyType: 'ec-p256' }, ...config }), swarm };
+}
+
+/** A device whose earlier agent is a member of the fleet, and left its files. */
+export interface AdoptingLife {
+  readonly device: Device;
+  readonly swarm: string;
+  readonly id: string;
+  readonly publicKey: string;
+}
+
+/** An onboarded device loses its onboardd: what is left are the files of an agent, the key as the agents write it. */
+export async function newAdoptingLife(fleet: Fleet): Promise<AdoptingLife> {
+  const { device, swarm } = newLife(fleet);
+  const agent = newDevice({
+    provisioning: { url: fleet.provisioningUrl },
+    identity: { keyType: 'ec-p256' },
+  });
+  if ((await runProgram(agent)) !== 0) throw new Error('the agent did not register');
+  const folder = dirname(device.stateDir);
+  const names = [files.key, files.certificate, files.caCertificate, files.natsUrl, files.deviceId];
+  const texts = new Map(names.map((name) => [name, readFileSync(join(agent.stateDir, name), 'utf8')]));
+  removeDevice(agent);
+  const key = createPrivateKey(texts.get(files.key) ?? '');
+  texts.set(files.key, key.export({ type: 'sec1', format: 'pem' }).toString());
+  for (const [name, text] of texts) writeFileSync(join(folder, name), text);
+  const variables = [
+    `SERVICE_IDENTITY_KEY_FILE=${folder}/${files.key}`,
+    `SERVICE_IDENTITY_CERTIFICATE_FILE=${folder}/${files.certificate}`,
+    `SERVICE_IDENTITY_CA_FILE=${folder}/${files.caCertificate}`,
+    `SERVICE_NATS_URL_FILE=${folder}/${files.natsUrl}`,
+    `DEVICE_ID_FILE=${folder}/${files.deviceId}`,
+  ];
+  const envFile = join(folder, 'agent.env');
+  writeFileSync(envFile, variables.join('\n'));
+  const id = texts.get(files.deviceId) ?? '';
+  const publicKey = publicKeyOf(texts.get(files.key) ?? '');
+  return { device: { ...device, args: ['--env-file', envFile] }, swarm, id, publicKey };
+}
+
+/** What an adoption must never do, whenever it was interrupted. */
+export function flawsOfAdoption(
+  fleet: Fleet,
+  { swarm, id, publicKey }: AdoptingLife,
+  sight: Sight,
+): string[] {
+  const found: string[] = [];
+  if (fleet.provisioning.requests.some(({ json }) => json?.swarm_id === swarm)) found.push('a CSR was sent');
+  if (sight.id !== null && sight.id !== id) found.push(`the id became ${sight.id}`);
+  if (sight.key !== null && publicKeyOf(sight.key) !== publicKey) found.push('the key became another');
+  if (sight.id !== null && sight.key === null) found.push('the state is there before the key');
+  return found;
 }
 
 /** Reads the state directory: the id, the key, and every file that is there and not whole. */

@@ -3,6 +3,7 @@
  * fleet outside: `npm run test:boot` on Debian 12, with `-- debian13` on that, with `-- arm64` under emulation. Needs root.
  */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   mkdirSync,
@@ -38,15 +39,24 @@ if (deb === undefined)
 
 const slow = architecture === 'arm64' ? 10 : 1;
 const target = 'onboardd-registered.target';
+/** Where the agents' files lie, for other services to read. */
+const shared = '/var/lib/fogdata';
+/** A line for each start of the service that waits for them */
+const starts = '/var/lib/container-starts';
 const away = '10.99.0.1';
 const status = ['systemctl', 'show', '-P', 'StatusText', 'onboardd.service'];
 const { tree, remove } = treeHere();
-await using fleet = await startFleet();
+await using fleet = await startFleet({
+  fields: () => ({ token: 'user secret\n', configuration: 'services: {}\n' }),
+});
 const port = Number(new URL(fleet.provisioningUrl).port);
 const ports = [port, fleet.nats.port];
 let machine: Machine | undefined;
+/** Inode and time of both files, as they were first seen */
+let files: string | undefined;
 try {
   assert.match(installIn(tree, join(root, 'dist', deb)), /onboardd is not configured; write this line/);
+  installContainerService();
   writeFileSync(
     join(tree, 'etc/systemd/system/dependent.service'),
     `[Unit]\nAfter=${target}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n` +
@@ -119,9 +129,47 @@ async function isHealthy(): Promise<void> {
   assert.doesNotMatch(failed, /onboardd/);
 }
 
+/**
+ * As on the fleet's devices: a path unit that watches both files, and a service that runs on once it was started. What it
+ * saw when it started is kept over reboots.
+ */
+function installContainerService(): void {
+  const units = join(tree, 'etc/systemd/system');
+  const names = ['PAT.pat', 'docker-compose.yml'];
+  const conditions = names.map((name) => `ConditionPathExists=${shared}/${name}`);
+  const paths = names.map((name) => `PathModified=${shared}/${name}`);
+  const look = `(cat ${names.map((name) => `${shared}/${name}`).join(' ')} | md5sum; echo) >> ${starts}`;
+  writeFileSync(
+    join(units, 'container.service'),
+    `[Unit]\n${conditions.join('\n')}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c "${look}"\n`,
+  );
+  writeFileSync(
+    join(units, 'container.path'),
+    `[Path]\n${paths.join('\n')}\n[Install]\nWantedBy=multi-user.target\n`,
+  );
+  const dropIn = join(units, 'onboardd.service.d');
+  mkdirSync(dropIn, { recursive: true });
+  writeFileSync(join(dropIn, 'shared.conf'), `[Service]\nReadWritePaths=${shared}\n`);
+  writeFileSync(join(tree, 'etc/tmpfiles.d/shared.conf'), `d ${shared} 0750 onboardd onboardd\n`);
+}
+
+/** The service started once in all, with both files whole, and neither was touched since. */
+async function containerServiceStartedOnce(): Promise<void> {
+  const here = required(machine);
+  const seen = createHash('md5').update('user secret\nservices: {}\n').digest('hex');
+  await here.until(['cat', starts], (text) => text.trim() === `${seen}  -`, 10_000 * slow);
+  const inodes = await here.run('stat', '-c', '%i %Y', `${shared}/PAT.pat`, `${shared}/docker-compose.yml`);
+  files ??= inodes;
+  assert.equal(inodes, files);
+}
+
 async function firstBoot(): Promise<void> {
   const started = Date.now();
   const here = required(machine);
+  await here.run('systemctl', 'enable', '-q', '--now', 'container.path');
+  configure('05-exports', {
+    exports: { token: `${shared}/PAT.pat`, configuration: `${shared}/docker-compose.yml` },
+  });
   const line = `ONBOARDD_PROVISIONING_URL=http://${away}:${port}`;
   await here.run('sh', '-c', `echo ${line} >> /etc/default/onboardd`);
   const activeState = ['systemctl', 'show', '-P', 'ActiveState', 'onboardd.service'];
@@ -140,6 +188,8 @@ async function firstBoot(): Promise<void> {
     20_000 * slow,
   );
   assert.equal(fleet.manager.accepted.size, 1);
+  await containerServiceStartedOnce();
+  tell('token and compose file are there: the service that waits for both was started once', started);
   assert.match(await here.run('onboardd', 'status'), /registered/);
   assert.match(await here.run(...status), /^registered/);
   const [log] = await Promise.all([here.run('journalctl', '-u', 'onboardd', '-o', 'json')]);
@@ -227,6 +277,8 @@ async function again(): Promise<void> {
     60_000 * slow,
   );
   tell('booted again without a network: target and dependent service are there', started);
+  await containerServiceStartedOnce();
+  assert.equal(await active('container.service'), 'inactive');
   assert.deepEqual([fleet.provisioning.requests.length, fleet.manager.requests.length], before);
   const since = (unit: string) => required(machine).property(unit, 'ActiveEnterTimestampMonotonic');
   const [service, reached, dependent] = await Promise.all(
@@ -247,6 +299,7 @@ async function killed(): Promise<void> {
   await here.until(['systemctl', 'show', '-P', 'MainPID', 'onboardd.service'], fresh, 30_000 * slow);
   await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
   tell('killed with SIGKILL: started again', started);
+  await containerServiceStartedOnce();
   const stopped = Date.now();
   const second = await here.property('onboardd.service', 'MainPID');
   await here.run('kill', '-TERM', second);

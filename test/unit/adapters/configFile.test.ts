@@ -2,7 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { laidOver, overlaysOf, readAgentEnvironment } from '../../../src/adapters/configFile.ts';
+import {
+  laidOver,
+  overlaysOf,
+  readAgentConfig,
+  readAgentEnvironment,
+} from '../../../src/adapters/configFile.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'config-file-'));
 const file = join(folder, 'agent.env');
@@ -30,8 +35,8 @@ test.each([
   ['DEVICE_ALIAS="Alpha', '"Alpha'],
   ['DEVICE_ALIAS=a=b', 'a=b'],
   ['DEVICE_ALIAS=Alpha\u2028Bravo', 'Alpha\u2028Bravo'],
-  // The service manager's rules, not a shell's: what stands in a value belongs to it.
-  ['DEVICE_ALIAS=Alpha # 1', 'Alpha # 1'],
+  ['DEVICE_ALIAS=Alpha # 1', 'Alpha'],
+  ['DEVICE_ALIAS=Al\\\r\npha', 'Alpha'],
   ['DEVICE_ALIAS=Alpha#1', 'Alpha#1'],
   ['DEVICE_ALIAS="Alpha # 1"', 'Alpha # 1'],
   ['DEVICE_ALIAS=`Alpha`', '`Alpha`'],
@@ -56,10 +61,7 @@ test.each([
 test('of two lines the last one counts, and a line never reaches into the next', () => {
   expect(aliasOf('DEVICE_ALIAS=Alpha\nDEVICE_ALIAS=Bravo')).toBe('Bravo');
   const { overlay } = read('DEVICE_ALIAS="Alpha\nPROVISIONING_URL=http://a"');
-  expect([...overlay]).toEqual([
-    ['provisioning.url', 'http://a"'],
-    ['device.alias', '"Alpha'],
-  ]);
+  expect(Object.fromEntries(overlay)).toEqual({ 'provisioning.url': 'http://a"', 'device.alias': '"Alpha' });
 });
 
 test('variables of the agent become keys, of onboardd the environment, of others nothing', () => {
@@ -126,4 +128,58 @@ test('a layer of another shape, or with a name of the language, breaks nothing',
   const hostile = laidOver([{}, JSON.parse('{"__proto__":{"polluted":1},"constructor":{"a":1}}')]);
   expect(Object.keys(hostile as object)).toContain('constructor');
   expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+});
+
+const yaml = join(folder, 'config.yaml');
+
+test('the settings of generation 3 become keys; relative paths lie beside the file', async () => {
+  writeFileSync(
+    yaml,
+    [
+      'TLS: True',
+      'NatsEndpointFile: service_nats_url.txt',
+      'Device:',
+      '  Type: "laptop"',
+      '  Alias: Alpha # the first',
+      '  Architecture: "linux/amd64"',
+      '  ConfigurationFile: docker-compose.yml',
+      '  HostnameFile: /etc/hostname',
+      'Identity: { KeyFile: identity.key, File: device_id.json }',
+      'Secrets: { AuthTokenFile: PAT.pat }',
+    ].join('\n'),
+  );
+  const { overlay, files, hostnameFile } = await readAgentConfig(yaml);
+  expect(Object.fromEntries(overlay)).toEqual({
+    'nats.tls': 'required',
+    'device.type': 'laptop',
+    'device.alias': 'Alpha',
+    'device.architecture': 'linux/amd64',
+    exports: {
+      natsUrl: join(folder, 'service_nats_url.txt'),
+      configuration: join(folder, 'docker-compose.yml'),
+      key: join(folder, 'identity.key'),
+      token: join(folder, 'PAT.pat'),
+    },
+  });
+  expect(files).toMatchObject({
+    key: join(folder, 'identity.key'),
+    deviceIdJson: join(folder, 'device_id.json'),
+  });
+  expect(hostnameFile).toBe('/etc/hostname');
+});
+
+test.each([
+  ['Secrets: "hunter2', /invalid YAML in line 1/],
+  ['- hunter2', /no mapping/],
+  ['TLS: true\nDevice: {Alias: hunter2}\nDevice: {Alias: hunter2}', /invalid YAML in line 3: DUPLICATE_KEY/],
+])('the invalid file %j is refused, and nothing of it is quoted', async (text, message) => {
+  writeFileSync(yaml, text);
+  const error: unknown = await readAgentConfig(yaml).catch((reason: unknown) => reason);
+  expect(String(error)).toMatch(message);
+  expect(String(error)).not.toContain('hunter2');
+});
+
+test('an empty file of generation 3 says nothing', async () => {
+  writeFileSync(yaml, '# nothing\n');
+  expect((await readAgentConfig(yaml)).overlay.size).toBe(0);
 });

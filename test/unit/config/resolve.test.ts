@@ -7,7 +7,7 @@ import {
   type Sources,
   stateDirOf,
 } from '../../../src/config/resolve.ts';
-import { type Config, type HostDefaults, settingKeys } from '../../../src/config/schema.ts';
+import { type Config, type HostDefaults, settingKeys, settings } from '../../../src/config/schema.ts';
 import { redact } from '../../../src/errors/onboardingError.ts';
 
 const host: HostDefaults = {
@@ -46,7 +46,7 @@ test('exports of all layers are taken together, and the higher layer wins', () =
 test('exports that are no object are a mistake, whatever lies below them', () => {
   const file = { ...required, exports: { token: '/file' } };
   expect(problemsOf({ file, environment: { ONBOARDD_EXPORTS: 'x' } })).toEqual([
-    'exports is "x"; allowed: an object of paths',
+    `exports is "x"; allowed: ${settings.exports.allowed}`,
   ]);
   expect(configOf({ environment: { ONBOARDD_EXPORTS: '[]', ONBOARDD_EXPORTS_KEY: '/k' } }).exports).toEqual({
     key: '/k',
@@ -63,6 +63,11 @@ test('what is not set in a layer leaves what lies below', () => {
   const file = { ...required, device: { type: 'mobile', alias: 'a' } };
   expect(configOf({ file, overlay, environment: { ONBOARDD_DEVICE_ALIAS: '' } }).device.alias).toBe('a');
   expect(configOf({ file, environment: { ONBOARDD_DEVICE_ALIAS: undefined } }).device.alias).toBe('a');
+});
+
+test('text that looks like JSON stays text in the environment, but for the exports', () => {
+  const { device } = configOf({ environment: { ONBOARDD_DEVICE_ALIAS: '5', ONBOARDD_DEVICE_TYPE: '"a"' } });
+  expect(device).toMatchObject({ alias: '5', type: '"a"' });
 });
 
 test('the file may name its JSON schema', () => {

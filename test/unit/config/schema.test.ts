@@ -1,6 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import * as v from 'valibot';
 import { expect, expectTypeOf, test } from 'vitest';
+import type { ExportSetting } from '../../../src/config/exports.ts';
 import { jsonSchema, jsonSchemaOf } from '../../../src/config/jsonSchema.ts';
 import { provisioningUrls } from '../../../src/config/provisioningUrls.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
@@ -88,7 +89,7 @@ interface Expected {
     readonly failedAfterMs: number;
   };
   readonly renewal: { readonly at: number | readonly [number, number] };
-  readonly exports: Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, ExportSetting>>;
   readonly log: {
     readonly level: 'error' | 'warn' | 'info' | 'debug';
     readonly format: 'journal' | 'pretty' | 'json';
@@ -157,6 +158,9 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['stateDir', '/a', true],
   ['stateDir', '', false],
   ['stateDir', '/a\0', false],
+  ['stateDir', '\0/a', false],
+  ['stateDir', 'a'.repeat(4096), true],
+  ['stateDir', 'a'.repeat(4097), false],
   ['provisioning.url', 'HTTPS://a/b', true],
   ['provisioning.url', 'http://a:80', true],
   ['provisioning.url', 'ftp://a', false],
@@ -196,6 +200,13 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['exports', { token: '/a', key: '/b' }, true],
   ['exports', { token: '' }, false],
   ['exports', { token: 1 }, false],
+  ['exports', { token: { path: '/a' } }, true],
+  ['exports', { token: { path: '/a', mode: '0640', group: 'docker' } }, true],
+  ['exports', { token: { path: '/a', mode: '644' } }, true],
+  ['exports', { token: { path: '/a', mode: '0666' } }, false],
+  ['exports', { token: { path: '/a', mode: 640 } }, false],
+  ['exports', { token: { path: '/a', owner: 'root' } }, false],
+  ['exports', { token: { mode: '0640' } }, false],
 ];
 
 function isValid(file: unknown): boolean {
@@ -209,15 +220,24 @@ test.each(values)('%s may be %j: %s, to the program and to an editor', (key, val
 
 test.each(['__proto__', 'constructor', 'prototype'])('an export cannot be called %s', (name) => {
   const file = { ...required, exports: JSON.parse(`{"${name}":5}`) };
-  expect(problemsOf(file)).toEqual([`exports is {"${name}":5}; allowed: an object of paths`]);
+  expect(problemsOf(file)).toEqual([`exports is {"${name}":5}; allowed: ${settings.exports.allowed}`]);
 });
 
 test('a part of a schema that the JSON schema cannot tell is a mistake', () => {
   expect(() => jsonSchemaOf(v.bigint())).toThrow('the JSON Schema of "bigint" is not known');
 });
 
+test('a path alone moves an export, and leaves mode and group as they are', () => {
+  const file = { ...required, exports: { token: { path: '/a', mode: '0640', group: 'docker' }, key: '/k' } };
+  const overlay = new Map([['exports', { token: '/b', key: { path: '/c' } }]]);
+  expect(resolveConfig({ flags: {}, environment: {}, overlay, file }, host)).toMatchObject({
+    config: { exports: { token: { path: '/b', mode: '0640', group: 'docker' }, key: { path: '/c' } } },
+  });
+});
+
 test.each([
   'httpx://a',
+  'xhttp://a',
   'http://a?b',
   'http://a#b',
   'http://',

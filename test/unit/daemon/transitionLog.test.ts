@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest';
 import {
+  entryOfAdopted,
   entryOfEmitted,
+  entryOfExportFailure,
+  entryOfLeftOut,
   entryOfQuarantined,
   type LogEntry,
   write,
@@ -69,4 +72,37 @@ test('an entry is written as it is', () => {
   const entry: LogEntry = ['debug', 'progress.unsaved', 'no space', {}];
   write((...line) => lines.push(line), entry);
   expect(lines).toEqual([entry]);
+});
+
+test('an adopted identity is told with what became of key and certificate', () => {
+  const kept = { deviceId: 'abc', key: 'kept', certificate: 'kept', reason: null } as const;
+  expect(entryOfAdopted(kept)).toEqual([
+    'info',
+    'identity.adopted',
+    'the identity abc of the earlier agent was taken over; key and certificate are kept',
+    { key: 'kept', certificate: 'kept', cause: null },
+  ]);
+  const fresh = { deviceId: 'abc', key: 'new', certificate: 'requested', reason: 'there is no key' } as const;
+  expect(entryOfAdopted(fresh)).toEqual([
+    'info',
+    'identity.adopted',
+    'the identity abc of the earlier agent was taken over; key: new, certificate: requested: there is no key',
+    { key: 'new', certificate: 'requested', cause: 'there is no key' },
+  ]);
+});
+
+test('an export that fails is a warning with item, path and cause, and so is a field that is left out', () => {
+  const error = new OnboardingError('STATE_UNWRITABLE', 'the disk is full', { reason: 'disk-full' });
+  expect(entryOfExportFailure({ item: 'token', path: '/a', error })).toEqual([
+    'warn',
+    'export.failed',
+    'token is not exported: STATE_UNWRITABLE: the disk is full',
+    { item: 'token', path: '/a', code: 'STATE_UNWRITABLE', reason: 'disk-full', cause: 'the disk is full' },
+  ]);
+  expect(entryOfLeftOut({ key: 'device.alias', message: 'device.alias is left out' })).toEqual([
+    'warn',
+    'config.warning',
+    'device.alias is left out',
+    { key: 'device.alias' },
+  ]);
 });

@@ -439,6 +439,22 @@ test('the states are those that logs and status know', () => {
   expect(Object.keys(statechart().states)).toEqual([...stateNames]);
 });
 
+test('each state but failed starts the step of its name', () => {
+  const steps = Object.values(statechart().states).map(({ key, config }) => [key, [config.entry].flat()[0]]);
+  expect(steps).toEqual(
+    stateNames.map((step) => [
+      step,
+      step === 'failed' ? 'recordFailure' : { type: 'startStep', params: { step } },
+    ]),
+  );
+});
+
+test('a chart that loops without a wait ends after a hundred steps', () => {
+  expect(onboarding(policy, { now: () => 0, random: () => 0 }).config.options).toEqual({
+    maxIterations: 100,
+  });
+});
+
 test.each(
   nodesOf(statechart()).map((node) => [node.id, node] as const),
 )('%s says what it is for, and names its actions', (_, { description, config, transitions }) => {
@@ -645,6 +661,7 @@ test('actors get what they need', async () => {
   expect(inputs.find(([name]) => name === 'register')).toEqual(['register', { deviceId: 'device-1' }]);
   expect(inputs.at(-2)).toEqual(['requestCertificate', { again: true }]);
   expect(inputs.at(-1)).toEqual(['tryCertificate', candidate]);
+  expect((await play(toRenewalTrial)).inputs.at(-1)).toEqual(['tryCertificate', candidate]);
 });
 
 test('a first certificate is not requested again', async () => {

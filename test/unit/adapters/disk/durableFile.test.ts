@@ -39,7 +39,7 @@ function watched(spoil: Partial<Disk> = {}): { disk: Disk; calls: string[] } {
 
 test('a write is synced before the rename, and the folder after it', () => {
   const { disk, calls } = watched();
-  writeDurably(join(folder(), 'a'), 'text', 0o600, disk);
+  writeDurably(join(folder(), 'a'), 'text', 0o600, { disk });
   expect(calls).toEqual([
     ...['openSync', 'writeSync', 'fsyncSync', 'closeSync'],
     'renameSync',
@@ -53,7 +53,7 @@ test('a disk that takes one byte at a time gets them all', () => {
     writeSync: ((file: number, bytes: Buffer, at: number) =>
       fs.writeSync(file, bytes, at, 1)) as Disk['writeSync'],
   });
-  writeDurably(path, 'whole', 0o600, disk);
+  writeDurably(path, 'whole', 0o600, { disk });
   expect(fs.readFileSync(path, 'utf8')).toBe('whole');
 });
 
@@ -69,7 +69,7 @@ test.each([
     throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
   };
   const { disk } = watched({ [name]: fail });
-  expect(() => writeDurably(path, 'new', 0o600, disk)).toThrow(/cannot write .*ENOSPC/);
+  expect(() => writeDurably(path, 'new', 0o600, { disk })).toThrow(/cannot write .*ENOSPC/);
   expect(fs.readFileSync(path, 'utf8')).toBe('old');
   expect(fs.readdirSync(place)).toEqual(['a']);
 });
@@ -188,7 +188,7 @@ test.each([
   fs.writeFileSync(path, 'text');
   fs.chmodSync(path, mode);
   const { disk, calls } = watched();
-  refreshFile(path, 'text', 0o640, disk);
+  refreshFile(path, 'text', 0o640, { disk });
   expect(fs.statSync(path).mode & 0o7777).toBe(0o640);
   expect(calls).toEqual(['openSync', 'closeSync']);
 });

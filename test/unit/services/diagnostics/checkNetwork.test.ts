@@ -47,7 +47,7 @@ test('a web page in place of an answer is a portal', () => {
 test('one NATS server that lets the device in is enough, and the others are told', async () => {
   const addresses = parseNatsAddresses('one:4222,two:4222');
   const finding = await checkNats(addresses, 'required', {
-    greeting: async ({ host }) => {
+    serverInfo: async ({ host }) => {
       if (host === 'one') throw observedFailure('refused', 'nats', 'the NATS server one');
       return { version: '2.10.0', tlsAvailable: true, jetstream: true };
     },
@@ -64,7 +64,7 @@ test('a failure keeps the code and the reason that were thrown, and a bug is not
   await expect(names(failure)).rejects.toBe(failure);
   const bug = new TypeError('x is not a function');
   const nats = checkNats(parseNatsAddresses('one:4222'), 'required', {
-    greeting: () => Promise.reject(bug),
+    serverInfo: () => Promise.reject(bug),
     subscribe: null,
   });
   await expect(nats).rejects.toBe(bug);

@@ -7,6 +7,7 @@ import {
   acceptCertificate,
   type CertificateVerifier,
   type Expectation,
+  isFleetCa,
 } from '../../../../src/services/onboarding/acceptCertificate.ts';
 import type { OpensslCertificate, OpensslRequest } from '../../../fleet/opensslCa.ts';
 import * as pki from '../../../simulation/pki.ts';
@@ -24,11 +25,16 @@ const { signal } = new AbortController();
 /** What becomes of a certificate, by the code; null: accepted. */
 async function codeOf(life: { notBefore: number; notAfter: number }, here: number, server: number | null) {
   const certificate = pki.certificatePem({ ...fields, ...life });
-  const expected = { publicKey: 'k1', deviceId: 'd1', commonName: subject, ...nothingPinned };
+  const expected = {
+    key: pki.keyPem('k1'),
+    spkiSha256: 'k1',
+    deviceId: 'd1',
+    commonName: subject,
+    ...nothingPinned,
+  };
   const times = { now: here, serverTime: server };
-  const key = pki.keyPem('k1');
   try {
-    await acceptCertificate(pki, { certificate, caCertificate }, { ...expected, ...times }, key, signal);
+    await acceptCertificate(pki, { certificate, caCertificate }, { ...expected, ...times }, signal);
     return null;
   } catch (error) {
     return (error as { code: string }).code;
@@ -107,11 +113,11 @@ async function accept(
 ) {
   const keyPem = ca.keyPem(key);
   const expected: Expectation = {
-    ...{ publicKey: realPki.spkiSha256Of(keyPem), deviceId: id, commonName: fullName },
+    ...{ key: keyPem, spkiSha256: realPki.spkiSha256Of(keyPem), deviceId: id, commonName: fullName },
     ...{ now: Date.now() + laterMs, serverTime: null, ...nothingPinned },
     ...{ ...more, trusted: typeof trusted === 'object' ? trusted.pem : (trusted ?? null) },
   };
-  return acceptCertificate(verifier, { certificate, caCertificate }, expected, keyPem, signal);
+  return acceptCertificate(verifier, { certificate, caCertificate }, expected, signal);
 }
 
 async function verdictOn(given: Given): Promise<string> {
@@ -749,4 +755,137 @@ test('a verification without a verdict is tried again', async () => {
     code: untrusted,
     class: 'transient',
   });
+});
+
+const serverTime = (offsetMs: number): Partial<Given> => ({ serverTime: Date.now() + offsetMs });
+test.each<[string, () => Given, RegExp]>([
+  ['a leaf for another key', () => ({ ...of(sound).under(main), key: 'P-256' }), /another key/],
+  ['a leaf that is its own CA', () => of(sound).under(main, sound), /CN=.* own key/],
+  ['a short key', pair({}, { key: 'weak' }), /CN=root.* RSA key of 1024 bits/],
+  ['a root that is no CA', pair({}, { extensions: [any] }), /CN=root.* basic constraints/],
+  [
+    'a root that may not sign',
+    pair({}, { extensions: ['basicConstraints=CA:TRUE', 'keyUsage=digitalSignature'] }),
+    /CN=root.* key usage/,
+  ],
+  ['a signature with SHA-1', pair({ digest: 'sha1' }), /SHA-1/],
+  [
+    'an unknown critical extension',
+    pair({}, { extensions: [...authority, '1.2.3.4=critical,ASN1:NULL'] }),
+    /CN=root.* 1\.2\.3\.4/,
+  ],
+  [
+    'a CA for servers',
+    throughCa({ extensions: [...authority, 'extendedKeyUsage=serverAuth'] }),
+    /CN=middle.* extended key usage/,
+  ],
+  [
+    'a path that is too long',
+    throughCa({}, { extensions: ['basicConstraints=CA:TRUE,pathlen:0'] }),
+    /CN=root.* 0 CAs .* 1$/,
+  ],
+  ['a CA of another fleet', () => of(sound).under(stranger), /registration_agent.* chain to CN=other$/],
+  [
+    'a chain through what is no CA',
+    throughCa({ extensions: [any] }),
+    /chain to .*CN=root.*; CN=middle.* basic constraints/,
+  ],
+  [
+    'what only OpenSSL refuses',
+    () => leafOf(constrained(), `${id}.evil.example`),
+    /OpenSSL .*name constraints/,
+  ],
+  ['a leaf that is a CA', pair({ extensions: ['basicConstraints=CA:TRUE'] }), /is a CA/],
+  ['a leaf that may not sign', pair({ extensions: ['keyUsage=keyAgreement'] }), /key usage/],
+  ['a leaf for servers', pair({ extensions: ['extendedKeyUsage=serverAuth'] }), /TLS client/],
+  ['a leaf for too long', pair({ days: 365_250 }), /100 years/],
+  ['a leaf of another name', () => of(named(main, 'x')).under(main), /CN=x .*CN=\/Finland~Solita\/fleet/],
+  [
+    'a replay',
+    () => ({ ...of(sound).under(main), renews: { notAfter: new Date(8.64e15) } }),
+    /replays .* \d{4}-\d\d-\S+Z.* \+275760-09-13/,
+  ],
+  [
+    'an expired leaf',
+    () => ({ ...of(sound).under(main), laterMs: 40 * day }),
+    /valid from \d{4}-\S+Z to \d{4}-\S+Z$/,
+  ],
+  [
+    'a clock that is behind',
+    () => ({ ...of(sound).under(main), laterMs: -9 * day, ...serverTime(0) }),
+    /clock says \d{4}-\S+Z, 777600 s behind/,
+  ],
+  [
+    'a clock that is ahead',
+    () => ({ ...of(sound).under(main), laterMs: 40 * day, ...serverTime(0) }),
+    /3456000 s ahead of/,
+  ],
+  [
+    'another CA than is trusted',
+    () => ({ ...of(sound).under(main), trusted: stranger }),
+    /another CA, .*root/,
+  ],
+  ['a CA of the state that is unreadable', () => ({ ...of(sound).under(main), trusted: 'x' }), /CA .* state/],
+  [
+    'an unreadable certificate',
+    () => ({ ...of(sound).under(main), certificate: 'x' }),
+    /certificate is not a readable certificate: ./,
+  ],
+  [
+    'an unreadable CA',
+    () => ({ ...of(sound).under(main), caCertificate: 'x' }),
+    /caCertificate is not a readable certificate: ./,
+  ],
+])('the refusal of %s says why', async (_, given, reason) => {
+  await expect(accept(given())).rejects.toThrow(reason);
+});
+
+test('a CA is of the fleet if the configuration names each of its certificates, or none at all', () => {
+  const both = pems(main, stranger);
+  expect(isFleetCa(realPki, both, null)).toBe(true);
+  expect(isFleetCa(realPki, both, [fingerprintOf(main), fingerprintOf(stranger)])).toBe(true);
+  expect(isFleetCa(realPki, both, [fingerprintOf(main)])).toBe(false);
+  expect(isFleetCa(realPki, 'x', [fingerprintOf(main)])).toBe(false);
+});
+
+test('clocks that differ by a minute agree, and a certificate may start within that minute', async () => {
+  const at = (notBefore: number, here: number, server: number | null) =>
+    codeOf({ notBefore, notAfter: now + day }, here, server);
+  expect(await at(now + 60_000, now, null)).toBeNull();
+  expect(await at(now + 60_001, now, null)).toBe('CERTIFICATE_NOT_YET_VALID');
+  expect(await at(now + 60_001, now, now + 60_000)).toBe('CERTIFICATE_NOT_YET_VALID');
+  expect(await at(now + 60_001, now, now + 60_001)).toBe('CLOCK_WRONG');
+  expect(await codeOf({ notBefore: 0, notAfter: now }, now, null)).toBeNull();
+  expect(await codeOf({ notBefore: 0, notAfter: now - 1 }, now, null)).toBe('CERTIFICATE_EXPIRED');
+});
+
+test('OpenSSL judges at most four paths', async () => {
+  let verdicts = 0;
+  const refusing = {
+    ...realPki,
+    verifyAsTlsClient: () => {
+      verdicts++;
+      return Promise.resolve('refused');
+    },
+  };
+  const others = Array.from({ length: 5 }, () => makeCa(main, 'middle'));
+  await expect(accept(of(makeLeaf(middle), ...others).under(main), refusing)).rejects.toThrow('refused');
+  expect(verdicts).toBe(4);
+});
+
+test('a verification that is aborted ends the acceptance with the reason', async () => {
+  const abort = new AbortController();
+  const aborting = {
+    ...realPki,
+    verifyAsTlsClient: () => {
+      abort.abort(new Error('enough'));
+      return Promise.reject(new Error('no verdict'));
+    },
+  };
+  const expected: Expectation = {
+    ...{ key: ca.keyPem('device'), spkiSha256: realPki.spkiSha256Of(ca.keyPem('device')) },
+    ...{ deviceId: id, commonName: fullName, now: Date.now(), serverTime: null, ...nothingPinned },
+  };
+  const answer = { certificate: sound.pem, caCertificate: main.pem };
+  await expect(acceptCertificate(aborting, answer, expected, abort.signal)).rejects.toThrow('enough');
 });

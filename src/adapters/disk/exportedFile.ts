@@ -1,0 +1,34 @@
+import { readFileSync, statSync } from 'node:fs';
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import { refreshFile, writeDurably } from './durableFile.ts';
+
+/**
+ * Replaces an exported file, durably, if its content, mode or group differs; otherwise it keeps inode and times.
+ *
+ * @param group name or number; null: the writer's own, or whatever the file has
+ * @throws {OnboardingError} STATE_UNWRITABLE, also if there is no such group or the writer may not give files to it
+ */
+export function exportFile(path: string, text: string, mode: number, group: string | null): void {
+  if (group === null) {
+    refreshFile(path, text, mode);
+    return;
+  }
+  const gid = groupId(group);
+  if (gid === null) throw new OnboardingError('STATE_UNWRITABLE', `there is no group ${group} for ${path}`);
+  const owner = { uid: -1, gid };
+  const at = statSync(path, { throwIfNoEntry: false });
+  if (at === undefined || at.gid === gid) refreshFile(path, text, mode, { owner });
+  else writeDurably(path, text, mode, { owner });
+}
+
+/** group(5). @returns null if there is no such group */
+export function groupId(group: string, file = '/etc/group'): number | null {
+  if (/^\d{1,10}$/.test(group)) return Number(group);
+  try {
+    const lines = readFileSync(file, 'utf8').split('\n');
+    const [, , gid] = lines.map((line) => line.split(':')).find(([name]) => name === group) ?? [];
+    return gid !== undefined && /^\d+$/.test(gid) ? Number(gid) : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,254 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { exportFile, groupId } from '../../../../src/adapters/disk/exportedFile.ts';
+import { readRegularFile } from '../../../../src/adapters/regularFile.ts';
+import { type ExportSetting, exportTarget } from '../../../../src/config/exports.ts';
+import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
+import { deliverResult, prepareIdentity } from '../../../../src/services/onboarding/exportFiles.ts';
+import { standingExport } from '../../../../src/services/onboarding/standingExport.ts';
+import {
+  currentState,
+  files,
+  newState,
+  type StateDirectory,
+  updateState,
+} from '../../../../src/services/state/deviceState.ts';
+import * as pki from '../../../simulation/pki.ts';
+
+const now = Date.UTC(2026, 10, 24);
+const id = '9000f4db6a8645c7a5445cb56ac3ce22';
+const certificateOf = (key: string, serial = 1) =>
+  pki.certificatePem({
+    subject: id,
+    key,
+    issuer: 'root',
+    notBefore: now - 1000,
+    notAfter: now + 1000,
+    authority: false,
+    serial,
+  });
+const certificate = certificateOf('own');
+const caCertificate = certificateOf('root');
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'exports-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** A registered device. @param onWrite is called before a file is exported */
+function device(
+  exports: Record<string, ExportSetting>,
+  result: Record<string, unknown> = { status: 'success' },
+  onWrite: (path: string) => void = () => {},
+) {
+  const stored = new Map<string, string>();
+  const directory: StateDirectory = {
+    read: (name) => stored.get(name) ?? null,
+    write: (name, text) => void stored.set(name, text),
+    refresh: (name, text) => void stored.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
+    restrict: () => undefined,
+    quarantine: (name) => name,
+  };
+  stored.set(files.key, pki.keyPem('own'));
+  stored.set(files.state, JSON.stringify(newState(id)));
+  const at = new Date(now).toISOString();
+  updateState(directory, () => ({
+    provisioned: { certificate, caCertificate, natsUrl: 'tls://nats:4222', renewAt: at, opened: true },
+    registration: { alias: null, at, result: JSON.stringify(result) },
+  }));
+  const ports = {
+    directory,
+    pki,
+    now: () => now,
+    readOutside: readRegularFile,
+    exportFile(...[path, ...rest]: Parameters<typeof exportFile>) {
+      onWrite(path);
+      exportFile(path, ...rest);
+    },
+  };
+  const options = {
+    exports: Object.fromEntries(Object.entries(exports).map(([item, one]) => [item, exportTarget(one)])),
+    natsUrl: null,
+    commonName: '/fleet/{id}',
+    builtAt: 0,
+  };
+  return {
+    ports,
+    directory,
+    exported: () => currentState(directory).exported,
+    prepare: () => prepareIdentity(ports, options),
+    deliver: () => deliverResult(ports, options),
+  };
+}
+
+const path = (name: string) => join(folder, name);
+const read = (name: string) => readFileSync(path(name), 'utf8');
+const inodeOf = (name: string) => {
+  const { ino, mtimeMs, ctimeMs } = statSync(path(name));
+  return { ino, mtimeMs, ctimeMs };
+};
+
+test.each([
+  'user token',
+  ' user token \r\n\n',
+  'dXNlciB0b2tlbg==',
+  '',
+  'üñ \u{1F600}\0',
+  '\uFEFFtoken',
+  '\ud800',
+])('the token %j is written byte for byte, and left alone while it is unchanged', (token) => {
+  const { deliver } = device({ token: path('PAT.pat') }, { status: 'success', token });
+  deliver();
+  expect(readFileSync(path('PAT.pat'))).toEqual(Buffer.from(token, 'utf8'));
+  const before = inodeOf('PAT.pat');
+  deliver();
+  expect(inodeOf('PAT.pat')).toEqual(before);
+});
+
+test('the compose file goes before the token, however they are configured', () => {
+  const order: string[] = [];
+  const { deliver } = device(
+    { token: path('PAT.pat'), alias: path('alias'), configuration: path('docker-compose.yml') },
+    { status: 'success', token: 't', configuration: 'c', alias: 'a' },
+    (written) => order.push(written),
+  );
+  deliver();
+  expect(order.at(-1)).toBe(path('PAT.pat'));
+  expect(order).toContain(path('docker-compose.yml'));
+});
+
+test('one export that cannot be written keeps none of the others, and is written once it can be', () => {
+  writeFileSync(path('not-a-folder'), '');
+  const { deliver, prepare } = device(
+    {
+      certificate: path('not-a-folder/crt'),
+      key: path('identity.key'),
+      configuration: path('not-a-folder/compose'),
+      token: path('PAT.pat'),
+    },
+    { status: 'success', token: 't', configuration: 'c' },
+  );
+  expect(prepare().failures.map(({ item }) => item)).toEqual(['certificate']);
+  const failures = deliver();
+  expect(failures.map(({ item, error }) => [item, error.code])).toEqual([
+    ['certificate', 'STATE_UNWRITABLE'],
+    ['configuration', 'STATE_UNWRITABLE'],
+  ]);
+  expect(read('identity.key')).toBe(pki.keyPem('own'));
+  expect(read('PAT.pat')).toBe('t');
+  rmSync(path('not-a-folder'));
+  mkdirSync(path('not-a-folder'));
+  expect(deliver()).toEqual([]);
+  expect(read('not-a-folder/compose')).toBe('c');
+});
+
+test('mode and group of an export are as configured, and set again where they differ', () => {
+  const gid = process.getegid?.() ?? 0;
+  const { deliver } = device(
+    { token: { path: path('PAT.pat'), mode: '0640', group: String(gid) } },
+    { status: 'success', token: 't' },
+  );
+  deliver();
+  expect(statSync(path('PAT.pat')).mode & 0o7777).toBe(0o640);
+  expect(statSync(path('PAT.pat')).gid).toBe(gid);
+  const before = inodeOf('PAT.pat');
+  deliver();
+  expect(inodeOf('PAT.pat')).toEqual(before);
+});
+
+test.runIf(process.geteuid?.() === 0)('a file of another group is replaced', () => {
+  const { deliver } = device(
+    { token: { path: path('PAT.pat'), mode: '0640', group: '12345' } },
+    { status: 'success', token: 't' },
+  );
+  writeFileSync(path('PAT.pat'), 't');
+  deliver();
+  expect(statSync(path('PAT.pat'))).toMatchObject({ uid: 0, gid: 12345 });
+});
+
+test('groups are found by name and by number', () => {
+  writeFileSync(path('group'), 'root:x:0:\ndocker:x:998:a,b\nbroken\n');
+  expect(groupId('docker', path('group'))).toBe(998);
+  expect(groupId('1000', path('group'))).toBe(1000);
+  expect(groupId('nobody-here', path('group'))).toBeNull();
+  expect(groupId('docker', path('none'))).toBeNull();
+  expect(() => exportFile(path('a'), 'a', 0o600, 'nobody-here')).toThrow(OnboardingError);
+});
+
+const exportsOfIdentity = () => ({
+  key: path('identity.key'),
+  certificate: path('identity.crt'),
+  caCertificate: path('identity_ca.crt'),
+  deviceId: path('device_id.txt'),
+  natsUrl: path('service_nats_url.txt'),
+});
+
+test.each([
+  ['identity.key', pki.keyPem('another')],
+  ['identity.key', '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA'],
+  ['identity.crt', certificateOf('another')],
+  ['device_id.txt', 'ffffffffffffffffffffffffffffffff\n'],
+])("another identity's %s is never overwritten, and no file of ours is put beside it", (name, text) => {
+  writeFileSync(path(name), text);
+  const { deliver, exported } = device(
+    { ...exportsOfIdentity(), token: path('PAT.pat') },
+    { status: 'success', token: 't' },
+  );
+  for (const _ of ['once', 'and again']) {
+    const failures = deliver();
+    expect(failures.map(({ error }) => [error.code, error.reason])).toEqual(
+      Array(5).fill(['CONFIG_INVALID', 'agent-identity']),
+    );
+    expect(
+      failures.some(({ error }) => error.message.includes(`${name}", which holds that of another identity`)),
+    ).toBe(true);
+    expect(read(name)).toBe(text);
+    expect(exported()).toEqual([path('PAT.pat')]);
+    expect(read('PAT.pat')).toBe('t');
+  }
+});
+
+test('a path that was written before, or adopted, is the device’s own to replace', () => {
+  writeFileSync(path('identity.key'), pki.keyPem('another'));
+  const { deliver, directory } = device({ key: path('identity.key') });
+  updateState(directory, () => ({ exported: [path('identity.key')] }));
+  expect(deliver()).toEqual([]);
+  expect(read('identity.key')).toBe(pki.keyPem('own'));
+});
+
+test('the same in another form is left as the earlier agent wrote it', () => {
+  writeFileSync(path('device_id.txt'), `${id}\n`);
+  writeFileSync(path('identity.crt'), `\n${certificate}`);
+  writeFileSync(path('service_nats_url.txt'), 'tls://nats:4222\n');
+  const before = ['device_id.txt', 'identity.crt', 'service_nats_url.txt'].map(inodeOf);
+  expect(device(exportsOfIdentity()).deliver()).toEqual([]);
+  expect(['device_id.txt', 'identity.crt', 'service_nats_url.txt'].map(inodeOf)).toEqual(before);
+  expect(read('identity.key')).toBe(pki.keyPem('own'));
+});
+
+test('what another agent wrote to its identity file stays, and concerns no other export', () => {
+  writeFileSync(path('identity.txt'), 'something else');
+  const { deliver } = device({ ...exportsOfIdentity(), identity: path('identity.txt') });
+  expect(deliver().map(({ item }) => item)).toEqual(['identity']);
+  expect(read('identity.txt')).toBe('something else');
+  expect(read('identity.key')).toBe(pki.keyPem('own'));
+});
+
+test.each([
+  ['key', 'garbage', 'unlike'],
+  ['key', '', 'unlike'],
+  ['certificate', certificateOf('own', 2), 'unlike'],
+  ['certificate', 'garbage', 'unlike'],
+  ['caCertificate', certificateOf('another'), 'unlike'],
+  ['natsUrl', 'tls://other', 'unlike'],
+  ['deviceId', 'two words', 'unlike'],
+] as const)('in the place of %s the text %j is replaced', (item, existing, standing) => {
+  expect(standingExport(pki, item, existing, item === 'key' ? pki.keyPem('own') : certificate)).toBe(
+    standing,
+  );
+});
