@@ -73,7 +73,7 @@ export async function adoptIdentity(
   options: AdoptOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { directory, now } = ports;
+  const { directory } = ports;
   const paths = Object.values(options.files).filter((path) => path !== null);
   if (paths.length === 0 || directory.read(files.state) !== null) return;
   const left = readLeft(ports, options.files);
