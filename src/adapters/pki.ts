@@ -163,6 +163,20 @@ async function importKeyPair(pem: string) {
  * @throws {TypeError} if one is malformed, or there are none or too many
  */
 export function parseCertificates(pem: string): Certificate[] {
+  const known = lastParsed.get(pem);
+  if (known !== undefined) return [...known];
+  const certificates = parseAll(pem);
+  const [oldest] = lastParsed.keys();
+  if (lastParsed.size === mostParsed && oldest !== undefined) lastParsed.delete(oldest);
+  lastParsed.set(pem, certificates);
+  return [...certificates];
+}
+
+/** The device's own certificate and CA are asked for at every step and every look at the status. */
+const mostParsed = 4;
+const lastParsed = new Map<string, readonly Certificate[]>();
+
+function parseAll(pem: string): Certificate[] {
   if (pem.length > longestText) throw new TypeError(`more than ${longestText} characters`);
   const blocks = [
     ...pem.matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----/g),
