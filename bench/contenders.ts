@@ -6,7 +6,9 @@ import { fetched, root } from '../packaging/tools.mjs';
 import type { Device } from './device.ts';
 import { buildGoClient } from './goClient.ts';
 
-export const bundle = join(root, 'dist/onboardd.cjs');
+/** Starts the bundle. */
+export const launcher = join(root, 'dist/onboardd.cjs');
+export const bundle = join(root, 'dist/program.cjs');
 const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
 /** A program whose whole life is measured. */
@@ -48,7 +50,7 @@ export async function contenders(makePackaged: boolean): Promise<Contenders> {
   const packaged = await packagedProgram(makePackaged);
   return {
     go,
-    checkout: checkoutProgram(bundle),
+    checkout: checkoutProgram(launcher),
     emptyNode: emptyNode(process.execPath),
     packaged:
       packaged === null ? null : onboardd('packaged', 'single executable, its code cache inside', [packaged]),
@@ -61,7 +63,7 @@ export function listed({ go, packaged, emptyPackagedNode, checkout, emptyNode }:
   return [go, packaged, emptyPackagedNode, checkout, emptyNode].filter((one) => one !== null);
 }
 
-/** @param file the bundle */
+/** @param file the launcher */
 export function checkoutProgram(file: string): Contender {
   return onboardd('checkout', `dist/onboardd.cjs, Node ${process.versions.node}`, [process.execPath, file]);
 }

@@ -36,12 +36,12 @@ export async function makeProgram(architecture) {
   writeFileSync(
     recipe,
     JSON.stringify({
-      main: join('dist', 'onboardd.cjs'),
+      main: join('dist', 'program.cjs'),
       output: blob,
       disableExperimentalSEAWarning: true,
       useCodeCache: true,
       // Read when a bug is told (src/adapters/stackTrace.ts).
-      assets: { 'onboardd.cjs.map': join('dist', 'onboardd.cjs.map') },
+      assets: { 'program.cjs.map': join('dist', 'program.cjs.map') },
       // Whatever NODE_OPTIONS says: an environment must not bring code of its own into the program.
       execArgvExtension: 'none',
       // Once the program runs, SIGUSR1 does nothing. While the runtime starts it ends the process, and opens no debugger.

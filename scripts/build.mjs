@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
- * Bundles src/main.ts into dist/onboardd.cjs, the program that package.json names. Same commit, same bytes.
- * `--readable`: statements as they are in the source, for coverage.
+ * Bundles src/main.ts into dist/program.cjs, and src/launch.ts, which starts it, into dist/onboardd.cjs, the program that
+ * package.json names. Same commit, same bytes. `--readable`: statements as they are in the source and no launcher, for coverage.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -25,22 +25,33 @@ function buildSeconds() {
 }
 
 const minify = !process.argv.includes('--readable');
-const outfile = `${root}dist/onboardd.cjs`;
-await build({
-  entryPoints: [`${root}src/main.ts`],
-  outfile,
+const launcher = `${root}dist/onboardd.cjs`;
+const common = {
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
   minifySyntax: minify,
   minifyWhitespace: minify,
+  logLevel: 'warning',
+};
+await build({
+  ...common,
+  entryPoints: [`${root}src/main.ts`],
+  outfile: minify ? `${root}dist/program.cjs` : launcher,
   keepNames: true,
-  banner: { js: '#!/usr/bin/env node' },
   define: { BUILD_VERSION: JSON.stringify(version), BUILD_TIME: String(buildSeconds() * 1000) },
   // Beside the bundle, which does not name it: it is read when a bug is told, and never at a start.
   sourcemap: 'external',
   sourcesContent: false,
-  logLevel: 'warning',
 });
-chmodSync(outfile, 0o755);
+if (minify) {
+  await build({
+    ...common,
+    entryPoints: [`${root}src/launch.ts`],
+    outfile: launcher,
+    banner: { js: '#!/usr/bin/env node' },
+  });
+  rmSync(`${launcher}.map`, { force: true });
+}
+chmodSync(launcher, 0o755);

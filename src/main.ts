@@ -1,5 +1,7 @@
 // First, so that signals are handled while the other modules load.
 import './adapters/signals.ts';
+// Second: the key is made on another thread, while the other modules load.
+import './adapters/earlyKey.ts';
 import { format } from 'node:util';
 import { reportBug } from './adapters/stackTrace.ts';
 import { exit } from './cli/options.ts';

@@ -2,14 +2,12 @@ import {
   createHash,
   createPrivateKey,
   createPublicKey,
-  generateKeyPair,
   type KeyObject,
   webcrypto,
   X509Certificate,
 } from 'node:crypto';
 import { duplexPair } from 'node:stream';
 import { connect, createSecureContext, createServer, type TlsOptions } from 'node:tls';
-import { promisify } from 'node:util';
 import { BitString, fromBER, ObjectIdentifier, Primitive, Sequence, Utf8String } from 'asn1js';
 import {
   type AlgorithmIdentifier,
@@ -21,8 +19,9 @@ import {
   Certificate as ParsedCertificate,
   RSASSAPSSParams,
 } from 'pkijs';
-import type { KeyType } from '../config/schema.ts';
 import type { Certificate } from '../services/onboarding/acceptCertificate.ts';
+
+export { generateKey } from './keyPair.ts';
 
 const commonNameOid = '2.5.4.3';
 const basicConstraintsOid = '2.5.29.19';
@@ -89,16 +88,6 @@ const largestRsaExponent = 2n ** 64n;
 const verdictMs = 15_000;
 
 const engine = new CryptoEngine({ name: 'node', crypto: webcrypto });
-
-/** @returns a new private key, PKCS#8 PEM */
-export async function generateKey(type: KeyType): Promise<string> {
-  const [family, size] = type.split('-');
-  const { privateKey } =
-    family === 'rsa'
-      ? await promisify(generateKeyPair)('rsa', { modulusLength: Number(size) })
-      : await promisify(generateKeyPair)('ec', { namedCurve: size === 'p256' ? 'P-256' : 'P-384' });
-  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-}
 
 /**
  * @returns SHA-256 of the key's SubjectPublicKeyInfo, hex
@@ -174,6 +163,20 @@ async function importKeyPair(pem: string) {
  * @throws {TypeError} if one is malformed, or there are none or too many
  */
 export function parseCertificates(pem: string): Certificate[] {
+  const known = lastParsed.get(pem);
+  if (known !== undefined) return [...known];
+  const certificates = parseAll(pem);
+  const [oldest] = lastParsed.keys();
+  if (lastParsed.size === mostParsed && oldest !== undefined) lastParsed.delete(oldest);
+  lastParsed.set(pem, certificates);
+  return [...certificates];
+}
+
+/** The device's own certificate and CA are asked for at every step and every look at the status. */
+const mostParsed = 4;
+const lastParsed = new Map<string, readonly Certificate[]>();
+
+function parseAll(pem: string): Certificate[] {
   if (pem.length > longestText) throw new TypeError(`more than ${longestText} characters`);
   const blocks = [
     ...pem.matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----/g),

@@ -3,23 +3,36 @@ import { join } from 'node:path';
 import type { Status } from '../services/diagnostics/status.ts';
 import { isRecord, parseJson } from '../text/json.ts';
 
-/** `/run/onboardd/status.json`: the status without secrets, for users without rights on the state directory. */
+/**
+ * `/run/onboardd/status.json`: the status without secrets, readable for everybody. Without a runtime directory the file
+ * lies in the state directory, once there is a state.
+ */
 export interface RuntimeStatus {
-  /** Replaces the file, readable for everybody; not durable. No-op without a runtime directory. @throws {Error} */
+  /** Replaces the file; not durable. @throws {Error} */
   write(status: Status): void;
   /** What was written last says from then on that no daemon runs. Never throws. */
   stop(): void;
 }
 
-/** @param environment with `RUNTIME_DIRECTORY`, which systemd sets */
-export function runtimeStatus(environment: NodeJS.ProcessEnv): RuntimeStatus {
+/**
+ * @param environment with `RUNTIME_DIRECTORY`, which systemd sets
+ * @param note writes the text of a device's status in place of a runtime directory
+ */
+export function runtimeStatus(
+  environment: NodeJS.ProcessEnv,
+  note: (text: string) => void = () => undefined,
+): RuntimeStatus {
   const path = statusFileOf(environment.RUNTIME_DIRECTORY);
   let last: Status | null = null;
   const write = (status: Status) => {
-    if (path === null) return;
+    const text = `${JSON.stringify(status)}\n`;
     last = status;
+    if (path === null) {
+      if (status.deviceId !== null) note(text);
+      return;
+    }
     const temporary = `${path}.tmp`;
-    writeFileSync(temporary, `${JSON.stringify(status)}\n`, { mode: 0o644 });
+    writeFileSync(temporary, text, { mode: 0o644 });
     // The umask took the rights of others away.
     chmodSync(temporary, 0o644);
     renameSync(temporary, path);

@@ -59,7 +59,7 @@ function mapOf(file: string): SourceMap | null {
 function textOfMap(file: string): string | null {
   const sea = process.getBuiltinModule?.('node:sea');
   // Its code cache names the bundle as it lay when the executable was made; without one, it is the executable.
-  const isOwn = file === process.execPath || file === 'dist/onboardd.cjs';
-  if (sea?.isSea()) return isOwn ? sea.getAsset('onboardd.cjs.map', 'utf8') : null;
+  const isOwn = file === process.execPath || file === 'dist/program.cjs';
+  if (sea?.isSea()) return isOwn ? sea.getAsset('program.cjs.map', 'utf8') : null;
   return existsSync(`${file}.map`) ? readFileSync(`${file}.map`, 'utf8') : null;
 }

@@ -1,14 +1,9 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
-import { bundleCommand } from './bundle.ts';
-import { checkCommand } from './check.ts';
-import { explainCommand } from './explain.ts';
 import { type CommonFlags, defaultConfigFile, exit } from './options.ts';
-import { type ReportFlags, reportCommand } from './report.ts';
-import { resetCommand } from './reset.ts';
-import { runCommand } from './run.ts';
-import { type StatusFlags, statusCommand } from './status.ts';
-import { type WaitFlags, waitCommand } from './wait.ts';
+import type { ReportFlags } from './report.ts';
+import type { StatusFlags } from './status.ts';
+import type { WaitFlags } from './wait.ts';
 
 export interface Build {
   readonly version: string;
@@ -16,7 +11,7 @@ export interface Build {
   readonly builtAt: number;
 }
 
-/** The command line. @returns exit status */
+/** The command line; only the modules of the command that is given are loaded. @returns exit status */
 export async function runProgram(argv: string[], build: Build): Promise<number> {
   const { version } = build;
   let code: number = exit.ok;
@@ -46,6 +41,7 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
     .description('onboard the device, then keep running and watch its certificate')
     .option('--once', 'exit once the device is registered or has failed')
     .action(async (flags: CommonFlags & { once?: boolean }) => {
+      const { runCommand } = await import('./run.ts');
       end(await runCommand({ ...program.opts(), ...flags }, flags.once ?? false, build));
     });
   common(program.command('status'))
@@ -53,6 +49,7 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
     .option('--json', 'print JSON')
     .option('--watch', 'keep updating until Ctrl-C')
     .action(async (flags: StatusFlags) => {
+      const { statusCommand } = await import('./status.ts');
       end(await statusCommand({ ...program.opts(), ...flags }, build.version));
     });
   common(program.command('wait'))
@@ -60,24 +57,28 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
     .option('--timeout <seconds>', 'at most so long (default: without end)', seconds)
     .option('--ignore-failed', 'go on waiting in failed, too: the daemon tries again by itself')
     .action(async (flags: WaitFlags) => {
+      const { waitCommand } = await import('./wait.ts');
       end(await waitCommand({ ...program.opts(), ...flags }));
     });
   common(program.command('check'))
     .description('check everything that onboarding needs, and name what to fix; changes nothing')
     .option('--json', 'print JSON')
     .action(async (flags: CommonFlags & { json?: boolean }) => {
+      const { checkCommand } = await import('./check.ts');
       end(await checkCommand({ ...program.opts(), ...flags }, build));
     });
   common(program.command('bundle'))
     .description('write everything that support asks for into one .tar.gz, secrets masked')
     .argument('[file]', 'archive to write (default: onboardd-bundle-<time>.tar.gz)')
     .action(async (file: string | undefined, flags: CommonFlags) => {
+      const { bundleCommand } = await import('./bundle.ts');
       end(await bundleCommand(file, { ...program.opts(), ...flags }, build));
     });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device that is handed on')
     .option('--yes', 'do not ask for confirmation')
     .action(async (flags: CommonFlags & { yes?: boolean }) => {
+      const { resetCommand } = await import('./reset.ts');
       end(await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false));
     });
 }
@@ -96,6 +97,7 @@ function addLogCommands(program: Command, build: Build, end: (status: number) =>
     .option('--stuck-after <minutes>', 'how long a device may stay unregistered, or not write (default: 60)')
     .option('--follow', 'read on as the files grow, and show the report again')
     .action(async (files: string[], flags: ReportFlags) => {
+      const { reportCommand } = await import('./report.ts');
       end(await reportCommand(files, flags, build));
     });
   program
@@ -103,7 +105,8 @@ function addLogCommands(program: Command, build: Build, end: (status: number) =>
     .exitOverride()
     .description('explain an error code, a reason or a log event')
     .argument('[names...]', 'error codes, reasons, events or message ids; none to list them')
-    .action((names: string[]) => {
+    .action(async (names: string[]) => {
+      const { explainCommand } = await import('./explain.ts');
       end(explainCommand(names));
     });
 }

@@ -7,6 +7,7 @@ import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';
 import { files } from '../services/state/deviceState.ts';
+import { recallFor } from './recalledProgress.ts';
 
 export type Seen = Status | { readonly problem: string };
 
@@ -18,7 +19,11 @@ export type Seen = Status | { readonly problem: string };
 export function readStatus(folder: string, version: string, published: string | null): Seen {
   const running = isLocked(folder);
   try {
-    const status = statusOf(readOwn(join(folder, files.state)), { reader: pki, version, running });
+    const status = statusOf(readOwn(join(folder, files.state)), recallFor(folder), {
+      reader: pki,
+      version,
+      running,
+    });
     const now = published === null || running === false ? null : readRuntimeStatus(published);
     const isSame = now?.state === status.state && now.since === status.since;
     return isSame ? { ...status, waitsFor: now.waitsFor ?? null } : status;

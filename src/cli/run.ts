@@ -1,5 +1,7 @@
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
+import { keepCompiledCode } from '../adapters/codeCache.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import type { Log } from '../adapters/logger.ts';
@@ -18,9 +20,10 @@ import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
 import { stateNames } from '../events.ts';
 import { describeStatus } from '../services/diagnostics/status.ts';
-import { isoTime } from '../services/state/deviceState.ts';
+import { files, isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
+import { recallFor } from './recalledProgress.ts';
 import { createRunLog } from './runLog.ts';
 
 interface RunOptions extends Settings {
@@ -52,18 +55,23 @@ async function run(
       cause,
     }),
   );
-  const status = runtimeStatus(process.env);
+  const status = runtimeStatus(process.env, (text) =>
+    options.state.directory.note(files.status, text, 0o644),
+  );
+  const recall: Platform['recall'] = (state) => state && recallFor(options.config.stateDir)(state.deviceId);
   const start = (next: RunOptions) => {
     const publish = publisherOf(status, next);
     return startDaemon(
-      { ...createPlatform(next), announce: supervisor.announce, publish },
+      { ...createPlatform(next), announce: supervisor.announce, publish, recall },
       next,
       logContext,
       log,
     );
   };
   let current = options;
+  const isNew = !existsSync(join(current.config.stateDir, files.key));
   let daemon = start(current);
+  if (isNew) void daemon.settled.then((how) => how === 'registered' && keepCompiledCode());
   try {
     for (;;) {
       const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];

@@ -5,10 +5,11 @@ import { watchFolders } from '../adapters/folderWatch.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import { describe } from '../errors/onboardingError.ts';
-import { remedyOf } from '../services/diagnostics/status.ts';
+import { progressOf, remedyOf } from '../services/diagnostics/status.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, exit, readSources } from './options.ts';
+import { recallFor } from './recalledProgress.ts';
 
 export interface WaitFlags extends CommonFlags {
   /** Seconds; absent: without end */
@@ -72,7 +73,7 @@ function lookAt(stateDir: string, runtimeDir: string | null): Seen {
   try {
     const text = readOwn(join(stateDir, files.state));
     if (text === null) return { state: 'idle', problem: null };
-    const { state, lastError } = parseState(text).progress;
+    const { state, lastError } = progressOf(parseState(text), recallFor(stateDir));
     const error =
       lastError &&
       `${lastError.code}: ${lastError.message}; ${remedyOf(lastError.code, lastError.reason) ?? ''}`;

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
-import { discover } from '../adapters/discovery.ts';
+import type { discover } from '../adapters/discovery.ts';
 import { exportFile } from '../adapters/disk/exportedFile.ts';
-import { type CurrentIdentity, enroll } from '../adapters/est.ts';
+import { takeEarlyKey } from '../adapters/earlyKey.ts';
+import type { CurrentIdentity } from '../adapters/est.ts';
 import { readHardwareId, readMachineId, readSerial } from '../adapters/hardware.ts';
-import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
+import type { natsClient } from '../adapters/nats/client.ts';
+import { connectTimeoutMs } from '../adapters/nats/connectTimeout.ts';
 import * as pki from '../adapters/pki.ts';
 import { postProvision } from '../adapters/provisioningApi.ts';
 import { inTurn } from '../adapters/provisioningServers.ts';
@@ -63,8 +65,10 @@ export interface Platform {
   readonly watchForSteps: (since: number, onStep: () => void) => () => void;
   /** Notifies the service manager. @param isRegistered the device is registered and all files are exported */
   readonly announce?: (progress: Omit<Progress, 'history'>, isRegistered: boolean) => void;
-  /** Shows the status to users without rights on the state directory. `state`: null if it cannot be read */
+  /** Shows the status, also to users without rights on the state directory. `state`: null if it cannot be read */
   readonly publish?: (state: DeviceState | null, progress: Progress) => void;
+  /** What was published last of the device, by an earlier daemon too; null: nothing that can be read */
+  readonly recall?: (state: DeviceState | null) => Progress | null;
   /** Called with a failure that is a bug, besides the log: it has a stack. */
   readonly onBug?: (error: unknown) => void;
   /** The state machine's timers; the system's by default */
@@ -86,6 +90,7 @@ export function createPlatform({
   readonly state: { readonly directory: StateDirectory };
   readonly proxies: ProxyVariables;
 }): Platform {
+  const nats = lazyNats(natsOptions(config));
   return {
     ...systemClock,
     machine: readHardwareId,
@@ -95,9 +100,9 @@ export function createPlatform({
     exportFile,
     readOutside,
     pki,
-    newKey: () => pki.generateKey(config.identity.keyType),
-    post: provisioning(config, version, proxies, state.directory),
-    connect: natsClient(natsOptions(config)),
+    newKey: () => takeEarlyKey(config.identity.keyType) ?? pki.generateKey(config.identity.keyType),
+    post: provisioning(config, { version, proxies }, state.directory, nats.load),
+    connect: nats.connect,
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,
     setTimer,
@@ -106,11 +111,27 @@ export function createPlatform({
   };
 }
 
+/** The client's library is loaded while an answer is awaited, at the latest when it is needed. */
+function lazyNats(options: Parameters<typeof natsClient>[0]) {
+  let client: Promise<Platform['connect']> | null = null;
+  const load = () => {
+    client ??= import('../adapters/nats/client.ts').then((loaded) => loaded.natsClient(options));
+    return client;
+  };
+  const connect: Platform['connect'] = async (identity, signal) => (await load())(identity, signal);
+  return { connect, load: () => void load() };
+}
+
+/** Its library is loaded only by a device that looks for its server. */
+const discoverLazily: typeof discover = async (...args) =>
+  (await import('../adapters/discovery.ts')).discover(...args);
+
+/** @param onSent called when a request is on its way */
 function provisioning(
   config: Config,
-  version: string,
-  proxies: ProxyVariables,
+  { version, proxies }: { readonly version: string; readonly proxies: ProxyVariables },
   directory: StateDirectory,
+  onSent: () => void,
 ): Platform['post'] {
   const { caFile, path, tokenFile, clientCertFile, clientKeyFile, proxy } = config.provisioning;
   const server = {
@@ -120,15 +141,17 @@ function provisioning(
     clientKeyFile,
     proxyFor: (url: URL) => proxyFor(url, proxy, proxies),
     tokenFile,
+    onSent,
     userAgent: `onboardd/${version}`,
   };
   const request: typeof postProvision =
     config.provisioning.protocol === 'fleet'
       ? postProvision
-      : (to, json, signal) => enroll(to, json, livingIdentity(directory), signal);
+      : async (to, json, signal) =>
+          (await import('../adapters/est.ts')).enroll(to, json, livingIdentity(directory), signal);
   const [first, ...rest] = provisioningUrls(config);
   const isSingle = first !== undefined && rest.length === 0;
-  return inTurn(first === undefined ? discover : [first, ...rest], async (url, json, signal) => {
+  return inTurn(first === undefined ? discoverLazily : [first, ...rest], async (url, json, signal) => {
     const answer = await request({ ...server, url }, json, signal);
     return isSingle ? answer : { ...answer, server: new URL(url).host };
   });

@@ -4,14 +4,13 @@ import {
   type Progress,
   type Visit,
   withVisit,
-  writeState,
 } from '../services/state/deviceState.ts';
 import type { Platform } from './platform.ts';
 
-/** Leaves what `status` shows, in `state.json` and wherever the platform publishes it. */
+/** Publishes what `status` shows, wherever the platform keeps it. Nothing of it is durable. */
 export interface StatusWriter {
   /**
-   * @param isIdentified the device has an id, and so a state to write to
+   * @param isIdentified the device has an id, and so a state to read
    * @param left the state that was left since the last look; null: none
    */
   write(progress: Omit<Progress, 'history'>, left: Visit | null, isIdentified: boolean): void;
@@ -23,44 +22,36 @@ export interface StatusWriter {
  * @param onUnsaved with the error
  */
 export function createStatusWriter(
-  { directory, publish }: Pick<Platform, 'directory' | 'publish'>,
+  { directory, publish, recall }: Pick<Platform, 'directory' | 'publish' | 'recall'>,
   onUnsaved: (error: unknown) => void,
 ): StatusWriter {
-  let unsaved: readonly Visit[] = [];
-  let saved = '';
+  if (publish === undefined) return { write: () => undefined };
   let published = '';
   /** As far as it could be read. */
-  let state: DeviceState | null = null;
-
-  const attempt = (write: () => void): boolean => {
-    try {
-      write();
-      return true;
-    } catch (error) {
-      onUnsaved(error);
-      return false;
-    }
-  };
-
-  function save(progress: Omit<Progress, 'history'>): void {
-    const current = currentState(directory);
-    const history = unsaved.reduce(withVisit, [...current.progress.history]);
-    state = { ...current, progress: { ...progress, history } };
-    writeState(directory, state);
-    unsaved = [];
-  }
+  let state = stateIn(directory);
+  let history = (recall?.(state) ?? state?.progress)?.history ?? [];
 
   return {
     write(progress, left, isIdentified) {
-      if (left !== null) unsaved = withVisit(unsaved, left);
-      const summary = JSON.stringify(progress);
-      // What is awaited changes within a step: it is published, but is not worth a write that is durable.
-      const lasting = JSON.stringify({ ...progress, waitsFor: null });
-      if (isIdentified && lasting !== saved && attempt(() => save(progress))) saved = lasting;
-      const history = unsaved.reduce(withVisit, [...(state?.progress.history ?? [])]);
-      const text = JSON.stringify([summary, history, state]);
-      if (publish === undefined || text === published) return;
-      if (attempt(() => publish(state, { ...progress, history }))) published = text;
+      if (left !== null) history = withVisit(history, left);
+      if (isIdentified) state = stateIn(directory) ?? state;
+      const text = JSON.stringify([progress, history, state]);
+      if (text === published) return;
+      try {
+        publish(state, { ...progress, history });
+        published = text;
+      } catch (error) {
+        onUnsaved(error);
+      }
     },
   };
+}
+
+/** @returns null if it cannot be read; the machine says why */
+function stateIn(directory: Platform['directory']): DeviceState | null {
+  try {
+    return currentState(directory);
+  } catch {
+    return null;
+  }
 }

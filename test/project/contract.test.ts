@@ -51,7 +51,7 @@ test('the page names every key of `status --json` and of a finding of `check --j
   const text = section('status --json');
   const keys = rowsOf(text).flatMap(([names = '']) => codes(names));
   const reader = { parseCertificates: () => [], isSignedBy: () => false };
-  expect(keys).toEqual(Object.keys(statusOf(null, { reader, version: '1.0.0', running: false })));
+  expect(keys).toEqual(Object.keys(statusOf(null, () => null, { reader, version: '1.0.0', running: false })));
   const [, findings = ''] = /`checks`\s+\(([^)]*)\)/.exec(text) ?? [];
   const expected = ['id', ...Object.keys(passed('')), 'durationMs'];
   expect(codes(findings).sort()).toEqual(expected.sort());

@@ -66,6 +66,7 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
     config: 'all',
     text: 'all',
   },
+  'launch.ts': {},
   'main.ts': { cli: 'all', adapters: 'all', errors: 'all', text: 'all' },
 };
 

@@ -20,14 +20,14 @@ export const mutants: readonly Mutant[] = [
   one(
     'a file is renamed before it is synced',
     'src/adapters/disk/durableFile.ts',
-    'disk.fsyncSync(file);',
+    'if (isSynced) disk.fsyncSync(file);',
     '',
   ),
   one(
     'the folder is not synced after a rename',
     'src/adapters/disk/durableFile.ts',
-    'throw error;\n    }\n    syncFolder(folder, disk);',
-    'throw error;\n    }',
+    "attempt('write', path, () => syncFolder(dirname(path), disk));",
+    '',
   ),
   one(
     'a question gets a new message id each time',

@@ -29,7 +29,7 @@ function disk(hasCertificate: boolean): StateDirectory {
     renewAt: new Date(start + 200 * day).toISOString(),
     opened: true,
   };
-  const state = { ...newState(deviceId, start), provisioned: hasCertificate ? provisioned : null };
+  const state = { ...newState(deviceId), provisioned: hasCertificate ? provisioned : null };
   const stored = new Map<string, string>([
     [files.state, JSON.stringify(state)],
     [files.key, pki.keyPem('own')],
@@ -39,6 +39,8 @@ function disk(hasCertificate: boolean): StateDirectory {
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
     restrict: () => undefined,
+    settle: () => undefined,
+    note: () => undefined,
     quarantine: (name) => name,
     remove: () => undefined,
   };

@@ -229,6 +229,8 @@ function memoryDirectory(): StateDirectory {
     read: (name) => contents.get(name) ?? null,
     write: (name, text) => void contents.set(name, text),
     refresh: (name, text) => void contents.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
     remove: (name) => void contents.delete(name),

@@ -27,6 +27,8 @@ const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = fs.constants;
 export interface Place {
   readonly dev: number;
   readonly ino: number;
+  /** This process has just made the folder, durably. */
+  readonly isNew?: boolean;
 }
 
 export function isSamePlace(a: Place, b: Place): boolean {
@@ -57,6 +59,20 @@ export function writeDurably(
   mode: number,
   { disk = fs, owner = null }: WriteOptions = {},
 ): void {
+  replace(path, { text, mode, owner, isSynced: true }, disk);
+  attempt('write', path, () => syncFolder(dirname(path), disk));
+}
+
+interface Content {
+  readonly text: string;
+  readonly mode: number;
+  readonly owner: Owner | null;
+  /** The bytes are on the disk before the file has its name. */
+  readonly isSynced: boolean;
+}
+
+/** Replaces a file atomically; the folder is not synced. @throws {OnboardingError} STATE_UNWRITABLE; the old file stays */
+function replace(path: string, { text, mode, owner, isSynced }: Content, disk: Disk): void {
   const folder = dirname(path);
   // One fixed name for each file: the next write overwrites what a crash leaves.
   const temporary = join(folder, `.${basename(path)}.tmp`);
@@ -68,7 +84,7 @@ export function writeDurably(
         if (owner !== null) disk.fchownSync(file, owner.uid, owner.gid);
         disk.fchmodSync(file, mode);
         writeAll(file, Buffer.from(text, 'utf8'), disk);
-        disk.fsyncSync(file);
+        if (isSynced) disk.fsyncSync(file);
       } finally {
         disk.closeSync(file);
       }
@@ -81,7 +97,6 @@ export function writeDurably(
       }
       throw error;
     }
-    syncFolder(folder, disk);
   });
 }
 
@@ -131,18 +146,28 @@ export function readOwned(path: string, disk: Disk = fs): { text: string; owner:
  */
 export function refreshFile(path: string, text: string, mode: number, options: WriteOptions = {}): void {
   const { disk = fs } = options;
-  // A text that UTF-8 cannot hold as it is (a lone surrogate) is compared as it was written.
-  const written = Buffer.from(text, 'utf8').toString('utf8');
-  const isAsWanted = (file: number) =>
-    disk.readFileSync(file, 'utf8') === written && setMode(path, file, mode, disk);
-  if (attempt('read', path, () => unlessLink(() => withFile(path, disk, isAsWanted)))) return;
+  if (isAsWanted(path, text, mode, disk)) return;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
   writeDurably(path, text, mode, options);
 }
 
-/** Creates the state directory durably. No-op if it exists. @throws {OnboardingError} STATE_UNWRITABLE */
-export function makeDirectory(folder: string, disk: Disk = fs): void {
-  attempt('make', folder, () => makeFolder(folder, 0o700, disk));
+/** Restores the mode if only that differs. */
+function isAsWanted(path: string, text: string, mode: number, disk: Disk): boolean {
+  // A text that UTF-8 cannot hold as it is (a lone surrogate) is compared as it was written.
+  const written = Buffer.from(text, 'utf8').toString('utf8');
+  const isSame = (file: number) =>
+    disk.readFileSync(file, 'utf8') === written && setMode(path, file, mode, disk);
+  return attempt('read', path, () => unlessLink(() => withFile(path, disk, isSame))) === true;
+}
+
+/**
+ * Creates the state directory durably. No-op if it exists.
+ *
+ * @returns whether it was created: nothing in it waits for a sync
+ * @throws {OnboardingError} STATE_UNWRITABLE
+ */
+export function makeDirectory(folder: string, disk: Disk = fs): boolean {
+  return attempt('make', folder, () => makeFolder(folder, 0o700, disk));
 }
 
 /**
@@ -161,7 +186,9 @@ export function openStateDirectory(
   const owner = attempt('open', folder, () => takeFolder(folder, disk, place));
   const pathOf = (name: string) => join(folder, name);
   /** After a killed process or a failed sync, a power cut could still undo renames. */
-  let isDurable = false;
+  let isDurable = place?.isNew === true;
+  /** A copy was replaced since the folder was last synced. */
+  let isUnsettled = false;
   /** Decisions depend on what is read here, so it has to be durable first. */
   const settled = <T>(call: () => T): T => {
     if (!isDurable) attempt('sync', folder, () => syncFolder(folder, disk));
@@ -173,12 +200,23 @@ export function openStateDirectory(
       isDurable = false;
       const result = call();
       isDurable = true;
+      isUnsettled = false;
       return result;
     });
   return {
     read: (name) => settled(() => readOwn(pathOf(name), disk, modeOf(name))),
     write: (name, text, mode) => changed(() => writeDurably(pathOf(name), text, mode, { disk, owner })),
-    refresh: (name, text, mode) => changed(() => refreshFile(pathOf(name), text, mode, { disk, owner })),
+    refresh: (name, text, mode) =>
+      settled(() => {
+        if (isAsWanted(pathOf(name), text, mode, disk)) return;
+        replace(pathOf(name), { text, mode, owner, isSynced: true }, disk);
+        isUnsettled = true;
+      }),
+    settle() {
+      if (isUnsettled) attempt('sync', folder, () => syncFolder(folder, disk));
+      isUnsettled = false;
+    },
+    note: (name, text, mode) => replace(pathOf(name), { text, mode, owner, isSynced: false }, disk),
     restrict: (name, mode) => restoreMode(pathOf(name), mode, disk),
     quarantine: (name) =>
       changed(() =>
@@ -301,11 +339,12 @@ function writeAll(file: number, bytes: Buffer, disk: Disk): void {
 }
 
 /** Makes a folder durably, and those above it. Node's own recursive mkdir never returns below `/proc`. */
-function makeFolder(folder: string, mode: number, disk: Disk): void {
-  if (disk.existsSync(folder)) return;
+function makeFolder(folder: string, mode: number, disk: Disk): boolean {
+  if (disk.existsSync(folder)) return false;
   makeFolder(dirname(folder), 0o755, disk);
   disk.mkdirSync(folder, { mode });
   syncFolder(dirname(folder), disk);
+  return true;
 }
 
 function syncFolder(folder: string, disk: Disk): void {

@@ -63,7 +63,7 @@ export function stateDirectory(
     if (held !== null) return held.directory;
     judge(folder, disk);
     try {
-      makeDirectory(folder, disk);
+      const isNew = makeDirectory(folder, disk);
       const place = placeOf(folder, disk);
       const unlock = lock(folder, place);
       try {
@@ -71,7 +71,7 @@ export function stateDirectory(
         judge(folder, disk);
         if (!isSamePlace(placeOf(folder, disk), place))
           throw unwritable(folder, 'was replaced by another directory');
-        held = { directory: openStateDirectory(folder, disk, ownMode, place), unlock };
+        held = { directory: openStateDirectory(folder, disk, ownMode, { ...place, isNew }), unlock };
       } finally {
         if (held === null) unlock();
       }
@@ -87,6 +87,8 @@ export function stateDirectory(
       read: (...args) => claim().read(...args),
       write: (...args) => claim().write(...args),
       refresh: (...args) => claim().refresh(...args),
+      settle: () => claim().settle(),
+      note: (...args) => claim().note(...args),
       restrict: (...args) => claim().restrict(...args),
       quarantine: (...args) => claim().quarantine(...args),
       remove: (...args) => claim().remove(...args),

@@ -13,6 +13,7 @@ import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
 import type { Session } from '../../services/onboarding/session.ts';
+import { addressTimeoutMs } from './connectTimeout.ts';
 import { createEventQueue } from './eventQueue.ts';
 import { type LastByConsumer, lastByConsumer } from './lastByConsumer.ts';
 import { connectNats, type TransportOptions } from './transport.ts';
@@ -32,19 +33,11 @@ export interface JetStreamOptions extends NatsWay {
   readonly needsInbox: boolean;
 }
 
-/** Limit for one address of the cluster: TCP, TLS and the NATS handshake; enough for seven round trips of 600 ms. */
-const addressTimeoutMs = 10_000;
 /** One look-up in a stream; a direct get gets no answer from a stream that does not allow it. */
 const lookUpTimeoutMs = 3_000;
 /** A half-open connection is noticed after three of these. */
 const pingIntervalMs = 5_000;
 const privateInbox = (deviceId: string) => `_INBOX_${deviceId}`;
-
-/** Time limit of connecting in total, milliseconds. */
-export function connectTimeoutMs(natsUrl: string | null): number {
-  const addresses = natsUrl === null ? 3 : parseNatsAddresses(natsUrl).length;
-  return addressTimeoutMs * addresses + 5_000;
-}
 
 /**
  * Connections with the device's identity. Only the machine retries: no reconnects here, and one pass over the addresses

@@ -19,6 +19,8 @@ export interface Way {
   readonly clientKeyFile: string | null;
   /** Null: without one */
   readonly proxyFor: (url: URL) => URL | null;
+  /** Called when a request is on its way: there is nothing to do until the answer. */
+  readonly onSent?: () => void;
 }
 
 export interface HttpRequest {
@@ -58,6 +60,7 @@ export async function sendRequest(
       const sent = (isSecure ? https : http).request(url, all as https.RequestOptions, resolve);
       sent.on('socket', (socket) => noteAttempts(socket, bareHost(proxy ?? url), tried));
       sent.on('error', reject);
+      if (way.onSent) sent.on('finish', way.onSent);
       sent.end(body ?? undefined);
     });
   } catch (error) {

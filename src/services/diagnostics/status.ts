@@ -4,7 +4,7 @@ import { redact } from '../../errors/onboardingError.ts';
 import { isReason, type Reason, reasons, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
-import { type DeviceState, parseState, type Visit } from '../state/deviceState.ts';
+import { type DeviceState, type Progress, parseState, type Visit } from '../state/deviceState.ts';
 import type { Finding } from './check.ts';
 
 /** `status --json`: what the device is doing; unknown values are null. Times are RFC 3339. */
@@ -15,7 +15,7 @@ export interface Status {
   readonly alias: string | null;
   readonly attempt: number | null;
   readonly nextRetryAt: string | null;
-  readonly lastError: DeviceState['progress']['lastError'];
+  readonly lastError: Progress['lastError'];
   readonly certificate: {
     readonly subject: string;
     readonly notBefore: string;
@@ -65,14 +65,31 @@ export interface StatusContext {
 
 /**
  * @param stateText content of `state.json`, null if there is none
+ * @param recall what a daemon published last of the device; null: nothing that can be read
  * @throws {OnboardingError} STATE_CORRUPT
  */
-export function statusOf(stateText: string | null, context: StatusContext): Status {
+export function statusOf(
+  stateText: string | null,
+  recall: (deviceId: string) => Progress | null,
+  context: StatusContext,
+): Status {
   const state = stateText === null ? null : parseState(stateText);
-  return describeStatus(state, state?.progress ?? nothingBegun, context);
+  return describeStatus(state, state === null ? nothingBegun : progressOf(state, recall), context);
 }
 
-const nothingBegun = {
+/** What the daemon published last of the device; else what an older version kept, or what the facts say. */
+export function progressOf(state: DeviceState, recall: (deviceId: string) => Progress | null): Begun {
+  const { deviceId, registration, provisioned } = state;
+  const kept = recall(deviceId) ?? state.progress;
+  if (kept !== null) return kept;
+  if (registration !== null)
+    return { ...nothingBegun, state: 'registered', since: registration.at, attempt: 1 };
+  return provisioned === null ? nothingBegun : { ...nothingBegun, state: 'provisioned' };
+}
+
+type Begun = Omit<Progress, 'since' | 'attempt'> & Pick<Status, 'since' | 'attempt'>;
+
+const nothingBegun: Begun = {
   state: 'idle',
   since: null,
   attempt: null,
@@ -80,7 +97,7 @@ const nothingBegun = {
   lastError: null,
   history: [],
   waitsFor: null,
-} as const;
+};
 
 /**
  * @param state null if there is none, or it cannot be read
@@ -88,7 +105,7 @@ const nothingBegun = {
  */
 export function describeStatus(
   state: Pick<DeviceState, 'deviceId' | 'provisioned' | 'registration'> | null,
-  progress: DeviceState['progress'] | typeof nothingBegun,
+  progress: Begun,
   { reader, version, running }: StatusContext,
 ): Status {
   const provisioned = state?.provisioned ?? null;

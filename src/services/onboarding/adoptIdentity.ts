@@ -73,7 +73,7 @@ export async function adoptIdentity(
   options: AdoptOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { directory, now } = ports;
+  const { directory } = ports;
   const paths = Object.values(options.files).filter((path) => path !== null);
   if (paths.length === 0 || directory.read(files.state) !== null) return;
   const left = readLeft(ports, options.files);
@@ -90,7 +90,7 @@ export async function adoptIdentity(
   const found = paths.filter((path) => ports.readOutside(path) !== null);
   const provisioned = typeof taken === 'string' ? null : taken;
   writeState(directory, {
-    ...newState(deviceId, now()),
+    ...newState(deviceId),
     provisioned,
     pinnedCa: provisioned?.caCertificate ?? null,
     // The agent may have registered the id: "already registered" is then the device itself.

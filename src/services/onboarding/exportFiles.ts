@@ -70,6 +70,7 @@ export function deliverResult(ports: DeliverPorts, options: DeliverOptions): rea
   if (state.registration === null) return failures;
   const { result } = state.registration;
   ports.directory.refresh(files.registration, result, privateMode);
+  ports.directory.settle();
   const json: unknown = JSON.parse(result);
   const due = Object.entries(options.exports).flatMap(([item, target]) => {
     if (identityItem(item) !== null) return [];

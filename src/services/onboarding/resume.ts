@@ -175,7 +175,7 @@ function loadOrRebuildState(
   publicKey: string | null,
   configuredId: string | null,
 ): DeviceState {
-  const { directory, now, randomUUID, machine, onQuarantined } = ports;
+  const { directory, randomUUID, machine, onQuarantined } = ports;
   const text = directory.read(files.state);
   let damage: unknown = null;
   if (text !== null) {
@@ -206,8 +206,7 @@ function loadOrRebuildState(
       }),
     );
   }
-  const made =
-    rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), now(), configuredId === null);
+  const made = rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), configuredId === null);
   const state = { ...made, machine: boundTo(null, machine()) };
   writeState(directory, state);
   return state;
@@ -225,7 +224,7 @@ function rebuild(
   const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey, now());
   const registration = rebuildRegistration(directory, now());
   return {
-    ...newState(deviceId, now()),
+    ...newState(deviceId),
     provisioned: provisioned && { ...provisioned, opened: registration !== null },
     pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
     registration,

@@ -128,8 +128,8 @@ const stateSchema = v.pipe(
     verifiedAt: v.fallback(v.nullable(time), null),
     /** Absolute paths of all files that were ever exported, in the order of their first export */
     exported: tolerantList(path),
-    /** Only bookkeeping: damage in it must not cost the identity. */
-    progress: v.fallback(progressSchema, newProgress(0)),
+    /** What older versions kept here for `status`; it is read and not written again. */
+    progress: v.fallback(v.nullable(progressSchema), null),
   }),
   // Older versions wrote neither: a registered device has opened NATS with its certificate.
   v.transform((state) => ({
@@ -152,8 +152,8 @@ export type DeviceState = Immutable<v.InferOutput<typeof stateSchema>>;
 export type Provisioned = NonNullable<DeviceState['provisioned']>;
 export type OpenRequest = NonNullable<DeviceState['request']>;
 export type Registration = NonNullable<DeviceState['registration']>;
-/** The data for `status`; no decision depends on it. */
-export type Progress = DeviceState['progress'];
+/** The data for `status`; no decision depends on it, and it is not durable. */
+export type Progress = NonNullable<DeviceState['progress']>;
 export type LastError = NonNullable<Progress['lastError']>;
 export type Visit = Immutable<v.InferOutput<typeof visitSchema>>;
 
@@ -163,8 +163,15 @@ export interface StateDirectory {
   read(name: string): string | null;
   /** Replaces the file atomically; durable (file and folder) when it returns. */
   write(name: string, text: string, mode: number): void;
-  /** Writes if the content differs, and restores the mode. */
+  /**
+   * Replaces a copy if the content differs, and restores the mode. After a power cut it holds the old content or the new
+   * one; which of them is durable once `settle` or the next `write` returns.
+   */
   refresh(name: string, text: string, mode: number): void;
+  /** Makes durable what `refresh` replaced. */
+  settle(): void;
+  /** Replaces bookkeeping atomically, without a sync: a power cut may leave any content. */
+  note(name: string, text: string, mode: number): void;
   /** Restores the file's mode if it differs and we may set it. */
   restrict(name: string, mode: number): void;
   /** Renames a damaged file out of the way. @returns its new name */
@@ -185,9 +192,11 @@ export const files = {
   deviceId: 'device_id.txt',
   natsUrl: 'service_nats_url.txt',
   registration: 'registration.json',
+  /** What `status` shows of a daemon without a runtime directory */
+  status: 'status.json',
 } as const;
 
-export function newState(deviceId: string, now: number, idIsNew = false): DeviceState {
+export function newState(deviceId: string, idIsNew = false): DeviceState {
   return {
     version: stateVersion,
     deviceId,
@@ -204,18 +213,7 @@ export function newState(deviceId: string, now: number, idIsNew = false): Device
     formerRegistration: null,
     verifiedAt: null,
     exported: [],
-    progress: newProgress(now),
-  };
-}
-
-function newProgress(now: number): v.InferOutput<typeof progressSchema> {
-  return {
-    state: 'idle',
-    since: isoTime(now),
-    attempt: 1,
-    nextRetryAt: null,
-    lastError: null,
-    history: [],
+    progress: null,
   };
 }
 
@@ -224,7 +222,8 @@ export function isoTime(ms: number): string {
 }
 
 export function writeState(directory: StateDirectory, state: DeviceState): void {
-  directory.write(files.state, `${JSON.stringify(state, null, 2)}\n`, 0o600);
+  const kept = { ...state, progress: undefined };
+  directory.write(files.state, `${JSON.stringify(kept, null, 2)}\n`, 0o600);
 }
 
 /**
@@ -291,6 +290,12 @@ function withNewNames(json: Record<string, unknown>): Record<string, unknown> {
     lastRejection: json.lastRejection ?? json.refusal ?? null,
     mayBeRegistered: json.mayBeRegistered === true || json.mayBeAccepted === true,
   };
+}
+
+/** @returns null if the value is not what `status` shows of a device */
+export function readProgress(value: unknown): Progress | null {
+  const { success, output } = v.safeParse(progressSchema, value);
+  return success ? output : null;
 }
 
 export function isDeviceId(value: unknown): value is string {

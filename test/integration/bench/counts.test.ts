@@ -3,14 +3,14 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bundle, checkoutProgram } from '../../../bench/contenders.ts';
+import { checkoutProgram, launcher } from '../../../bench/contenders.ts';
 import { bundleBytes, countCallsOf, countLoaded, countRoundTrips } from '../../../bench/counts.ts';
 import { type FleetProcess, startFleetProcess } from '../../../bench/fleetProcess.ts';
 import limits from '../../../bench/limits.json' with { type: 'json' };
 import { startRoundTripRelays } from '../../../bench/roundTrips.ts';
 import { countCalls } from '../../../bench/systemCalls.ts';
 
-const checkout = checkoutProgram(bundle);
+const checkout = checkoutProgram(launcher);
 let fleet: FleetProcess;
 
 beforeAll(async () => {

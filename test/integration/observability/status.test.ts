@@ -65,9 +65,9 @@ test('status says what to do about a state that it cannot read', async () => {
 test('a damaged history costs nothing but itself', async () => {
   const device = at(await fleetWith());
   await launch(device, ['--once']).ended;
-  const file = join(device.stateDir, 'state.json');
-  const state = JSON.parse(readFileSync(file, 'utf8'));
-  expect(state.progress.history).toHaveLength(5);
+  const file = join(device.stateDir, 'status.json');
+  const published = JSON.parse(readFileSync(file, 'utf8'));
+  expect(published.history).toHaveLength(5);
   const visit = { state: 'csr', at: '2026-01-01T00:00:00Z', durationMs: 5 };
   for (const [history, kept] of [
     [undefined, []],
@@ -75,7 +75,7 @@ test('a damaged history costs nothing but itself', async () => {
     [[1, null, { state: 'csr' }, { ...visit, state: 'no' }, visit, { ...visit, durationMs: -1 }], [visit]],
     [Array(10_000).fill(visit), [visit]],
   ]) {
-    writeFileSync(file, JSON.stringify({ ...state, progress: { ...state.progress, history } }));
+    writeFileSync(file, JSON.stringify({ ...published, history }));
     const { status, stdout } = await runCommand(device, 'status', '--json');
     expect(status).toBe(0);
     expect(JSON.parse(stdout).history).toEqual(kept);
@@ -129,7 +129,7 @@ test('the status is published for everybody, without secrets, and stays after a 
   expect(statSync(file).mode & 0o777).toBe(0o644);
   const flag = join(file, '../registered');
   await expect.poll(() => existsSync(flag), patience).toBe(true);
-  const { stdout } = await runCommand(device, 'status', '--json');
+  const { stdout } = runToEnd(['status', '--json', '--config', device.configFile], environment);
   expect(read()).toEqual(JSON.parse(stdout));
   expect(readFileSync(file, 'utf8')).not.toMatch(/PRIVATE|BEGIN|token/);
   program.child.kill('SIGTERM');

@@ -32,10 +32,10 @@ test('nor of status and check, while programs get the value as it is', async () 
   const fleet = await fleetWith({ fields: () => ({ alias }) });
   const device = at(fleet, ec);
   await onboard(device);
-  const path = join(device.stateDir, 'state.json');
+  const path = join(device.stateDir, 'status.json');
   const stored = JSON.parse(readFileSync(path, 'utf8'));
-  const lastError = { code: 'NATS_DENIED', message: `denied: ${nasty}`, at: stored.progress.since };
-  writeFileSync(path, JSON.stringify({ ...stored, progress: { ...stored.progress, lastError } }));
+  const lastError = { code: 'NATS_DENIED', message: `denied: ${nasty}`, at: stored.since };
+  writeFileSync(path, JSON.stringify({ ...stored, lastError }));
   const shown = await runCommand(device, 'status');
   expect(shown.stdout).toMatch(/^alias +Al pha/m);
   expect(shown.stdout).not.toMatch(unseen);

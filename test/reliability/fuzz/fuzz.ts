@@ -52,7 +52,7 @@ const { chain: certificate } = await authority.issueClient({ csrPem: csr });
 const now = Date.now();
 const answer = { certificate, caCertificate: authority.pem, fleetManagementNatsUrl: 'tls://10.0.0.1:4222' };
 const state: DeviceState = {
-  ...newState(deviceId, now),
+  ...newState(deviceId),
   provisioned: {
     certificate,
     caCertificate: authority.pem,
@@ -101,6 +101,8 @@ function memory(content: Record<string, string>): StateDirectory {
     read: (name) => all.get(name) ?? null,
     write: (name, text) => void all.set(name, text),
     refresh: (name, text) => void all.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => {
       all.delete(name);
@@ -260,7 +262,7 @@ const targets: Target[] = [
       ),
       async (body) => {
         const directory = memory({
-          [files.state]: JSON.stringify(newState(deviceId, now)),
+          [files.state]: JSON.stringify(newState(deviceId)),
           [files.key]: key,
         });
         const post = async () => ({

@@ -1,4 +1,5 @@
 import { relative } from 'node:path';
+import { files } from '../../../src/services/state/deviceState.ts';
 import { type Call, descriptorOf, textsOf } from '../../support/strace/strace.ts';
 
 /** One operation on the state directory, or something said on the wire. */
@@ -85,11 +86,24 @@ export function keyOf(folder: Folder): string {
   return JSON.stringify(names.map((name) => [name, folder.get(name)?.toString('latin1')]));
 }
 
-/** What is wrong with the order: a rename of what is not synced, or anything before the folder's sync after one. */
+/** The files that decide, and the one that is only bookkeeping; every other one is a copy of what `state.json` holds. */
+const deciding: ReadonlySet<string> = new Set([files.state, files.key]);
+const bookkeeping: string = files.status;
+
+/** Whether a file may hold anything after a power cut. */
+export function mayBeTorn(name: string): boolean {
+  return name === bookkeeping;
+}
+
+/**
+ * What is wrong with the order: a rename of what is not synced, or anything before the folder's sync after the rename of
+ * a file that decides; the end of all, before the copies are in place durably.
+ */
 export function orderFlaws(operations: readonly Operation[]): string[] {
   const flaws: string[] = [];
   const unsynced = new Set<string>();
   let renamed: string | null = null;
+  let copied: string | null = null;
   for (const operation of operations) {
     if (renamed !== null && operation.kind !== 'syncFolder') {
       flaws.push(`${operation.kind} before the folder was synced after the rename to ${renamed}`);
@@ -97,12 +111,15 @@ export function orderFlaws(operations: readonly Operation[]): string[] {
     }
     if (operation.kind === 'create' || operation.kind === 'write') unsynced.add(operation.name);
     if (operation.kind === 'syncFile') unsynced.delete(operation.name);
-    if (operation.kind === 'syncFolder') renamed = null;
+    if (operation.kind === 'syncFolder') [renamed, copied] = [null, null];
     if (operation.kind === 'rename') {
-      if (unsynced.has(operation.name)) flaws.push(`${operation.to} was renamed before it was synced`);
-      renamed = operation.to;
+      if (unsynced.has(operation.name) && !mayBeTorn(operation.to))
+        flaws.push(`${operation.to} was renamed before it was synced`);
+      if (deciding.has(operation.to)) renamed = operation.to;
+      else if (!mayBeTorn(operation.to)) copied = operation.to;
     }
   }
+  if (copied !== null) flaws.push(`the folder was not synced after the rename to ${copied}`);
   return flaws;
 }
 

@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest';
 import { type LogContext, startDaemon } from '../../../src/daemon/daemon.ts';
 import type { Platform } from '../../../src/daemon/platform.ts';
-import { files, newState, parseState, type StateDirectory } from '../../../src/services/state/deviceState.ts';
+import { OnboardingError } from '../../../src/errors/onboardingError.ts';
+import {
+  files,
+  newState,
+  type Progress,
+  type StateDirectory,
+} from '../../../src/services/state/deviceState.ts';
 import { usualConfig } from '../../simulation/life.ts';
 import * as pki from '../../simulation/pki.ts';
 
@@ -11,6 +17,8 @@ function boot(stored: Map<string, string>, hardware: string, more: Partial<Platf
     read: (name) => stored.get(name) ?? null,
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
     remove: (name) => void stored.delete(name),
@@ -42,21 +50,34 @@ function boot(stored: Map<string, string>, hardware: string, more: Partial<Platf
 
 test('a device that was copied from another machine shows its id, and what keeps it, although it cannot resume', async () => {
   const visit = { state: 'csr', at: '2026-11-24T00:00:00.000Z', durationMs: 5 } as const;
-  const fresh = newState('device-1', 0);
+  const fresh = newState('device-1');
   const original = {
     ...fresh,
     machine: { hardware: 'a', installation: null },
-    progress: { ...fresh.progress, history: [visit] },
+    progress: {
+      state: 'csr',
+      since: visit.at,
+      attempt: 1,
+      nextRetryAt: null,
+      lastError: null,
+      history: [visit],
+    },
   };
   const stored = new Map([[files.state as string, JSON.stringify(original)]]);
-  const { logContext, daemon, lines } = boot(stored, 'b');
+  const published: Progress[] = [];
+  const publish: Platform['publish'] = (state, progress) => {
+    if (state?.deviceId === 'device-1') published.push(progress);
+  };
+  const { logContext, daemon, lines } = boot(stored, 'b', { publish });
   expect(await daemon.settled).toBe('failed');
   daemon.stop();
   expect(logContext).toEqual({ deviceId: 'device-1', state: 'failed' });
-  expect(parseState(stored.get(files.state) ?? '')).toMatchObject({
-    deviceId: 'device-1',
-    progress: { state: 'failed', lastError: { code: 'STATE_CLONED' }, history: [visit, { state: 'idle' }] },
+  expect(published.at(-1)).toMatchObject({
+    state: 'failed',
+    lastError: { code: 'STATE_CLONED' },
+    history: [visit, { state: 'idle' }],
   });
+  expect(JSON.parse(stored.get(files.state) ?? '')).toEqual(original);
   expect(lines).toContainEqual({ event: 'step.failed', deviceId: 'device-1', state: 'idle' });
 });
 
@@ -67,9 +88,45 @@ test('a new device knows its id as soon as it has one', async () => {
   expect(logContext).toEqual({ deviceId: 'ff', state: 'keygen' });
 });
 
+test('attempts that fail write nothing to the state directory', async () => {
+  const stored = new Map<string, string>([
+    [files.state, JSON.stringify(newState('device-1'))],
+    [files.key, pki.keyPem('k1')],
+  ]);
+  let changes = 0;
+  const change = () => void changes++;
+  const waits: ((...args: unknown[]) => void)[] = [];
+  let posts = 0;
+  const { daemon } = boot(stored, 'a', {
+    directory: {
+      read: (name) => stored.get(name) ?? null,
+      write: change,
+      refresh: change,
+      settle: change,
+      note: change,
+      restrict: () => undefined,
+      quarantine: (name) => name,
+      remove: () => undefined,
+    },
+    post: () => {
+      posts++;
+      return Promise.reject(new OnboardingError('PROVISIONING_UNREACHABLE', 'down'));
+    },
+    timers: { setTimeout: (call) => waits.push(call), clearTimeout: () => undefined },
+  });
+  await expect.poll(() => posts).toBe(1);
+  const before = changes;
+  for (let attempt = 2; attempt < 5; attempt++) {
+    for (const call of waits.splice(0)) call();
+    await expect.poll(() => posts).toBe(attempt);
+  }
+  daemon.stop();
+  expect(changes).toBe(before);
+});
+
 test('a damaged key is logged with the id of the device', async () => {
   const stored = new Map<string, string>([
-    [files.state, JSON.stringify(newState('device-1', 0))],
+    [files.state, JSON.stringify(newState('device-1'))],
     [files.key, 'garbage'],
   ]);
   const { daemon, lines } = boot(stored, 'a');

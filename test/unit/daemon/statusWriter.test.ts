@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
 import { createStatusWriter } from '../../../src/daemon/statusWriter.ts';
-import { newState, type Progress, parseState, type Visit } from '../../../src/services/state/deviceState.ts';
+import {
+  files,
+  newState,
+  type Progress,
+  type StateDirectory,
+  type Visit,
+} from '../../../src/services/state/deviceState.ts';
 
 const at = '2026-11-24T00:00:00.000Z';
 const progressIn = (state: Progress['state'], attempt = 1) => ({
@@ -12,35 +18,32 @@ const progressIn = (state: Progress['state'], attempt = 1) => ({
 });
 const visit = (state: Visit['state']): Visit => ({ state, at, durationMs: 5 });
 
-/** A writer over a disk that is memory, and that can be full. */
-function writer({ publishes = true } = {}) {
-  let text: string | null = JSON.stringify(newState('device-1', 0));
-  let isFull = false;
+/** A writer over a disk that is memory, and where it publishes to. */
+function writer({ state = newState('device-1') as object | null, recalled = null as Progress | null } = {}) {
+  let text = state === null ? null : JSON.stringify(state);
   let isLost = false;
-  let writes = 0;
+  const changes: string[] = [];
   const errors: unknown[] = [];
   const published: { deviceId: string | null; progress: Progress }[] = [];
-  const directory = {
+  const change = (name: string) => void changes.push(name);
+  const directory: StateDirectory = {
     read: () => text,
-    write(_: string, next: string) {
-      if (isFull) throw new Error('the disk is full');
-      writes++;
-      text = next;
-    },
-    refresh: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name: string) => name,
-    remove: () => undefined,
+    write: change,
+    refresh: change,
+    settle: () => change(files.state),
+    note: change,
+    restrict: change,
+    quarantine: (name) => name,
+    remove: change,
   };
   const { write } = createStatusWriter(
     {
       directory,
-      ...(publishes && {
-        publish(state, progress) {
-          if (isLost) throw new Error('the folder is gone');
-          published.push({ deviceId: state?.deviceId ?? null, progress });
-        },
-      }),
+      recall: (known) => (known?.deviceId === 'device-1' ? recalled : null),
+      publish(known, progress) {
+        if (isLost) throw new Error('the folder is gone');
+        published.push({ deviceId: known?.deviceId ?? null, progress });
+      },
     },
     (error) => errors.push(error),
   );
@@ -48,86 +51,80 @@ function writer({ publishes = true } = {}) {
     write,
     errors,
     published,
-    writes: () => writes,
-    saved: () => parseState(text ?? '').progress,
-    fill: (full: boolean) => {
-      isFull = full;
-    },
+    changes,
     lose: (lost: boolean) => {
       isLost = lost;
     },
-    remove: () => {
-      text = null;
+    setState: (next: object | null) => {
+      text = next && JSON.stringify(next);
     },
   };
 }
 
-test('progress and history are saved', () => {
-  const { write, saved } = writer();
+test('progress and history are published, and the state directory is not written', () => {
+  const { write, published, changes } = writer();
   write(progressIn('keygen'), visit('idle'), true);
   write(progressIn('csr'), visit('keygen'), true);
-  expect(saved()).toEqual({ ...progressIn('csr'), history: [visit('idle'), visit('keygen')] });
+  expect(published.at(-1)).toEqual({
+    deviceId: 'device-1',
+    progress: { ...progressIn('csr'), history: [visit('idle'), visit('keygen')] },
+  });
+  expect(changes).toEqual([]);
 });
 
-test('what has not changed is not written again', () => {
-  const { write, writes, published } = writer();
+test('what has not changed is not published again', () => {
+  const { write, published } = writer();
   for (let look = 0; look < 3; look++) write(progressIn('csr'), null, true);
-  expect(writes()).toBe(1);
   expect(published).toHaveLength(1);
 });
 
-test('what could not be saved is saved with the next look, and no visit is lost', () => {
-  const { write, saved, errors, fill, writes } = writer();
-  fill(true);
+test('a change of the state alone is published', () => {
+  const { write, published, setState } = writer({ state: null });
+  write(progressIn('idle'), null, false);
+  setState(newState('device-1'));
+  write(progressIn('idle'), null, true);
+  expect(published.map(({ deviceId }) => deviceId)).toEqual([null, 'device-1']);
+});
+
+test('what could not be published is published with the next look, and no visit is lost', () => {
+  const { write, published, errors, lose } = writer();
+  lose(true);
   write(progressIn('keygen'), visit('idle'), true);
   write(progressIn('csr'), visit('keygen'), true);
-  expect(errors).toHaveLength(2);
-  fill(false);
+  expect([published, errors.map(String)]).toEqual([
+    [],
+    ['Error: the folder is gone', 'Error: the folder is gone'],
+  ]);
+  lose(false);
   write(progressIn('csr'), null, true);
-  expect(writes()).toBe(1);
-  expect(saved()).toEqual({ ...progressIn('csr'), history: [visit('idle'), visit('keygen')] });
-});
-
-test('a device without an id saves nothing, and keeps what it has to say', () => {
-  const { write, saved, writes } = writer();
-  write(progressIn('failed'), visit('idle'), false);
-  expect(writes()).toBe(0);
-  write(progressIn('idle'), visit('failed'), true);
-  expect(saved().history).toEqual([visit('idle'), visit('failed')]);
-});
-
-test('the status is published although the disk is full', () => {
-  const { write, published, fill } = writer();
-  write(progressIn('idle'), null, true);
-  fill(true);
-  write(progressIn('keygen'), visit('idle'), true);
-  expect(published.at(-1)).toEqual({
-    deviceId: 'device-1',
-    progress: { ...progressIn('keygen'), history: [visit('idle')] },
-  });
+  expect(published[0]?.progress.history).toEqual([visit('idle'), visit('keygen')]);
 });
 
 test('the status is published although there is no state', () => {
-  const { write, published, remove } = writer();
-  remove();
+  const { write, published } = writer({ state: null });
   write(progressIn('failed'), visit('idle'), true);
   expect(published).toEqual([
     { deviceId: null, progress: { ...progressIn('failed'), history: [visit('idle')] } },
   ]);
 });
 
-test('what could not be published is published with the next look', () => {
-  const { write, published, errors, lose } = writer();
-  lose(true);
-  write(progressIn('csr'), null, true);
-  expect([published, errors.map(String)]).toEqual([[], ['Error: the folder is gone']]);
-  lose(false);
-  write(progressIn('csr'), null, true);
-  expect(published).toHaveLength(1);
+test('what was read of the state is published on although it has become unreadable', () => {
+  const { write, published, setState } = writer();
+  setState({ version: 1 });
+  write(progressIn('failed'), visit('idle'), true);
+  expect(published[0]?.deviceId).toBe('device-1');
 });
 
-test('without anywhere to publish it, the status is saved', () => {
-  const { write, saved } = writer({ publishes: false });
-  write(progressIn('csr', 2), null, true);
-  expect(saved()).toMatchObject({ state: 'csr', attempt: 2 });
+test('the history of an earlier daemon goes on', () => {
+  const history = [visit('idle'), visit('csr')];
+  const { write, published } = writer({ recalled: { ...progressIn('csr'), history } });
+  write(progressIn('keygen'), visit('idle'), true);
+  expect(published[0]?.progress.history).toEqual([visit('csr'), visit('idle')]);
+});
+
+test('the history that an older version kept in the state goes on', () => {
+  const progress = { ...progressIn('csr'), history: [visit('keygen')] };
+  const { write, published } = writer({ state: { ...newState('device-1'), progress } });
+  write(progressIn('csr'), visit('idle'), true);
+  expect(published[0]?.progress.history).toEqual([visit('keygen'), visit('idle')]);
 });

@@ -112,12 +112,57 @@ test('what a killed process left is made durable before it is acted upon', () =>
   expect(calls).toEqual([...['openSync', 'fsyncSync', 'closeSync'], ...['openSync', 'closeSync']]);
 });
 
+/** As its maker describes a folder. */
+const newPlace = (place: string) => {
+  const { dev, ino } = fs.statSync(place);
+  return { dev, ino, isNew: true };
+};
+
+test('a folder that was just made is not synced before the first read', () => {
+  const place = folder();
+  const { disk, calls } = watched();
+  const directory = openStateDirectory(place, disk, undefined, newPlace(place));
+  expect(directory.read('state.json')).toBeNull();
+  expect(calls).not.toContain('fsyncSync');
+});
+
+test('copies are synced one by one, and their folder once', () => {
+  const place = folder();
+  const { disk, calls } = watched();
+  const directory = openStateDirectory(place, disk, undefined, newPlace(place));
+  const refreshAll = () => {
+    calls.length = 0;
+    for (const name of ['identity.crt', 'device_id.txt']) directory.refresh(name, 'text', 0o644);
+    directory.settle();
+    return calls.filter((call) => call === 'fsyncSync').length;
+  };
+  expect([refreshAll(), refreshAll()]).toEqual([3, 0]);
+  expect(fs.readFileSync(join(place, 'identity.crt'), 'utf8')).toBe('text');
+  directory.refresh('identity.crt', 'other', 0o644);
+  directory.write('state.json', '{}', 0o600);
+  calls.length = 0;
+  directory.settle();
+  expect(calls).toEqual([]);
+});
+
+test('bookkeeping is replaced as a whole, and costs no sync', () => {
+  const place = folder();
+  const { disk, calls } = watched();
+  const directory = openStateDirectory(place, disk);
+  directory.note('status.json', 'long text', 0o644);
+  directory.note('status.json', 'text', 0o644);
+  expect(calls).not.toContain('fsyncSync');
+  expect(fs.readdirSync(place)).toEqual(['status.json']);
+  expect(fs.readFileSync(join(place, 'status.json'), 'utf8')).toBe('text');
+});
+
 test.runIf(process.geteuid?.() === 0)('root leaves files that the service of the directory can read', () => {
   const place = folder();
   fs.chownSync(place, 12345, 23456);
   const directory = openStateDirectory(place);
   directory.write('state.json', '{}', 0o600);
   directory.refresh('identity.crt', 'certificate', 0o644);
+  directory.note('status.json', '{}', 0o644);
   for (const name of fs.readdirSync(place)) {
     expect(fs.statSync(join(place, name))).toMatchObject({ uid: 12345, gid: 23456 });
   }

@@ -4,7 +4,7 @@ import { checkRegistration } from '../../../../src/services/diagnostics/checkReg
 import { type Status, statusOf } from '../../../../src/services/diagnostics/status.ts';
 import * as reader from '../../../simulation/pki.ts';
 
-const fresh = statusOf(null, { reader, version: '1', running: true });
+const fresh = statusOf(null, () => null, { reader, version: '1', running: true });
 const error = (code: string, reason: string | null): Status['lastError'] => ({
   code,
   reason,

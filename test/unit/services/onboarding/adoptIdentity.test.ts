@@ -65,6 +65,8 @@ function device(
       strike(`write ${name}`);
       stored.set(name, text);
     },
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     remove: (name) => void stored.delete(name),
     quarantine(name) {
@@ -217,7 +219,7 @@ test('an id that is configured names the identity that has none, and contradicts
 });
 
 test.each([
-  ['a state', new Map([[files.state as string, JSON.stringify(newState('own', now))]])],
+  ['a state', new Map([[files.state as string, JSON.stringify(newState('own'))]])],
   ['a damaged state', new Map([[files.state as string, 'garbage']])],
   ['a key of its own', new Map([[files.key as string, pki.keyPem('ownkey')]])],
 ])('a state directory with %s adopts nothing', async (_, stored) => {

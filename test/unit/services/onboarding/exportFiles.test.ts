@@ -49,12 +49,14 @@ function device(
     read: (name) => stored.get(name) ?? null,
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
     remove: (name) => void stored.delete(name),
   };
   stored.set(files.key, pki.keyPem('own'));
-  stored.set(files.state, JSON.stringify(newState(id, now)));
+  stored.set(files.state, JSON.stringify(newState(id)));
   const at = new Date(now).toISOString();
   updateState(directory, () => ({
     provisioned: { certificate, caCertificate, natsUrl: 'tls://nats:4222', renewAt: at, opened: true },

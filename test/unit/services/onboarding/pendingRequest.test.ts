@@ -42,7 +42,7 @@ function device(changes: Partial<DeviceState> = {}) {
       writes++;
     },
   } as unknown as StateDirectory;
-  writeState(directory, { ...newState('d1', now, true), provisioned, ...changes });
+  writeState(directory, { ...newState('d1', true), provisioned, ...changes });
   writes = 0;
   const state = () => currentState(directory);
   const ports = { directory, now: () => now, randomUUID: () => 'u' };

@@ -54,6 +54,8 @@ function attempt(
       contents.set(name, text);
     },
     refresh: (name, text) => void contents.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
     remove: (name) => void contents.delete(name),
@@ -74,7 +76,7 @@ function attempt(
     renewAt: new Date(now).toISOString(),
     opened: false,
   };
-  writeState(directory, { ...newState(deviceId, now), provisioned, ...changes });
+  writeState(directory, { ...newState(deviceId), provisioned, ...changes });
   const clock = { now: options.at ?? now };
   let look = () => {};
   const calls: ('subscribe' | 'look' | 'ask' | 'close')[] = [];
@@ -565,9 +567,9 @@ test('a question that the connection does not take does not count as asked', asy
 
 test('the question of an older version, which knew no sequences, is told by the times', () => {
   const { afterSequence, afterStoredAt, ...request } = openRequest(now);
-  const { idIsNew, ...older } = newState(deviceId, now);
+  const { idIsNew, ...older } = newState(deviceId);
   const parsed = parseState(JSON.stringify({ ...older, request }));
-  expect(parsed).toEqual({ ...newState(deviceId, now), request: openRequest(now) });
+  expect(parsed).toEqual({ ...newState(deviceId), request: openRequest(now) });
 });
 
 test('a denied subject of any length makes a short message at once', async () => {

@@ -44,7 +44,7 @@ const candidate = { ...provisionedWith('old', 10 * hour), opened: false };
 /** A registered device on a disk of memory. */
 function device(changes: Partial<DeviceState> = {}, keys: Record<string, string> = {}) {
   const state = {
-    ...newState('device-1', now),
+    ...newState('device-1'),
     provisioned: old,
     pinnedCa: caCertificate,
     registration: { alias: 'Alpha', at: new Date(now).toISOString(), result: '{"token":"secret"}' },
@@ -60,6 +60,8 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
     write: (name, text) => void contents.set(name, text),
     refresh: (name, text) => void contents.set(name, text),
     restrict: () => undefined,
+    settle: () => undefined,
+    note: () => undefined,
     quarantine: (name) => name,
     remove: (name) => void contents.delete(name),
   };

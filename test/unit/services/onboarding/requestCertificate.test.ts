@@ -11,7 +11,7 @@ const now = Date.UTC(2026, 10, 23);
 /** What a device makes of an answer. */
 async function askedOf(answer: Partial<HttpAnswer>, natsUrl: string | null = null) {
   const contents: Record<string, string> = {
-    [files.state]: JSON.stringify(newState('d1', now)),
+    [files.state]: JSON.stringify(newState('d1')),
     [files.key]: pki.keyPem('k1'),
   };
   const directory = { read: (name: string) => contents[name] ?? null } as StateDirectory;

@@ -42,7 +42,7 @@ const provisioned = {
 const success = '{"status":"success","alias":"Alpha"}';
 const registration = { alias: 'Alpha', at: iso(now - hour), result: success };
 const stateOf = (changes: Partial<DeviceState> = {}): string =>
-  JSON.stringify({ ...newState(oldId, now - hour), ...changes });
+  JSON.stringify({ ...newState(oldId), ...changes });
 
 /** A state directory in memory, and a start on it. */
 function start(
@@ -69,6 +69,8 @@ function start(
     refresh(name, text, mode) {
       if (held.get(name) !== text) directory.write(name, text, mode);
     },
+    settle: () => undefined,
+    note: () => undefined,
     restrict: (name, mode) => void restricted.push({ name, mode }),
     quarantine(name) {
       held.set(`${name}.damaged`, held.get(name) ?? '');
@@ -102,7 +104,7 @@ test('a device that has nothing makes an id, and keeps it', () => {
   const device = start({});
   const expected = { deviceId: idOfUuid, alias: null, stage: 'keygen', renewAt: null, opened: false };
   expect(device.run()).toMatchObject(expected);
-  expect(device.state()).toEqual({ ...newState(idOfUuid, now, true), machine: here });
+  expect(device.state()).toEqual({ ...newState(idOfUuid, true), machine: here });
   expect(device.held.get(files.deviceId)).toBe(idOfUuid);
   expect(device.writes).toEqual([
     { name: files.state, mode: 0o600 },
@@ -262,7 +264,7 @@ test('a damaged state is rebuilt from the copies beside it', () => {
     ...{ deviceId: oldId, alias: 'Alpha', stage: 'registered', renewAt: now + 6 * hour, opened: true },
   });
   expect(device.state()).toEqual({
-    ...newState(oldId, now),
+    ...newState(oldId),
     machine: here,
     provisioned: { ...provisioned, renewAt: iso(now + 6 * hour) },
     pinnedCa: ca,
@@ -402,6 +404,8 @@ function directoryIn(stored: Map<string, string>): StateDirectory {
     read: (name) => stored.get(name) ?? null,
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     quarantine(name) {
       stored.delete(name);
@@ -450,7 +454,7 @@ function registeredWith(changes: Partial<DeviceState>, keys: Record<string, stri
   const at = new Date(now).toISOString();
   const registration = { alias: 'Alpha', at, result: '{}' };
   const state = {
-    ...newState('d1', now),
+    ...newState('d1'),
     provisioned: provisionedUntil(now + 1e9),
     registration,
     ...changes,

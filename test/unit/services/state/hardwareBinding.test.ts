@@ -31,6 +31,8 @@ function start(here: HardwareId, stored: Map<string, string>) {
     read: (name) => stored.get(name) ?? null,
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
     remove: (name) => void stored.delete(name),
@@ -65,12 +67,12 @@ test('a state that came from another machine is refused and left as it is', () =
 test('resuming tells the id of the device, a new one and a known one', () => {
   const stored = new Map<string, string>();
   expect(start(board('a', '1'), stored)).toMatchObject({ stage: 'keygen', deviceId: 'ff' });
-  const known = new Map([[files.state as string, JSON.stringify(newState('d1', 0))]]);
+  const known = new Map([[files.state as string, JSON.stringify(newState('d1'))]]);
   expect(start(board('a', '1'), known)).toMatchObject({ stage: 'keygen', deviceId: 'd1' });
 });
 
 test('a state of an earlier version is bound to the machine that sees it first', () => {
-  const { machine: _, ...old } = newState('d1', 0);
+  const { machine: _, ...old } = newState('d1');
   const stored = new Map([[files.state as string, JSON.stringify(old)]]);
   start(board('a', null), stored);
   expect(parseState(stored.get(files.state) ?? '').machine).toEqual(board('a', null));

@@ -1,0 +1,65 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { KeyType } from '../config/schema.ts';
+import { generateKey } from './keyPair.ts';
+
+/**
+ * A new device's key is begun as soon as this module is loaded, on a thread of its own, while the other modules load. The
+ * command line and the configuration are only guessed from here: a guess that is wrong costs the time of a key. Nothing is
+ * written.
+ */
+const largestConfigBytes = 1_000_000;
+const keyTypes = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384'] satisfies KeyType[];
+
+/** What a start needs that has no key yet; null: not a start of the daemon, or it has one. */
+export function guessKeyType(argv: readonly string[], environment: NodeJS.ProcessEnv): KeyType | null {
+  try {
+    const [command, ...rest] = argv.slice(2);
+    if (command !== 'run' || rest.some((arg) => arg.startsWith('--env-file'))) return null;
+    const config = readConfig(flagOf(rest, '--config') ?? '/etc/onboardd/config.json');
+    const { ONBOARDD_STATE_DIR, ONBOARDD_IDENTITY_KEY_TYPE, STATE_DIRECTORY } = environment;
+    const usual = STATE_DIRECTORY?.split(':')[0] || '/var/lib/onboardd';
+    const stateDir = flagOf(rest, '--state-dir') ?? ONBOARDD_STATE_DIR ?? config.stateDir ?? usual;
+    const type = ONBOARDD_IDENTITY_KEY_TYPE ?? config.identity?.keyType ?? 'rsa-2048';
+    if (typeof stateDir !== 'string' || existsSync(join(stateDir, 'identity.key'))) return null;
+    return keyTypes.find((known) => known === type) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+interface Guessed {
+  readonly stateDir?: string;
+  readonly identity?: { readonly keyType?: string };
+}
+
+/** @throws {Error} if there is none, or none that is quickly read */
+function readConfig(path: string): Guessed {
+  const at = statSync(path, { throwIfNoEntry: false });
+  if (at === undefined) return {};
+  if (!at.isFile() || at.size > largestConfigBytes) throw new Error('not a small file');
+  return JSON.parse(readFileSync(path, 'utf8'));
+}
+
+function flagOf(args: readonly string[], name: string): string | undefined {
+  const at = args.findIndex((arg) => arg === name || arg.startsWith(`${name}=`));
+  if (at === -1) return undefined;
+  return args[at] === name ? args[at + 1] : args[at]?.slice(name.length + 1);
+}
+
+function begin(type: KeyType | null) {
+  if (type === null) return null;
+  const pem = generateKey(type);
+  // Whoever takes it hears of the failure.
+  pem.catch(() => undefined);
+  return { type, pem };
+}
+
+let early = begin(guessKeyType(process.argv, process.env));
+
+/** @returns the key that was begun at the start, once; null: there is none of this type */
+export function takeEarlyKey(type: KeyType): Promise<string> | null {
+  const taken = early;
+  early = null;
+  return taken?.type === type ? taken.pem : null;
+}
