@@ -83,6 +83,7 @@ function makeTree(architecture: string, program: string): string {
     const [, kind = ''] = /^onboardd\.(sysusers|tmpfiles|preset)$/.exec(unit) ?? [];
     put(`usr/lib/${placeOf(unit, kind)}`, readFileSync(join(root, 'systemd', unit)));
   }
+  put('usr/lib/systemd/catalog/onboardd.catalog', readFileSync(join(root, 'packaging/lib/onboardd.catalog')));
   const commands = commandsOfProgram();
   put('usr/share/man/man8/onboardd.8.gz', gzip(manual(version, date, commands)));
   put('usr/share/bash-completion/completions/onboardd', bashCompletion(commands));

@@ -21,6 +21,7 @@ export function statechart(): AnyStateNode {
     provisioningTimeoutMs: 1,
     registrationTimeoutMs: 1,
     connectTimeoutMs: 1,
+    refusalsCount: true,
   };
   return onboarding(policy, { now: () => 0, random: () => 0 }).root;
 }

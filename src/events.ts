@@ -13,9 +13,25 @@ export const stateNames = [
 ] as const;
 export type StateName = (typeof stateNames)[number];
 
+export type Level = 'error' | 'warn' | 'info' | 'debug';
+
+/** Why `registered` is left. */
+const leaveReasons = {
+  'key-lost': 0,
+  'certificate-missing': 0,
+  'certificate-foreign': 0,
+  'certificate-expired': 0,
+  'certificate-refused': 0,
+  'registration-missing': 0,
+  'permanent-failure': 0,
+} as const;
+export type LeaveReason = keyof typeof leaveReasons;
+
 /** The one catalogue of log events. The types of `log(…)`, docs/events.md and its JSON schema come from here. */
 export interface EventEntry {
-  readonly level: 'error' | 'warn' | 'info' | 'debug';
+  readonly level: Level;
+  /** The level that it has at times, and when */
+  readonly or?: { readonly level: Level; readonly when: string };
   /** 128 bits, hex, never changed: for forwarders that write the native journal (docs/events.md). */
   readonly messageId: string;
   readonly meaning: string;
@@ -60,25 +76,37 @@ const reason = (meaning: string): Field<Reason | null> => ({
   meaning,
 });
 
-/** Fields of every line; `deviceId` and `state` once they are known. */
+/** Fields of every line; `deviceId` and `state` once they are known, `repeated` only if lines were left out. */
 export const commonFields = {
+  message: string('one sentence for a person; its wording may change'),
   timestamp: time('when it happened'),
   level: oneOf({ error: 0, warn: 0, info: 0, debug: 0 }, 'severity'),
   event: string("the event's name"),
-  message: string('one sentence for a person; its wording may change'),
+  version: string('of onboardd'),
+  runId: {
+    schema: { type: 'string', pattern: '^[0-9a-f]{32}$' },
+    meaning: 'one start of the daemon, at random',
+  },
   deviceId: {
     schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{1,64}$' },
     meaning: "the device's id",
   },
   state: state('the state that the device is in after the event'),
+  repeated: {
+    schema: { type: 'integer', minimum: 1 },
+    meaning: 'how many lines of the same event and failure were left out since the last such line',
+  },
 } as const satisfies Record<string, Field<unknown>>;
+
+/** The common fields that every line has. */
+const always = ['message', 'timestamp', 'level', 'event', 'version', 'runId'] as const;
 
 export const events = {
   'daemon.started': {
     level: 'info',
     messageId: '3127b89c96f540338c1204e7f070e19b',
     meaning: 'The daemon has started and locked the state directory.',
-    fields: { version: string('of onboardd'), pid: count('of the process') },
+    fields: { pid: count('of the process') },
   },
   'daemon.stopped': {
     level: 'info',
@@ -117,11 +145,15 @@ export const events = {
   },
   'step.failed': {
     level: 'warn',
+    or: {
+      level: 'error',
+      when: 'a renewal fails in the last third of the time between `renewAt` and `notAfter`',
+    },
     messageId: '52cac6d549c24c8192a788ba26559834',
     meaning: 'An attempt failed. A transient failure is retried; a permanent one leads to `failed`.',
     fields: {
       step: string(
-        'the state whose step failed; `renewing`: the renewal of a registered device; `reload`: reloading the configuration',
+        'the state whose step failed; `renewing`: the renewal of a registered device; `verifying`: its daily look at NATS; `reload`: reloading the configuration',
       ),
       code: code('the error code'),
       reason: reason('why, finer than the code; null if the code says it all'),
@@ -175,6 +207,24 @@ export const events = {
     meaning: 'A new certificate replaced one that was still valid.',
     fields: { notAfter: time('when it expires'), renewAt: time('when it will be renewed') },
   },
+  'certificate.rolled-back': {
+    level: 'warn',
+    messageId: '423a024c8ecd259a6bd1d2b5b7d30bd6',
+    meaning:
+      'NATS refuses a renewed certificate for good: the certificate that it replaced, and its key, are in use again.',
+    fields: { notAfter: time('when it expires') },
+  },
+  'registration.left': {
+    level: 'warn',
+    messageId: 'af68350071791fa18d1f78fbf91e233c',
+    meaning: 'A registered device is not registered any more, and goes back to the step that is missing.',
+    fields: {
+      reason: oneOf<LeaveReason>(
+        leaveReasons,
+        'what is missing; `certificate-refused`: NATS refuses the certificate for good; `certificate-foreign`: it is for another key, or of a CA that the configuration does not allow',
+      ),
+    },
+  },
   'address.refused': {
     level: 'warn',
     messageId: '90500bb88432433ba06e48755d54b894',
@@ -192,6 +242,15 @@ export const events = {
       failures: count('attempts in a row'),
     },
   },
+  'daemon.heartbeat': {
+    level: 'info',
+    messageId: '1ed349858c894bb9bc39fcfbbfab901f',
+    meaning: 'The daemon runs: once a day, whatever else happens.',
+    fields: {
+      since: time('when the device entered its state'),
+      notAfter: orNull(time("when the device's certificate expires"), 'it has none'),
+    },
+  },
   'progress.unsaved': {
     level: 'debug',
     messageId: 'a2d66d3b93d64b5480d1f24f9abf7aaf',
@@ -201,6 +260,14 @@ export const events = {
 } as const satisfies Record<string, EventEntry>;
 
 export type EventName = keyof typeof events;
+
+/** The levels that an event may have. */
+export type LevelOf<E extends EventName> = (typeof events)[E] extends {
+  readonly level: infer Usual extends Level;
+  readonly or: { readonly level: infer Other extends Level };
+}
+  ? Usual | Other
+  : (typeof events)[E]['level'];
 
 /** The event's own fields, as the source has them. */
 export type FieldsOf<E extends EventName> = {
@@ -217,10 +284,10 @@ export function eventSchema(codes: readonly string[], reasons: readonly string[]
     code: { type: 'string', enum: codes },
     reason: { type: ['string', 'null'], enum: [...reasons, null] },
   };
-  const lines = Object.entries(events).map(([name, { level, fields }]) => {
+  const lines = Object.entries<EventEntry>(events).map(([name, { level, or, fields }]) => {
     const own = Object.entries<Field<unknown>>(fields).map(([field, { schema, meaning }]) => [
       field,
-      { ...(closed[field] ?? schema), description: meaning },
+      { ...('enum' in schema ? schema : (closed[field] ?? schema)), description: meaning },
     ]);
     const shared = Object.entries(commonFields).map(([field, { schema, meaning }]) => [
       field,
@@ -231,10 +298,10 @@ export function eventSchema(codes: readonly string[], reasons: readonly string[]
       {
         type: 'object',
         additionalProperties: false,
-        required: ['timestamp', 'level', 'event', 'message', ...Object.keys(fields)],
+        required: [...always, ...Object.keys(fields)],
         properties: {
           ...Object.fromEntries([...shared, ...own]),
-          level: { const: level },
+          level: or === undefined ? { const: level } : { enum: [level, or.level] },
           event: { const: name },
         },
       },

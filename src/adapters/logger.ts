@@ -1,56 +1,89 @@
 import { createLogger, format, transports } from 'winston';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
+import { catalogue, type ErrorCode } from '../errors/catalogue.ts';
 import { redact } from '../errors/onboardingError.ts';
-import type { EventName, events, FieldsOf } from '../events.ts';
+import { isReason, remedyOf } from '../errors/reasons.ts';
+import type { EventName, FieldsOf, LevelOf } from '../events.ts';
 import { plainText } from '../text/plainText.ts';
+import { type Entry, journalField, type journalWriter } from './nativeJournal.ts';
 
 /** One line of the log: an event of the catalogue, a sentence for a person, and the event's own fields. */
 export type Log = <E extends EventName>(
-  level: (typeof events)[E]['level'],
+  level: LevelOf<E>,
   event: E,
   message: string,
-  fields: FieldsOf<E>,
+  fields: FieldsOf<E> & { readonly repeated?: number },
 ) => void;
 
+export interface LogOptions {
+  readonly level: LogLevel;
+  readonly style: LogFormat;
+  /** Fields of every line */
+  readonly run: { readonly version: string; readonly runId: string };
+  /** Further fields of every line, once known */
+  readonly context: () => Readonly<Record<string, unknown>>;
+  /** For the format `journal`, with the MESSAGE_ID of each event; null: standard output */
+  readonly journal: {
+    readonly write: ReturnType<typeof journalWriter>;
+    readonly messageIds: Readonly<Record<string, string>>;
+  } | null;
+}
+
+const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
 /** Syslog priorities, sd-daemon(3). */
 const priorities: Readonly<Record<string, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
 
-/**
- * The log on standard output, one event a line.
- *
- * @param context fields of every line, once known
- */
-export function createLog(
-  level: LogLevel,
-  style: LogFormat,
-  context: () => Readonly<Record<string, unknown>>,
-): Log {
+/** The log, one event a line: on standard output, or as entries of the journal. */
+export function createLog({ level, style, run, context, journal }: LogOptions): Log {
   const logger = createLogger({
     level,
-    levels: { error: 0, warn: 1, info: 2, debug: 3 },
+    levels,
     format: format.printf((entry) => (style === 'pretty' ? pretty : structured)(entry.line as Line, style)),
     transports: [new transports.Console({ stderrLevels: [] })],
   });
   // Ignore EPIPE from a closed log reader. Registered once for all logs.
   process.stdout.removeListener('error', ignore).on('error', ignore);
   return (lineLevel, event, message, fields) => {
-    const line: Line = {
+    const line: Line = plain({
+      message: redact(message),
       timestamp: new Date().toISOString(),
       level: lineLevel,
       event,
-      message: redact(message),
+      ...run,
       ...known(context()),
       ...fields,
-    };
-    logger.log({ level: lineLevel, message: '', line: plain(line) });
+    });
+    const print = () => logger.log({ level: lineLevel, message: '', line });
+    if (style !== 'journal' || journal === null) print();
+    else if (levels[lineLevel] <= levels[level])
+      journal.write(entryOf(line, journal.messageIds[event]), print);
   };
 }
 
 interface Line extends Record<string, unknown> {
+  readonly message: string;
   readonly timestamp: string;
   readonly level: string;
   readonly event: string;
-  readonly message: string;
+}
+
+/** The fields that journalctl knows, every field of the line as `ONBOARDD_*`, and the remedy of a failure. */
+function entryOf({ message, ...line }: Line, messageId: string | undefined): Entry {
+  const remedy = remedyOfLine(line);
+  const own = Object.entries(line).map(([name, value]) => [journalField(name), value]);
+  return {
+    MESSAGE: message,
+    PRIORITY: priorities[line.level] ?? 6,
+    ...(messageId !== undefined && { MESSAGE_ID: messageId }),
+    SYSLOG_IDENTIFIER: 'onboardd',
+    ...Object.fromEntries(own),
+    ...(remedy !== null && { ONBOARDD_REMEDY: remedy }),
+  };
+}
+
+function remedyOfLine({ code, reason, remedy }: Record<string, unknown>): string | null {
+  if (remedy !== undefined || typeof code !== 'string' || !Object.hasOwn(catalogue, code)) return null;
+  return remedyOf(code as ErrorCode, isReason(reason) ? reason : null);
 }
 
 function structured(line: Line, style: LogFormat): string {

@@ -55,12 +55,15 @@ export function statusFileOf(directory: string | undefined): string | null {
   return first === '' ? null : join(first, 'status.json');
 }
 
+/** What older versions did not publish. */
+const newer = { waitsFor: null, problems: [] };
+
 /** @returns what the daemon published; null if it cannot be read, or is not a status */
 export function readRuntimeStatus(path: string): Status | null {
   try {
     const json = parseJson(readFileSync(path, 'utf8'));
     return isRecord(json) && typeof json.state === 'string' && Array.isArray(json.history)
-      ? (json as unknown as Status)
+      ? { ...newer, ...(json as unknown as Status) }
       : null;
   } catch {
     return null;

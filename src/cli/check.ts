@@ -3,11 +3,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
 import { discover } from '../adapters/discovery.ts';
-import { directoryFacts } from '../adapters/disk/diskFacts.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
-import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
-import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
-import { readHardwareId } from '../adapters/hardware.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { type NatsWay, trySubscription } from '../adapters/nats/client.ts';
 import type { Way } from '../adapters/net/httpRequest.ts';
@@ -19,32 +15,27 @@ import { provisioningUrls } from '../config/provisioningUrls.ts';
 import { bareHost, parseProxy, proxyFor, showProxy } from '../config/proxy.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import { observedFailure } from '../errors/networkProblem.ts';
-import { describe, OnboardingError } from '../errors/onboardingError.ts';
-import {
-  type Check,
-  type CheckId,
-  checkIds,
-  type Finding,
-  failed,
-  failedBy,
-  passed,
-  skipped,
-} from '../services/diagnostics/check.ts';
-import { checkCertificate, checkDirectory, checkTime } from '../services/diagnostics/checkLocal.ts';
+import { OnboardingError } from '../errors/onboardingError.ts';
+import { type Check, type CheckId, checkIds, type Finding, skipped } from '../services/diagnostics/check.ts';
+import { checkCertificate, checkTime } from '../services/diagnostics/checkLocal.ts';
 import { checkNames, checkNats, firstGood, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
+import { checkRegistration } from '../services/diagnostics/checkRegistration.ts';
 import type { Identity } from '../services/onboarding/register.ts';
 import { type DeviceState, files, parseState } from '../services/state/deviceState.ts';
 import { plainJson } from '../text/plainText.ts';
 import { checkLines } from './format/check.ts';
+import { activityOf } from './format/status.ts';
 import { terminalOf } from './format/terminal.ts';
+import { lookAtConfiguration, lookAtDirectory, unforeseen } from './localChecks.ts';
 import {
   type CommonFlags,
   configure,
   exit,
+  publishedStatusFile,
   readSources,
-  refusedStateDirectory,
   type Usable,
 } from './options.ts';
+import { readStatus } from './readStatus.ts';
 
 export interface Build {
   readonly version: string;
@@ -59,6 +50,18 @@ const longestHttpMs = 10_000;
 
 /** `onboardd check`: looks at everything that onboarding needs; changes nothing, here or on a server. */
 export async function checkCommand(flags: CommonFlags & { json?: boolean }, build: Build): Promise<number> {
+  const { ok, checks, warnings, isConfigured } = await runChecks(flags, build);
+  process.stdout.write(
+    flags.json
+      ? `${plainJson({ ok, checks, warnings })}\n`
+      : `${checkLines(checks, warnings, terminalOf(process.stdout, process.env)).join('\n')}\n`,
+  );
+  if (!isConfigured) return exit.configuration;
+  return ok ? exit.ok : exit.failed;
+}
+
+/** What `check` finds. */
+export async function runChecks(flags: CommonFlags, build: Build) {
   const resolved = await configure(flags);
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
@@ -72,23 +75,8 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
 
   const problems = 'problems' in resolved ? resolved.problems : null;
   const warnings = 'warnings' in resolved ? resolved.warnings : [];
-  await run('configuration', () =>
-    problems === null ? passed('valid') : failed('CONFIG_INVALID', problems.join('; ')),
-  );
-  await run('state-directory', () => {
-    const refusal = refusalOfStateDirectory(folder);
-    if (refusal !== null) return failed('CONFIG_INVALID', refusedStateDirectory(folder, refusal));
-    const readState = () => {
-      readOwn(join(folder, files.key));
-      return readOwn(join(folder, files.state));
-    };
-    return checkDirectory(
-      folder,
-      directoryFacts(folder),
-      { owner: ownerOf(folder), running: isLocked(folder) },
-      { state: readState, hardware: readHardwareId },
-    );
-  });
+  await run('configuration', () => lookAtConfiguration(resolved));
+  await run('state-directory', () => lookAtDirectory(folder));
   const network = 'config' in resolved ? await checkServers(resolved, stored, build, run) : null;
   if (problems !== null)
     for (const id of ['name-resolution', 'provisioning-server', 'nats-server'] as const)
@@ -104,15 +92,15 @@ export async function checkCommand(flags: CommonFlags & { json?: boolean }, buil
       : skipped(unknown),
   );
 
+  await run('registration', () => {
+    const status = readStatus(folder, build.version, publishedStatusFile(flags));
+    if ('problem' in status) return skipped('the state cannot be read: see state-directory');
+    return checkRegistration(status, activityOf(status, now));
+  });
+
   const all = checkIds.flatMap((id) => checks.get(id) ?? []);
   const ok = all.every(({ verdict }) => verdict !== 'fail');
-  process.stdout.write(
-    flags.json
-      ? `${plainJson({ ok, checks: all, warnings })}\n`
-      : `${checkLines(all, warnings, terminalOf(process.stdout, process.env)).join('\n')}\n`,
-  );
-  if (problems !== null) return exit.configuration;
-  return ok ? exit.ok : exit.failed;
+  return { ok, checks: all, warnings, isConfigured: problems === null };
 }
 
 interface Stored {
@@ -277,11 +265,4 @@ async function withCertificate<T>(look: () => Promise<T>, shown: () => Promise<s
     const { code, message, reason } = error;
     throw new OnboardingError(code, `${message}; ${certificate}`, { cause: error, reason });
   }
-}
-
-/** What a check threw: a failure as the daemon logs it, a disk error, or a bug. */
-function unforeseen(error: unknown): Finding {
-  if (error instanceof OnboardingError) return failedBy(error);
-  const isOfDisk = error instanceof Error && 'syscall' in error;
-  return failed(isOfDisk ? 'STATE_UNWRITABLE' : 'INTERNAL', describe(error));
 }

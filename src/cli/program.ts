@@ -67,6 +67,13 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
       const { checkCommand } = await import('./check.ts');
       end(await checkCommand({ ...program.opts(), ...flags }, build));
     });
+  common(program.command('bundle'))
+    .description('write everything that support asks for into one .tar.gz, secrets masked')
+    .argument('[file]', 'archive to write (default: onboardd-bundle-<time>.tar.gz)')
+    .action(async (file: string | undefined, flags: CommonFlags) => {
+      const { bundleCommand } = await import('./bundle.ts');
+      end(await bundleCommand(file, { ...program.opts(), ...flags }, build));
+    });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device that is handed on')
     .option('--yes', 'do not ask for confirmation')

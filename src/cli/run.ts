@@ -4,7 +4,7 @@ import { systemClock } from '../adapters/clock.ts';
 import { keepCompiledCode } from '../adapters/codeCache.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { createLog, type Log } from '../adapters/logger.ts';
+import type { Log } from '../adapters/logger.ts';
 import * as pki from '../adapters/pki.ts';
 import { runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
@@ -22,6 +22,7 @@ import { files, isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
 import { recallFor } from './recalledProgress.ts';
+import { createRunLog } from './runLog.ts';
 
 interface RunOptions extends Settings {
   readonly version: string;
@@ -99,27 +100,29 @@ export async function runCommand(
 ): Promise<number> {
   const host = hostDefaults(process.env);
   const logContext: LogContext = { deviceId: null, state: 'idle' };
+  let isConfigured = false;
+  const lines = createRunLog(version, host.logFormat, () => (isConfigured ? { ...logContext } : {}));
+  const { log } = lines;
   const resolved = await configure(flags);
   if ('problems' in resolved) {
-    const log = createLog('info', host.logFormat, () => ({}));
     const error = new OnboardingError('CONFIG_INVALID', resolved.problems.join('; '));
     publishRefusal(error, version, log);
     return refuse(log, error, exit.configuration);
   }
   const { config } = resolved;
-  let write = createLog(config.log.level, config.log.format, () => ({ ...logContext }));
-  const log: Log = (...line) => write(...line);
+  isConfigured = true;
+  lines.use(config.log.level, config.log.format);
   const state = stateDirectory(config.stateDir);
   try {
     claimOrWait(state);
-    log('info', 'daemon.started', `onboardd ${version} started`, { version, pid: process.pid });
+    log('info', 'daemon.started', `onboardd ${version} started`, { pid: process.pid });
     warn(log, resolved);
     const options: RunOptions = { ...resolved, version, builtAt, once, state };
     const how = await run(options, logContext, log, async (current) => {
       const next = await reloaded(flags, current, log);
       if (next === null) return null;
       const { level, format } = next.config.log;
-      write = createLog(level, format, () => ({ ...logContext }));
+      lines.use(level, format);
       warn(log, next);
       return { ...current, ...next };
     });

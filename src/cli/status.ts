@@ -1,20 +1,14 @@
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
 import { systemClock } from '../adapters/clock.ts';
-import { readOwn } from '../adapters/disk/durableFile.ts';
-import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import * as pki from '../adapters/pki.ts';
-import { readRuntimeStatus } from '../adapters/runtimeStatus.ts';
 import { stateDirOf } from '../config/resolve.ts';
-import { describe, OnboardingError } from '../errors/onboardingError.ts';
-import { remedyOf } from '../errors/reasons.ts';
-import { type Status, statusOf } from '../services/diagnostics/status.ts';
-import { files } from '../services/state/deviceState.ts';
+import { type Problem, problemsOf, type Status } from '../services/diagnostics/status.ts';
 import { plainJson, plainText } from '../text/plainText.ts';
 import { statusLines } from './format/status.ts';
 import { terminalOf } from './format/terminal.ts';
-import { type CommonFlags, exit, publishedStatusFile, readSources } from './options.ts';
-import { recallFor } from './recalledProgress.ts';
+import { lookAtConfiguration, lookAtDirectory } from './localChecks.ts';
+import { type CommonFlags, configure, exit, publishedStatusFile, readSources } from './options.ts';
+import { readStatus, type Seen } from './readStatus.ts';
 
 export interface StatusFlags extends CommonFlags {
   readonly json?: boolean;
@@ -25,10 +19,7 @@ const lookEveryMs = 500;
 
 /** `onboardd status`. @returns exit status; with --watch that of the last state shown */
 export async function statusCommand(flags: StatusFlags, version: string): Promise<number> {
-  const { sources } = await readSources(flags);
-  const folder = stateDirOf(sources, hostDefaults(process.env));
-  const published = publishedStatusFile(flags);
-  const look = () => read(folder, version, published);
+  const look = await statusLook(flags, version);
   if (flags.watch) return await watch(look, flags.json ?? false);
   const seen = look();
   if ('problem' in seen) process.stderr.write(`onboardd: ${plainText(seen.problem)}\n`);
@@ -36,38 +27,38 @@ export async function statusCommand(flags: StatusFlags, version: string): Promis
   return exitOf(seen);
 }
 
-type Seen = Status | { readonly problem: string };
+/** What `status` shows. */
+export async function lookAtStatus(flags: CommonFlags, version: string): Promise<Seen> {
+  return (await statusLook(flags, version))();
+}
 
-/** @param published file to read if the state directory cannot be read; null: none */
-function read(folder: string, version: string, published: string | null): Seen {
-  const running = isLocked(folder);
+/** @returns a function that looks again; the configuration and the disk are looked at once */
+async function statusLook(flags: CommonFlags, version: string): Promise<() => Seen> {
+  const { sources } = await readSources(flags);
+  const folder = stateDirOf(sources, hostDefaults(process.env));
+  const published = publishedStatusFile(flags);
+  const problems = await problemsHere(flags, folder);
+  return () => withProblems(readStatus(folder, version, published), problems);
+}
+
+/** What keeps the daemon from working, as `check` finds it on this device. Only the service's user and root can tell. */
+async function problemsHere(flags: CommonFlags, folder: string): Promise<Problem[]> {
+  const me = process.geteuid?.();
+  const owner = uidOf(folder);
+  if (me !== 0 && owner !== null && owner !== me) return [];
+  return problemsOf([lookAtConfiguration(await configure(flags)), lookAtDirectory(folder)]);
+}
+
+function uidOf(path: string): number | null {
   try {
-    return statusOf(readOwn(join(folder, files.state)), recallFor(folder), { reader: pki, version, running });
-  } catch (error) {
-    const status = isDenied(error) && published !== null ? readRuntimeStatus(published) : null;
-    if (status !== null) return { ...status, running };
-    const daemon = running === null ? 'unknown' : running ? 'running' : 'not running';
-    return { problem: `${isDenied(error) ? deniedTo(folder) : messageOf(error)}; daemon: ${daemon}` };
+    return statSync(path).uid;
+  } catch {
+    return null;
   }
 }
 
-function messageOf(error: unknown): string {
-  if (!(error instanceof OnboardingError)) return describe(error);
-  const remedy = remedyOf(error.code, error.reason).replace(/\.$/, '');
-  return `${error.code}: ${error.message}; remedy: ${remedy}`;
-}
-
-function isDenied(error: unknown): boolean {
-  const { cause } = error as { cause?: NodeJS.ErrnoException };
-  return cause?.code === 'EACCES' || cause?.code === 'EPERM';
-}
-
-/** The state holds secrets: only its owner and root can read it. Without a published status, names the command that works. */
-function deniedTo(folder: string): string {
-  const owner = ownerOf(folder);
-  const who = owner === null || owner === 'root' ? 'root' : `root and ${owner}`;
-  const as = owner === null || owner === 'root' ? '' : `, or \`sudo -u ${owner} onboardd status\``;
-  return `${join(folder, files.state)} holds secrets; only ${who} can read it: run \`sudo onboardd status\`${as}`;
+function withProblems(seen: Seen, problems: readonly Problem[]): Seen {
+  return 'problem' in seen ? seen : { ...seen, problems: [...seen.problems, ...problems] };
 }
 
 function shown(status: Status, json: boolean): string {

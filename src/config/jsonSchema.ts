@@ -59,6 +59,7 @@ function keywordsOf(part: Part): Json {
   switch (type) {
     case 'string':
     case 'number':
+    case 'boolean':
       return { type };
     case 'picklist':
       return { enum: options };

@@ -152,9 +152,11 @@ function readsJson(key: SettingKey, value: string): boolean {
   return key === 'exports' || (key === 'provisioning.url' && value.trim().startsWith('['));
 }
 
-/** Environment and overlay hold text: converts it for keys that take numbers; other text is left for the validation. */
+/** Environment and overlay hold text: it is read as what the key takes, or left for the validation to refuse. */
 export function coerce(key: SettingKey, value: string): unknown {
-  if (settings[key].schema.type !== 'number') return value;
+  const { type } = settings[key].schema;
+  if (type === 'boolean') return { true: true, false: false }[value.trim()] ?? value;
+  if (type !== 'number') return value;
   return /^[+-]?\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : value;
 }
 

@@ -43,12 +43,12 @@ function optional<Value>(kind: Kind<Value>, meaning: string, shownDefault = 'non
 }
 
 /** A key with a fixed default. */
-function withDefault<Value extends string | number>(
+function withDefault<Value extends string | number | boolean>(
   kind: Kind<Value>,
   meaning: string,
   value: Value,
 ): Setting<Value, Value> {
-  const shownDefault = typeof value === 'number' ? `${value}` : `\`${value}\``;
+  const shownDefault = typeof value === 'string' ? `\`${value}\`` : `${value}`;
   return { ...kind, meaning, shownDefault, defaultOf: () => value };
 }
 
@@ -91,6 +91,7 @@ const line = text(/^[^\p{Cc}]{1,256}$/u, 'one line of 1 to 256 characters');
 const path = text(/^[^\0]{1,4096}$/, 'a path');
 const filled = '`{id}`, `{hostname}`, `{serial}` and `{machineId}` are filled in';
 const milliseconds = wholeNumber(1, longestTimer);
+const flag: Kind<boolean> = { schema: v.boolean(), allowed: 'true or false' };
 /** `sha256 Fingerprint=AB:CD…`, with or without the words and the colons, in any case. */
 const fingerprint =
   '\\s*([Ss][Hh][Aa]-?256 [Ff]ingerprint\\s*=)?\\s*[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}\\s*';
@@ -290,6 +291,7 @@ export const settings = {
     '0.7 to 0.9, chosen at random for each certificate',
     (): readonly [number, number] => [0.7, 0.9],
   ),
+  'renewal.newKey': withDefault(flag, 'A new key with each renewal', false),
   exports: withDefaultOf(
     paths,
     'Result field or identity item → path of a file to write it to',

@@ -2,17 +2,15 @@ import { fromCallback, fromPromise } from 'xstate';
 import { type AgentSettings, noAgent } from '../config/agentSettings.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
-import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts';
+import type { Issued, OnboardingEvent, Policy, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
 import type { DeviceFields } from '../services/onboarding/deviceFields.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
-import {
-  renewCertificate,
-  requestCertificate,
-  tryCertificate,
-} from '../services/onboarding/requestCertificate.ts';
+import { renewCertificate, tryRenewed } from '../services/onboarding/renewCertificate.ts';
+import { requestCertificate, tryCertificate } from '../services/onboarding/requestCertificate.ts';
 import { type ResumePorts, resume } from '../services/onboarding/resume.ts';
+import { giveUpCertificate, verifyRegistration } from '../services/onboarding/verifyRegistration.ts';
 import { adopter } from './adopter.ts';
 import { warnedOnce, withDevice } from './describedDevice.ts';
 import { exporter } from './exporter.ts';
@@ -47,15 +45,7 @@ export function wire(
   const adopt = adopter(platform, settings, onQuarantined, report);
   const exports = exporter(platform, settings, report);
   const warn = warnedOnce(report);
-  const machine = onboarding(
-    {
-      retry: config.retry,
-      provisioningTimeoutMs: config.provisioning.timeoutMs,
-      registrationTimeoutMs: config.registration.timeoutMs,
-      connectTimeoutMs: platform.connectTimeoutMs,
-    },
-    platform,
-  );
+  const machine = onboarding(policyOf(platform, settings), platform);
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
@@ -73,6 +63,11 @@ export function wire(
         tryCertificate(platform, input, signal),
       ),
       renewCertificate: fromPromise(({ signal }) => renewCertificate(platform, certificateOptions, signal)),
+      tryRenewed: fromPromise(({ signal }) => tryRenewed(platform, certificateOptions, signal)),
+      verifyRegistration: fromPromise(({ signal }) =>
+        verifyRegistration(platform, certificateOptions, signal),
+      ),
+      giveUpCertificate: fromPromise(async () => giveUpCertificate(platform)),
       prepareIdentity: fromPromise(async () => exports.prepare()),
       register: fromCallback<OnboardingEvent, { deviceId: string }>(({ sendBack, input }) => {
         const { api, caCertificate } = config.registration;
@@ -89,12 +84,24 @@ export function wire(
   });
 }
 
+/** The waits and limits of the chart. */
+export function policyOf({ connectTimeoutMs }: Platform, { config }: Settings): Policy {
+  return {
+    retry: config.retry,
+    provisioningTimeoutMs: config.provisioning.timeoutMs,
+    registrationTimeoutMs: config.registration.timeoutMs,
+    connectTimeoutMs,
+    refusalsCount: config.nats.tls === 'required',
+  };
+}
+
 function certificateOptionsOf({ config, fleetCa, builtAt, agent = noAgent }: Settings) {
   return {
     swarmId: config.provisioning.swarmId,
     commonName: config.identity.commonName,
     natsUrl: config.nats.url,
     renewalAt: config.renewal.at,
+    newKey: config.renewal.newKey,
     authenticated: isAuthenticated(config),
     fleetCa,
     builtAt,

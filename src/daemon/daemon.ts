@@ -2,11 +2,14 @@ import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import type { StateName } from '../events.ts';
-import { type Settings, wire } from './actors.ts';
+import { timeoutsOf } from '../machines/failure.ts';
+import { policyOf, type Settings, wire } from './actors.ts';
+import { logHeartbeats } from './heartbeat.ts';
 import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
 import { entryOfEmitted, entryOfQuarantined, write } from './transitionLog.ts';
+import { type Standing, standingAt, waitsAt } from './waiting.ts';
 
 /** Fields of every line of the log, while the device runs. */
 export interface LogContext {
@@ -45,6 +48,8 @@ export function startDaemon(
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
   let position: Position = { state: logContext.state, since: platform.now(), entered: started };
+  let standing: Standing = { place: '', since: position.since };
+  const timeouts = timeoutsOf(policyOf(platform, settings));
   let breakDown: (error: unknown) => void = () => {};
   const broken = new Promise<never>((_, reject) => {
     breakDown = reject;
@@ -60,7 +65,9 @@ export function startDaemon(
         position = look.position;
         identify(context.deviceId);
         logContext.state = position.state;
-        writer.write(look.progress, look.left, logContext.deviceId !== null);
+        standing = standingAt(value, standing, times.now);
+        const progress = { ...look.progress, waitsFor: waitsAt(standing, timeouts) };
+        writer.write(progress, look.left, logContext.deviceId !== null);
         platform.announce?.(look.progress, isDelivered);
         for (const entry of look.entries) write(log, entry);
         if (look.settled !== null) resolve(look.settled);
@@ -73,7 +80,15 @@ export function startDaemon(
     write(log, entryOfEmitted(emitted));
   });
   actor.start();
-  return { settled, broken, stop: () => actor.stop() };
+  const endHeartbeat = logHeartbeats(platform, () => position, log);
+  return {
+    settled,
+    broken,
+    stop() {
+      endHeartbeat();
+      actor.stop();
+    },
+  };
 }
 
 /** XState's own clock if the platform has timers, and an inspector if it wants to hear of bugs. */

@@ -1,7 +1,7 @@
 import type { Log } from '../adapters/logger.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
-import type { EventName, events, FieldsOf, StateName } from '../events.ts';
+import type { EventName, FieldsOf, LevelOf, StateName } from '../events.ts';
 import type { EmittedEvent, Failed } from '../machines/contracts.ts';
 import type { Failure } from '../machines/failure.ts';
 import type { Adopted } from '../services/onboarding/adoptIdentity.ts';
@@ -10,7 +10,7 @@ import type { ExportFailure } from '../services/onboarding/exportFiles.ts';
 
 /** One line of the log, as data. */
 export type LogEntry = {
-  [E in EventName]: readonly [(typeof events)[E]['level'], E, string, FieldsOf<E>];
+  [E in EventName]: readonly [LevelOf<E>, E, string, FieldsOf<E>];
 }[EventName];
 
 /** Takes an entry to the log. */
@@ -60,6 +60,15 @@ export function entryOfEmitted(emitted: EmittedEvent): LogEntry {
       const { type, ...fields } = emitted;
       return ['info', type, `the certificate was renewed and is valid until ${fields.notAfter}`, fields];
     }
+    case 'certificate.rolled-back': {
+      const { type, ...fields } = emitted;
+      const message = `NATS refuses the new certificate for good: the one before is back, valid until ${fields.notAfter}`;
+      return ['warn', type, message, fields];
+    }
+    case 'registration.left': {
+      const { type, ...fields } = emitted;
+      return ['warn', type, `the device is not registered any more: ${fields.reason}`, fields];
+    }
     case 'address.refused': {
       const { type, ...fields } = emitted;
       return ['warn', type, `the new NATS address is not taken: ${fields.code}: ${fields.cause}`, fields];
@@ -72,11 +81,13 @@ export function entryOfEmitted(emitted: EmittedEvent): LogEntry {
   }
 }
 
-function entryOfFailure({ type, ...fields }: Failed): LogEntry {
+function entryOfFailure({ type, urgent, ...fields }: Failed): LogEntry {
   const { step, code, attempt, retryInMs, cause } = fields;
   const next =
     retryInMs === null ? 'no further try by itself' : `next try in ${(retryInMs / 1000).toFixed(1)} s`;
-  return ['warn', type, `${step}, attempt ${attempt}: ${code}: ${cause}; ${next}`, fields];
+  const level = urgent ? 'error' : 'warn';
+  const soon = urgent ? '; the certificate expires soon' : '';
+  return [level, type, `${step}, attempt ${attempt}: ${code}: ${cause}; ${next}${soon}`, fields];
 }
 
 /** What the log says of a damaged file that was quarantined; the device goes on. */

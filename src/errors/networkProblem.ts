@@ -249,3 +249,19 @@ function isPlain(error: Error): boolean {
 function isMisuse(error: Error): boolean {
   return error instanceof TypeError || error instanceof RangeError;
 }
+
+/**
+ * Whether the NATS server itself said that it does not let this device in, by an error of its own or by a TLS alert about
+ * the certificate. A connection that was cut after the handshake often is that, too, and as often is not; nor does a
+ * server that ran out of patience say anything about the device.
+ */
+export function isRefusal({ reason, cause }: OnboardingError): boolean {
+  if (reason === 'not-authorized') return textCodeOf(cause) !== 'AUTHENTICATION_TIMEOUT';
+  return (
+    reason === 'client-certificate-refused' && (cause === undefined || reasonOf(cause, 'nats') === reason)
+  );
+}
+
+function textCodeOf(error: unknown): string | null {
+  return error instanceof Error ? textCode(error) : null;
+}

@@ -342,6 +342,12 @@ const entries = {
     remedy:
       "Give the service's user write access to the named path and its folder, or configure another path.",
   },
+  'wrong-owner': {
+    codes: disk,
+    cause: "the state does not belong to the service's user",
+    remedy:
+      "Give the state directory to the service's user: `chown -R onboardd: /var/lib/onboardd` (or the user and folder that are named), then restart the service.",
+  },
   'no-such-path': {
     codes: disk,
     cause: 'a folder of the path does not exist',

@@ -3,8 +3,9 @@ import type { Reason } from '../errors/reasons.ts';
 import type { RetryPolicy } from './backoff.ts';
 import type { Failure } from './failure.ts';
 import type { RequestPace } from './requestPace.ts';
-import type { Stage } from './stage.ts';
+import type { Lack, LeaveReason, Stage } from './stage.ts';
 import type { Unopened } from './unopened.ts';
+import type { Refusals, Verification } from './verification.ts';
 
 /** What the disk says of where the device stands. */
 export interface Resumed {
@@ -12,13 +13,28 @@ export interface Resumed {
   /** The name that the fleet gave; null: none yet, or it gives none */
   readonly alias: string | null;
   readonly stage: Stage;
+  /** Why the device is not registered; null: it is */
+  readonly lack: Lack | null;
   /** Milliseconds since 1970; null without a certificate */
   readonly renewAt: number | null;
+  readonly notAfter: number | null;
   /** The certificate has opened a connection to NATS. */
   readonly opened: boolean;
+  /** NATS refused the certificate for good. */
+  readonly refused: boolean;
+  /** There is a renewed certificate that has not been tried yet. */
+  readonly candidate: boolean;
+  /** When NATS was last opened, milliseconds since 1970; null: not recorded */
+  readonly verifiedAt: number | null;
 }
 
-/** A certificate that took the place of one that still lived. RFC 3339. */
+/** What became of a certificate that NATS refuses for good. */
+export interface GivenUp {
+  /** When the certificate that was brought back expires, RFC 3339; null: there was none, and the registration is left */
+  readonly rolledBackTo: string | null;
+}
+
+/** A certificate that took the place of one that still lived, or may do so. RFC 3339. */
 export interface Renewed {
   readonly notAfter: string;
   readonly renewAt: string;
@@ -41,6 +57,8 @@ export interface Policy {
   readonly registrationTimeoutMs: number;
   /** Connecting to NATS: name resolution, TCP, TLS and the NATS handshake of every address of the cluster. */
   readonly connectTimeoutMs: number;
+  /** NATS is only spoken to over TLS, so a refusal is the fleet's. */
+  readonly refusalsCount: boolean;
 }
 
 /** Time and chance come from outside, so that a whole life can be simulated. */
@@ -51,8 +69,16 @@ export interface Clock {
   readonly random: () => number;
 }
 
-/** What failed, as the log names it: a state, or `renewing` in the state `registered`. */
-export type Step = 'idle' | 'keygen' | 'csr' | 'provisioned' | 'registering' | 'registered' | 'renewing';
+/** What failed, as the log names it: a state, or `renewing` or `verifying` in the state `registered`. */
+export type Step =
+  | 'idle'
+  | 'keygen'
+  | 'csr'
+  | 'provisioned'
+  | 'registering'
+  | 'registered'
+  | 'renewing'
+  | 'verifying';
 
 export interface Context {
   /** Null until the facts on disk were read */
@@ -69,6 +95,11 @@ export interface Context {
   readonly nextRetryAt: number | null;
   /** When the certificate is due, milliseconds since 1970 */
   readonly renewAt: number | null;
+  /** When it expires, milliseconds since 1970: no wait in `registered` is longer. */
+  readonly notAfter: number | null;
+  readonly verification: Verification;
+  /** Of the renewed certificate that is tried */
+  readonly trial: Refusals;
   /** A certificate that is kept only once it has opened NATS */
   readonly candidate: Issued | null;
   readonly pace: RequestPace;
@@ -96,14 +127,17 @@ interface Done<Actor extends string, Output> {
 export type MachineEvent =
   | OnboardingEvent
   | Done<'resume', Resumed>
-  | Done<'requestCertificate' | 'renewCertificate', Issued>
-  | Done<'tryCertificate', Renewed>
+  | Done<'requestCertificate', Issued>
+  | Done<'renewCertificate' | 'tryCertificate' | 'tryRenewed', Renewed>
+  | Done<'giveUpCertificate', GivenUp>
   | Done<'prepareIdentity', { readonly registered: boolean }>;
 
 /** Emitted to whoever listens: the log. */
 export type EmittedEvent =
   | Failed
   | { readonly type: 'certificate.renewed'; readonly notAfter: string; readonly renewAt: string }
+  | { readonly type: 'certificate.rolled-back'; readonly notAfter: string }
+  | { readonly type: 'registration.left'; readonly reason: LeaveReason }
   | { readonly type: 'address.refused'; readonly code: ErrorCode; readonly cause: string }
   | { readonly type: 'certificate.useless'; readonly code: ErrorCode; readonly failures: number };
 
@@ -117,4 +151,6 @@ export interface Failed {
   /** Null: never by itself */
   readonly retryInMs: number | null;
   readonly cause: string;
+  /** The certificate expires soon, and this keeps it from being renewed. */
+  readonly urgent?: true;
 }

@@ -1,9 +1,11 @@
 import { catalogue, type ErrorClass, type ErrorCode } from '../errors/catalogue.ts';
+import { isRefusal } from '../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { Reason } from '../errors/reasons.ts';
 import { backoffMs } from './backoff.ts';
 import type { Clock, Context, Policy, Step } from './contracts.ts';
 import { afterFailedOpening } from './unopened.ts';
+import { afterRefusal } from './verification.ts';
 
 /** The last failure, as `status` shows it. */
 export interface Failure {
@@ -92,7 +94,7 @@ function waitMs(
 ): number {
   if (errorClass === 'transient') return backoffMs(retry, attempt, clock.random(), retryAfterMs);
   // A renewal is never given up: the certificate that it replaces would run out.
-  return retry.failedAfterMs || (step === 'renewing' ? retry.maxMs : 0);
+  return retry.failedAfterMs || (step === 'renewing' || step === 'verifying' ? retry.maxMs : 0);
 }
 
 /** What a failure changes: it is recorded, the next try is set, and requests and certificates are judged by it. */
@@ -117,6 +119,26 @@ export function afterFailure(
     nextRetryAt: errorClass === 'permanent' && delayMs === 0 ? null : now + delayMs,
     pace: isOfRequest ? { ...pace, nextRequestAt: now + delayMs } : pace,
     unopened: step === 'registering' ? afterFailedOpening(unopened, code, now) : unopened,
+  };
+}
+
+/** What a failed look at NATS changes: it is recorded, and the next one is set; the renewal goes on meanwhile. */
+export function afterFailedVerification(
+  { verification: { failures, refusals } }: Context,
+  error: OnboardingError,
+  policy: Policy,
+  clock: Clock,
+): Pick<Context, 'failure' | 'verification'> {
+  const { code, reason, class: errorClass, message } = error;
+  const now = clock.now();
+  const delayMs = waitMs({ step: 'verifying', error }, failures + 1, policy, clock);
+  return {
+    failure: { step: 'verifying', code, reason, class: errorClass, message, at: now },
+    verification: {
+      at: now + delayMs,
+      failures: failures + 1,
+      refusals: isRefusal(error) ? afterRefusal(refusals, now) : refusals,
+    },
   };
 }
 

@@ -22,6 +22,14 @@ export function onboarding(policy: Policy, clock: Clock) {
     invoke: watchClock,
   });
   const failForGood = { guard: 'isPermanent', target: '#onboarding.failed' } as const;
+  const leaveForGood = {
+    ...failForGood,
+    actions: { type: 'reportLeft', params: { reason: 'permanent-failure' } },
+  } as const;
+  const leaveExpired = {
+    target: '#onboarding.idle',
+    actions: { type: 'reportLeft', params: { reason: 'certificate-expired' } },
+  } as const;
   /** A device that has a certificate goes on with it if another one is not to be had. */
   const keepCertificate = {
     guard: 'isReplaced',
@@ -60,6 +68,11 @@ export function onboarding(policy: Policy, clock: Clock) {
                   guard: 'wasUseless',
                   target: '#onboarding.csr',
                   actions: ['noteIdentity', 'reportUseless', 'startReplacement'],
+                },
+                {
+                  guard: 'wasRefused',
+                  target: '#onboarding.csr',
+                  actions: ['noteIdentity', 'startReplacement'],
                 },
                 {
                   guard: 'mayRegister',
@@ -211,7 +224,7 @@ export function onboarding(policy: Policy, clock: Clock) {
       },
       registered: {
         description: 'The fleet manager accepted the device. `delivered`: the result is where it belongs.',
-        entry: [{ type: 'startStep', params: { step: 'registered' } }, 'noteSuccess'],
+        entry: [{ type: 'startStep', params: { step: 'registered' } }, 'noteSuccess', 'forgetVerification'],
         initial: 'delivering',
         states: {
           delivering: {
@@ -219,13 +232,18 @@ export function onboarding(policy: Policy, clock: Clock) {
             invoke: {
               src: 'deliverResult',
               onDone: { target: 'checking', actions: 'noteSuccess' },
-              onError: [failForGood, 'backingOff'],
+              onError: [leaveForGood, 'backingOff'],
             },
           },
           backingOff: {
             ...backingOff,
-            after: { backoff: 'delivering' },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'delivering' } },
+            after: { backoff: 'delivering', expiry: leaveExpired },
+            on: {
+              CLOCK_STEPPED: [
+                { guard: 'hasExpired', ...leaveExpired },
+                { guard: 'clockMayCure', target: 'delivering' },
+              ],
+            },
           },
           watching: {
             description: 'Waits, and looks at the wall clock at least every minute.',
@@ -239,46 +257,96 @@ export function onboarding(policy: Policy, clock: Clock) {
               src: 'resume',
               id: 'resume',
               onDone: [
-                { guard: 'isRegistered', target: 'watching', actions: ['noteSuccess', 'noteRenewal'] },
-                { guard: 'mayRenew', target: 'renewing' },
-                { guard: 'isDue', target: 'watching', actions: 'noteRenewal' },
-                { target: '#onboarding.idle' },
+                { guard: 'mustVerify', target: 'verifying', actions: 'noteDates' },
+                { guard: 'isRegistered', target: 'watching', actions: ['noteDates', 'noteWatch'] },
+                { guard: 'mayTry', target: 'trying', actions: 'noteDates' },
+                { guard: 'mayRenew', target: 'renewing', actions: ['noteDates', 'forgetTrial'] },
+                { guard: 'isDue', target: 'watching', actions: 'noteDates' },
+                { target: '#onboarding.idle', actions: 'reportLack' },
               ],
-              onError: [failForGood, 'backingOff'],
+              onError: [leaveForGood, 'backingOff'],
+            },
+          },
+          verifying: {
+            description: 'Opens NATS with the certificate, to see whether the fleet still knows the device.',
+            tags: 'delivered',
+            invoke: {
+              src: 'verifyRegistration',
+              onDone: { target: 'checking', actions: 'noteVerified' },
+              onError: [
+                {
+                  guard: 'isRefusedForGood',
+                  target: 'retreating',
+                  actions: ['recordFailedVerification', 'reportFailedVerification'],
+                },
+                {
+                  target: 'watching',
+                  actions: ['recordFailedVerification', 'reportFailedVerification', 'noteWatch'],
+                },
+              ],
+            },
+            after: {
+              connectTimeout: {
+                target: 'watching',
+                actions: ['recordFailedVerification', 'reportFailedVerification', 'noteWatch'],
+              },
+            },
+          },
+          retreating: {
+            description: 'NATS refuses the certificate for good: goes back to the one before, or leaves.',
+            tags: 'delivered',
+            invoke: {
+              src: 'giveUpCertificate',
+              id: 'giveUpCertificate',
+              onDone: [
+                {
+                  guard: 'isRolledBack',
+                  target: 'delivering',
+                  actions: ['reportRollback', 'restartVerification'],
+                },
+                {
+                  target: '#onboarding.idle',
+                  actions: { type: 'reportLeft', params: { reason: 'certificate-refused' } },
+                },
+              ],
+              onError: {
+                target: 'watching',
+                actions: ['recordFailedVerification', 'reportFailedVerification', 'noteWatch'],
+              },
             },
           },
           renewing: {
-            description: 'Requests a certificate in place of the one that is due.',
+            description:
+              'Requests a certificate in place of the one that is due, and keeps it beside that one.',
             tags: 'delivered',
             entry: 'noteRequest',
             invoke: {
               src: 'renewCertificate',
               id: 'renewCertificate',
-              onDone: [
-                { guard: 'isCandidate', target: 'trying', actions: 'noteCandidate' },
-                { target: 'delivering', actions: 'reportRenewal' },
-              ],
+              onDone: 'trying',
               onError: 'renewalBackingOff',
             },
             after: { provisioningTimeout: 'renewalBackingOff' },
           },
           trying: {
-            description: 'Opens NATS with the new certificate, which is kept only if that succeeds.',
+            description:
+              'Opens NATS with the new certificate, which takes the place of the old one only then.',
             tags: 'delivered',
-            exit: 'forgetCandidate',
             invoke: {
-              src: 'tryCertificate',
-              id: 'tryCertificate',
-              input: ({ context }) => context.candidate ?? missing('the candidate'),
+              src: 'tryRenewed',
+              id: 'tryRenewed',
               onDone: [
                 {
                   guard: 'isAddressRefused',
                   target: 'delivering',
-                  actions: ['reportRenewal', 'reportAddress'],
+                  actions: ['noteRenewed', 'reportRenewal', 'reportAddress'],
                 },
-                { target: 'delivering', actions: 'reportRenewal' },
+                { target: 'delivering', actions: ['noteRenewed', 'reportRenewal'] },
               ],
-              onError: 'renewalBackingOff',
+              onError: [
+                { guard: 'isRefused', target: 'renewalBackingOff', actions: 'noteRefusedTrial' },
+                'renewalBackingOff',
+              ],
             },
             after: { connectTimeout: 'renewalBackingOff' },
           },
@@ -286,9 +354,14 @@ export function onboarding(policy: Policy, clock: Clock) {
             ...backingOff,
             description: 'The renewal failed; the device stays registered with the certificate it has.',
             tags: 'delivered',
-            entry: ['recordFailedRenewal', 'reportFailure'],
-            after: { backoff: 'checking' },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'checking', actions: 'forgetPace' } },
+            entry: ['recordFailedRenewal', 'reportFailedRenewal'],
+            after: { backoff: 'checking', expiry: 'checking' },
+            on: {
+              CLOCK_STEPPED: [
+                { guard: 'clockMayCure', target: 'checking', actions: 'forgetPace' },
+                { guard: 'hasExpired', target: 'checking' },
+              ],
+            },
           },
         },
       },

@@ -1,9 +1,12 @@
 import { assertEvent, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
+import { isRefusal } from '../errors/networkProblem.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
 import type {
   Clock,
   Context,
   EmittedEvent,
+  Failed,
+  GivenUp,
   Issued,
   MachineEvent,
   OnboardingEvent,
@@ -12,9 +15,10 @@ import type {
   Resumed,
   Step,
 } from './contracts.ts';
-import { afterFailure, errorOf, isClockSensitive, timeoutsOf } from './failure.ts';
-import { lookIntervalMs } from './renewal.ts';
+import { afterFailedVerification, afterFailure, errorOf, isClockSensitive, timeoutsOf } from './failure.ts';
+import { isUrgent, lookIntervalMs, untilExpiryMs } from './renewal.ts';
 import { afterRequest, requestWaitMs, unpaced } from './requestPace.ts';
+import type { LeaveReason } from './stage.ts';
 import {
   afterOpening,
   afterReplacement,
@@ -23,6 +27,7 @@ import {
   isUseless,
   untried,
 } from './unopened.ts';
+import { afterRefusal, isForGood, noRefusals, unverified, verificationAt } from './verification.ts';
 
 /** Of a daemon that has just started. */
 export const initialContext: Context = {
@@ -34,6 +39,9 @@ export const initialContext: Context = {
   delayMs: 0,
   nextRetryAt: null,
   renewAt: null,
+  notAfter: null,
+  verification: unverified,
+  trial: noRefusals,
   candidate: null,
   pace: unpaced,
   unopened: untried,
@@ -55,7 +63,7 @@ function stepFailed(
   }: Pick<OnboardingError, 'code' | 'reason' | 'class' | 'message'>,
   attempt: number,
   retryInMs: number | null,
-): EmittedEvent {
+): Failed {
   return { type: 'step.failed', step, code, reason, class: errorClass, attempt, retryInMs, cause: message };
 }
 
@@ -66,7 +74,7 @@ function resumed(event: MachineEvent): Resumed {
 }
 
 function issued(event: MachineEvent): Issued {
-  assertEvent(event, ['xstate.done.actor.requestCertificate', 'xstate.done.actor.renewCertificate']);
+  assertEvent(event, 'xstate.done.actor.requestCertificate');
   return event.output;
 }
 
@@ -74,9 +82,18 @@ function issued(event: MachineEvent): Issued {
 function renewed(event: MachineEvent): Renewed {
   assertEvent(event, [
     'xstate.done.actor.requestCertificate',
-    'xstate.done.actor.renewCertificate',
     'xstate.done.actor.tryCertificate',
+    'xstate.done.actor.tryRenewed',
   ]);
+  return event.output;
+}
+
+function datesOf({ renewAt, notAfter }: Renewed): Pick<Context, 'renewAt' | 'notAfter'> {
+  return { renewAt: Date.parse(renewAt), notAfter: Date.parse(notAfter) };
+}
+
+function givenUp(event: MachineEvent): GivenUp {
+  assertEvent(event, 'xstate.done.actor.giveUpCertificate');
   return event.output;
 }
 
@@ -104,7 +121,13 @@ function actors() {
       prepareIdentity: fromPromise<{ registered: boolean }>(() => missing('prepareIdentity')),
       register: fromCallback<OnboardingEvent, { deviceId: string }>(() => missing('register')),
       deliverResult: fromPromise<void>(() => missing('deliverResult')),
-      renewCertificate: fromPromise<Issued>(() => missing('renewCertificate')),
+      /** Keeps what it gets beside the certificate in use. */
+      renewCertificate: fromPromise<Renewed>(() => missing('renewCertificate')),
+      /** Opens NATS with the renewed certificate, and then puts it in the place of the other. */
+      tryRenewed: fromPromise<Renewed>(() => missing('tryRenewed')),
+      verifyRegistration: fromPromise<void>(() => missing('verifyRegistration')),
+      /** Goes back to the certificate before, or gives the registration up. */
+      giveUpCertificate: fromPromise<GivenUp>(() => missing('giveUpCertificate')),
       /** `since`: the wall clock at the failure, so that a step right after it is seen too. */
       watchClock: fromCallback<OnboardingEvent, { since: number }>(() => missing('watchClock')),
     },
@@ -116,6 +139,7 @@ function conditions(policy: Policy, clock: Clock) {
   const { retry } = policy;
   const timeouts = timeoutsOf(policy);
   const requestWait = ({ pace }: Context) => requestWaitMs(pace, clock.now(), retry);
+  const isRefused = (event: MachineEvent) => policy.refusalsCount && isRefusal(errorOf(event, timeouts));
   return actors().extend({
     delays: {
       provisioningTimeout: timeouts.provisioningTimeout.ms,
@@ -125,7 +149,9 @@ function conditions(policy: Policy, clock: Clock) {
       backoff: ({ context }) => context.delayMs,
       cooldown: retry.failedAfterMs,
       pace: ({ context }) => requestWait(context),
-      lookInterval: ({ context }) => lookIntervalMs(context.renewAt, requestWait(context), clock.now()),
+      lookInterval: ({ context }) =>
+        lookIntervalMs({ ...context, verifyAt: context.verification.at }, requestWait(context), clock.now()),
+      expiry: ({ context }) => untilExpiryMs(context.notAfter, clock.now()),
     },
     guards: {
       isPermanent: ({ event }) => errorOf(event, timeouts).class === 'permanent',
@@ -136,10 +162,27 @@ function conditions(policy: Policy, clock: Clock) {
       needsCertificate: ({ event }) => resumed(event).stage === 'csr',
       wasUseless: ({ context, event }) =>
         resumed(event).stage === 'provisioned' && isUseless(context.unopened, clock.now()),
+      wasRefused: ({ event }) => resumed(event).stage === 'provisioned' && resumed(event).refused,
       mayRegister: ({ event }) => resumed(event).stage === 'provisioned',
       isRegistered: ({ event }) => resumed(event).stage === 'registered',
       mayRenew: ({ context, event }) => resumed(event).stage === 'renewal' && requestWait(context) === 0,
+      mayTry: ({ context, event }) =>
+        resumed(event).stage === 'renewal' &&
+        resumed(event).candidate &&
+        !isForGood(context.trial, clock.now(), retry),
       isDue: ({ event }) => resumed(event).stage === 'renewal',
+      /** A certificate that has expired is not worth a try. */
+      mustVerify: ({ context: { verification }, event }) =>
+        resumed(event).lack === null &&
+        (resumed(event).notAfter ?? 0) > clock.now() &&
+        verification.at !== null &&
+        clock.now() >= verification.at,
+      hasExpired: ({ context: { notAfter } }) => notAfter !== null && clock.now() > notAfter,
+      isRefused: ({ event }) => isRefused(event),
+      isRefusedForGood: ({ context, event }) =>
+        isRefused(event) &&
+        isForGood(afterRefusal(context.verification.refusals, clock.now()), clock.now(), retry),
+      isRolledBack: ({ event }) => givenUp(event).rolledBackTo !== null,
       hasResult: ({ event }) => prepared(event).registered,
       isCandidate: ({ event }) => issued(event).candidate !== null,
       isAddressRefused: ({ event }) => renewed(event).addressRefused !== undefined,
@@ -172,8 +215,8 @@ function assignments(policy: Policy, clock: Clock) {
         afterFailure(context, { step: 'renewing', error: errorOf(event, timeouts) }, policy, clock),
       ),
       noteIdentity: assign(({ event }) => {
-        const { deviceId, alias } = resumed(event);
-        return { deviceId, alias };
+        const { deviceId, alias, renewAt, notAfter } = resumed(event);
+        return { deviceId, alias, renewAt, notAfter };
       }),
       noteAlias: assign(({ event }) => {
         assertEvent(event, 'ANSWERED');
@@ -185,11 +228,11 @@ function assignments(policy: Policy, clock: Clock) {
       noteOpened: assign({ unopened: ({ context }) => afterOpening(context.unopened) }),
       noteCandidate: assign({ candidate: ({ event }) => issued(event) }),
       forgetCandidate: assign({ candidate: null }),
-      noteRenewal: assign({ renewAt: ({ event }) => resumed(event).renewAt }),
       startReplacement: assign({ unopened: ({ context }) => ({ ...context.unopened, isReplaced: true }) }),
-      endReplacement: assign({
-        unopened: ({ context, event }) => afterReplacement(context.unopened, renewed(event).opened),
-      }),
+      endReplacement: assign(({ context, event }) => ({
+        ...datesOf(renewed(event)),
+        unopened: afterReplacement(context.unopened, renewed(event).opened),
+      })),
       giveUpReplacement: assign({ unopened: ({ context }) => afterReplacement(context.unopened, false) }),
       noteRequest: assign({
         pace: ({ context }) => afterRequest(context.pace, clock, retry),
@@ -203,14 +246,73 @@ function assignments(policy: Policy, clock: Clock) {
   });
 }
 
+/** Changes of the context in `registered`. */
+function registeredAssignments(policy: Policy, clock: Clock) {
+  const { retry } = policy;
+  const timeouts = timeoutsOf(policy);
+  const nextLook = (verifiedAt: number | null) =>
+    verificationAt(verifiedAt, clock.random(), clock.now(), retry);
+  return assignments(policy, clock).extend({
+    actions: {
+      noteDates: assign(({ context, event }) => {
+        const { renewAt, notAfter, verifiedAt } = resumed(event);
+        const { verification } = context;
+        const at = verification.at ?? nextLook(verifiedAt);
+        return { renewAt, notAfter, verification: { ...verification, at } };
+      }),
+      /** What could not be tried is verified at once. */
+      noteRenewed: assign(({ event }) => {
+        const at = renewed(event).opened ? null : clock.now();
+        return { ...datesOf(renewed(event)), verification: { ...unverified, at }, trial: noRefusals };
+      }),
+      /** Nothing is wrong, unless NATS could not be opened last time. */
+      noteWatch: assign(({ context: { verification, failure } }) => {
+        const fails = verification.failures > 0;
+        return {
+          attempt: fails ? verification.failures : 1,
+          delayMs: 0,
+          nextRetryAt: fails ? verification.at : null,
+          failure: fails ? failure : null,
+        };
+      }),
+      noteVerified: assign(({ context: { failure } }) => ({
+        verification: { ...unverified, at: nextLook(clock.now()) },
+        failure: failure?.step === 'verifying' ? null : failure,
+      })),
+      recordFailedVerification: assign(({ context, event }) =>
+        afterFailedVerification(context, errorOf(event, timeouts), policy, clock),
+      ),
+      /** The certificate that was brought back is verified at once. */
+      restartVerification: assign({ verification: () => ({ ...unverified, at: clock.now() }) }),
+      forgetVerification: assign({ verification: unverified, trial: noRefusals }),
+      forgetTrial: assign({ trial: noRefusals }),
+      /** NATS may refuse the certificate in use just as well: it is looked at next. */
+      noteRefusedTrial: assign(({ context: { trial, verification } }) => ({
+        trial: afterRefusal(trial, clock.now()),
+        verification: verification.failures > 0 ? verification : { ...verification, at: clock.now() },
+      })),
+    },
+  });
+}
+
 /** What the names in the chart stand for. Actions only assign and emit; the actors are placeholders. */
 export function onboardingSetup(policy: Policy, clock: Clock) {
   const timeouts = timeoutsOf(policy);
-  return assignments(policy, clock).extend({
+  return registeredAssignments(policy, clock).extend({
     actions: {
       reportFailure: emit(({ context: { failure, attempt, nextRetryAt, delayMs } }): EmittedEvent => {
         const failed = failure ?? missing('failure');
         return stepFailed(failed.step, failed, attempt, nextRetryAt === null ? null : delayMs);
+      }),
+      reportFailedRenewal: emit(({ context }): EmittedEvent => {
+        const failed = context.failure ?? missing('failure');
+        const report = stepFailed(failed.step, failed, context.attempt, context.delayMs);
+        return isUrgent(context, clock.now()) ? { ...report, urgent: true } : report;
+      }),
+      reportFailedVerification: emit(({ context: { failure, verification } }): EmittedEvent => {
+        const failed = failure ?? missing('failure');
+        const waitMs = Math.max(0, (verification.at ?? 0) - failed.at);
+        return stepFailed(failed.step, failed, verification.failures, waitMs);
       }),
       /** The wait goes on without it. */
       reportUnwatchedClock: emit(({ context: { step, attempt, nextRetryAt }, event }): EmittedEvent => {
@@ -224,6 +326,16 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       reportRenewal: emit(({ event }): EmittedEvent => {
         const { notAfter, renewAt } = renewed(event);
         return { type: 'certificate.renewed', notAfter, renewAt };
+      }),
+      reportRollback: emit(({ event }): EmittedEvent => {
+        const notAfter = givenUp(event).rolledBackTo ?? missing('the certificate before');
+        return { type: 'certificate.rolled-back', notAfter };
+      }),
+      reportLack: emit(({ event }): EmittedEvent => {
+        return { type: 'registration.left', reason: resumed(event).lack ?? 'registration-missing' };
+      }),
+      reportLeft: emit((_, { reason }: { reason: LeaveReason }): EmittedEvent => {
+        return { type: 'registration.left', reason };
       }),
       reportAddress: emit(({ event }): EmittedEvent => {
         const { addressRefused } = renewed(event);

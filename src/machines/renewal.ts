@@ -31,15 +31,44 @@ const lookAtCertificateMs = 60_000;
 /** Whatever the dates of a certificate say, the disk is not read without a pause. */
 const shortestLookMs = 1_000;
 
+/** Moments of a registered device, milliseconds since 1970; null: not known */
+export interface Dates {
+  readonly renewAt: number | null;
+  readonly notAfter: number | null;
+  readonly verifyAt: number | null;
+}
+
 /**
  * How long a registered device waits before it looks at its certificate again.
  *
- * @param renewAt when the certificate is due, milliseconds since 1970; null: not known
  * @param requestWaitMs until another certificate may be requested
  * @param now milliseconds since 1970
  * @returns milliseconds
  */
-export function lookIntervalMs(renewAt: number | null, requestWaitMs: number, now: number): number {
-  const untilDue = (renewAt ?? Number.POSITIVE_INFINITY) - now;
-  return Math.min(lookAtCertificateMs, Math.max(shortestLookMs, requestWaitMs, untilDue));
+export function lookIntervalMs(
+  { renewAt, notAfter, verifyAt }: Dates,
+  requestWaitMs: number,
+  now: number,
+): number {
+  const until = (moment: number | null) => (moment ?? Number.POSITIVE_INFINITY) - now;
+  const untilWork = Math.min(Math.max(requestWaitMs, until(renewAt)), until(verifyAt));
+  const look = Math.min(lookAtCertificateMs, Math.max(shortestLookMs, untilWork));
+  return Math.min(look, untilExpiryMs(notAfter, now));
+}
+
+/** The longest that a timer takes */
+const longestTimerMs = 2 ** 31 - 1;
+
+/**
+ * How long until a certificate has expired, in milliseconds: no wait of a registered device is longer. At most what a timer
+ * takes; that, too, if it is not known or in the past, since then nothing is left to wait for.
+ */
+export function untilExpiryMs(notAfter: number | null, now: number): number {
+  if (notAfter === null || notAfter < now) return longestTimerMs;
+  return Math.min(longestTimerMs, notAfter - now + 1);
+}
+
+/** @returns whether a certificate that could not be renewed is in the last third of its time for that */
+export function isUrgent({ renewAt, notAfter }: Omit<Dates, 'verifyAt'>, now: number): boolean {
+  return renewAt !== null && notAfter !== null && now >= notAfter - (notAfter - renewAt) / 3;
 }

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { eventsPage, eventsSchema, generatedReadme } from '../../scripts/docs.ts';
+import { eventsPage, eventsSchema, generatedReadme, journalCatalogue } from '../../scripts/docs.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const source = join(root, 'src');
@@ -126,6 +126,7 @@ test('the map in the README names every room, and nothing that is not there', ()
 test('the pages of events are those of the catalogue (npm run docs)', () => {
   expect(readFileSync(join(root, 'docs/events.md'), 'utf8')).toBe(eventsPage());
   expect(readFileSync(join(root, 'docs/events.schema.json'), 'utf8')).toBe(eventsSchema());
+  expect(readFileSync(join(root, 'packaging/lib/onboardd.catalog'), 'utf8')).toBe(journalCatalogue());
 });
 
 test('the lock file names no registry', () => {

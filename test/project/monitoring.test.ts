@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { journalField } from '../../src/adapters/nativeJournal.ts';
 import { catalogue } from '../../src/errors/catalogue.ts';
 import { commonFields, events } from '../../src/events.ts';
 
@@ -18,7 +20,12 @@ const added = new Set(['job', 'host', 'labels', 'value']);
 const matches = (text: string, ...patterns: RegExp[]) =>
   patterns.flatMap((pattern) => [...text.matchAll(pattern)].map(([, name = '']) => name));
 
-test.each(files)('%s names events, fields and codes of the catalogue alone', (file) => {
+/** These name the fields of other worlds, and have tests of their own. */
+const foreign = ['field-names.md', 'otel-collector.yaml'];
+
+test.each(
+  files.filter((file) => !foreign.includes(file)),
+)('%s names events, fields and codes of the catalogue alone', (file) => {
   const text = read(file);
   const named = matches(
     text,
@@ -57,5 +64,36 @@ test('every alert is named for the event that it rests on', () => {
     expect(name).toMatch(new RegExp(`^Onboardd${words.join('')}`));
     expect(rule).toContain(`event="${event}"`);
     expect(read('README.md')).toContain(`\`${name}\``);
+  }
+});
+
+test('the field names page has every common field and every field of a failure, under its name in the journal', () => {
+  const rows = [...read('field-names.md').matchAll(/^\| `(\w+)` \| ([^|]*) \|/gm)].map(
+    ([, name = '', journal = '']) => [name, journal] as const,
+  );
+  const named = new Map(rows);
+  const wanted = [
+    ...Object.keys(commonFields),
+    ...Object.keys(events['step.failed'].fields),
+    'remedy',
+    'pid',
+  ];
+  expect(wanted.filter((name) => !named.has(name))).toEqual([]);
+  for (const [name, journal] of named)
+    if (!['message', 'level'].includes(name)) expect(journal, name).toContain(`\`${journalField(name)}\``);
+});
+
+test('the collector reads journal fields of the catalogue only', () => {
+  const known = new Set([...fields].map(journalField));
+  const used = matches(read('otel-collector.yaml'), /\b(ONBOARDD_[A-Z_]+)/g);
+  expect(used.length).toBeGreaterThan(10);
+  expect(used.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('the pipeline of the collector names what the file defines', () => {
+  const { service, ...sections } = parse(read('otel-collector.yaml'));
+  for (const kind of ['receivers', 'processors', 'exporters'] as const) {
+    expect(Object.keys(sections)).toContain(kind);
+    expect(service.pipelines.logs[kind]).toEqual(Object.keys(sections[kind]));
   }
 });

@@ -32,6 +32,10 @@ export interface SimulatedFleet {
   readonly signed: SigningRequest[];
   /** The fleet's NATS was opened with a certificate of the fleet. */
   readonly wasOpened: () => boolean;
+  readonly wasOpenedWith: (certificate: string) => boolean;
+  /** NATS refuses all certificates that were issued so far. */
+  revoke(): void;
+  readonly isRevoked: (certificate: string) => boolean;
   /** A session with the adversary's NATS server. */
   readonly isAdversary: (session: Session) => boolean;
   post(json: string, signal: AbortSignal, isRenewal: boolean): Promise<HttpAnswer>;
@@ -83,6 +87,8 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   const links = new Set<Link>();
   const adversaries = new Set<Session>();
   let opened = false;
+  let lastRevoked = 0;
+  const openedWith = new Set<string>();
   let lastAnswer: Record<string, unknown> | null = null;
   let serial = 0;
   let sequence = 0;
@@ -195,6 +201,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
         tls: 'NATS_TLS',
         'not secure': 'NATS_NOT_SECURE',
         denied: 'NATS_DENIED',
+        'refuses the device': 'NATS_DENIED',
       } as const;
       const fault = world.natsFault();
       if (fault === 'silent') return;
@@ -202,10 +209,14 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
         tell(`nats: ${fault ?? 'connected'}`);
         const refused = tlsFault(identity);
         if (fault !== null && Object.hasOwn(refusal, fault)) {
-          reject(new OnboardingError(refusal[fault as keyof typeof refusal], 'simulated'));
+          const reason = fault === 'refuses the device' ? 'not-authorized' : null;
+          reject(new OnboardingError(refusal[fault as keyof typeof refusal], 'simulated', { reason }));
         } else if (refused !== null) reject(new OnboardingError(refused, 'simulated'));
+        else if (identity.natsUrl === natsUrl && serialOf(identity.certificate) <= lastRevoked)
+          reject(new OnboardingError('NATS_TLS', 'simulated', { reason: 'client-certificate-refused' }));
         else {
           const session = open(identity.deviceId, fault);
+          openedWith.add(identity.certificate);
           if (identity.natsUrl === natsUrl) opened = true;
           else adversaries.add(session);
           resolve(session);
@@ -344,6 +355,11 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     heard,
     signed,
     wasOpened: () => opened,
+    wasOpenedWith: (certificate) => openedWith.has(certificate),
+    revoke() {
+      lastRevoked = serial;
+    },
+    isRevoked: (certificate) => serialOf(certificate) <= lastRevoked,
     isAdversary: (session) => adversaries.has(session),
     post,
     connect,
@@ -357,6 +373,10 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
       for (const link of [...links]) link.end(how === 'told' ? broken() : null);
     },
   };
+}
+
+function serialOf(certificate: string): number {
+  return Number(/"serial":(\d+)/.exec(certificate)?.[1]);
 }
 
 const nothing: Message = {

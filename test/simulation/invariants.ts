@@ -8,6 +8,7 @@ import type { Plan } from './plan.ts';
 export const folder = '/var/lib/onboardd';
 /** What an earlier agent left. */
 export const adopted = { id: 'a'.repeat(32), key: 'agentkey' } as const;
+const keyFiles = ['identity.key', 'identity.key.next', 'identity.key.previous'];
 export const pathOf = (name: string) => `${folder}/${name}`;
 
 interface Watched {
@@ -23,6 +24,9 @@ interface Watched {
 export function createInvariants({ plan, disk, fleet, damaged, violate }: Watched) {
   const ids = new Set<string>();
   const keys = new Set<string>();
+  const certified = new Set<string>();
+  /** Files that hold a usable pair */
+  let checked = '';
   const lostState = () => damaged.includes('state.json');
   /** What was damaged held all that there was of the identity. */
   const mayForget = () =>
@@ -37,7 +41,23 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     }
   }
 
+  const isDurable = (key: string) =>
+    keyFiles.some((name) => disk.durable(pathOf(name))?.includes(`KEY ${key} KEY`));
+
   return {
+    /** Whatever is under way: the key of the certificate in use is on the disk, and a power cut does not take it. */
+    checkPair(): void {
+      if (damaged.includes('identity.key') || lostState()) return;
+      const seen = ['state.json', ...keyFiles].map((name) => disk.durable(pathOf(name))).join();
+      if (seen === checked) return;
+      checked = seen;
+      const key = keyInUse(durableState());
+      if (key !== null && !isDurable(key)) violate('the key of the certificate in use is lost');
+    },
+
+    aliasNow: () => durableState()?.registration?.alias ?? null,
+    certificateNow: () => durableState()?.provisioned?.certificate ?? '',
+
     /** The id is nowhere: the device may say so and stop. */
     mayBeUnknown: () => lostState() && damaged.includes('device_id.txt'),
 
@@ -56,11 +76,15 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       const id = commonName.split('/')[3] ?? '';
       ids.add(id);
       keys.add(key);
-      if (!disk.durable(pathOf('identity.key'))?.includes(key))
-        violate('a CSR left before its key was durable');
+      if (!isDurable(key)) violate('a CSR left before its key was durable');
       if (durableState()?.deviceId !== id) violate('a CSR left before its device id was durable');
       if (ids.size > 1 && !mayForget()) violate(`a second identity: ${[...ids].join(', ')}`);
-      const mostKeys = 1 + damaged.filter((name) => name === 'identity.key').length + (mayForget() ? 1 : 0);
+      const inUse = keyInUse(durableState());
+      if (inUse !== null) certified.add(inUse);
+      // With a new key for each renewal, one more than were certified.
+      const rotated = plan.newKey ? certified.size : 0;
+      const lost = damaged.filter((name) => name === 'identity.key').length + (mayForget() ? 1 : 0);
+      const mostKeys = 1 + rotated + lost;
       if (keys.size > mostKeys) violate(`${keys.size} keys were sent to be signed`);
       if (plan.adopted === undefined) return;
       if (id !== adopted.id) violate('the id of the earlier agent was not kept');
@@ -92,6 +116,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     /** The device says that it is registered. */
     checkRegistered(): void {
       const state = durableState();
+      // Whatever it asked has its answer: should the fleet refuse it later, it asks anew.
+      if (state?.registration) fleet.heard.get(state.deviceId)?.clear();
       if (!state?.registration) violate('registered, and not durably so');
       else if (plan.clash) violate('registered under the id of another device');
       else if (!fleet.registry.has(state.deviceId)) violate('registered, and the fleet did not accept it');
@@ -105,6 +131,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       const provisioned = durableState()?.provisioned;
       if (provisioned?.caCertificate !== fleet.ca) violate('a renewal brought another CA');
       else if (provisioned.natsUrl !== natsUrl) violate('a renewal brought the address of another server');
+      else if (durableState()?.previous && !fleet.wasOpenedWith(provisioned.certificate))
+        violate('a renewed certificate took the place of one that lives before it opened NATS');
     },
 
     checkCertificateLives(now: number): void {
@@ -115,12 +143,12 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
 
     /** What a crash left: each file whole, the old one or the new one. */
     checkDisk(): void {
-      for (const name of ['state.json', 'identity.key', 'device_id.txt']) {
+      for (const name of ['state.json', ...keyFiles, 'device_id.txt']) {
         const text = disk.read(pathOf(name));
         if (text === null || damaged.includes(name)) continue;
         try {
           if (name === 'state.json') parseState(text);
-          else if (name === 'identity.key') pki.spkiSha256Of(text);
+          else if (keyFiles.includes(name)) pki.spkiSha256Of(text);
           else if (text === '') throw new Error('empty');
         } catch {
           violate(`${name} is half written: ${JSON.stringify(text.slice(0, 40))}`);
@@ -128,4 +156,9 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       }
     },
   };
+}
+
+function keyInUse(state: DeviceState | null): string | null {
+  const certificate = state?.provisioned?.certificate;
+  return certificate === undefined ? null : (pki.parseCertificates(certificate)[0]?.spkiSha256 ?? null);
 }

@@ -23,6 +23,8 @@ export interface Outcome {
   readonly reached: ReadonlySet<string>;
   readonly boots: number;
   readonly steps: number;
+  /** Steps of the first boot when it requested its second certificate, and when that was in use and delivered; null: it did not */
+  readonly renewal: readonly [number, number] | null;
   readonly endedAs: 'registered' | 'failed' | 'violation';
 }
 
@@ -118,6 +120,9 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   /** The disk came into another machine with an identity on it. */
   let isClone = false;
   let boots = 0;
+  let requests = 0;
+  let renewalAt = 0;
+  let renewedAt: number | null = null;
   let steps = 0;
   /** Registered, and nothing befalls the device any more. */
   let livesOn = false;
@@ -153,6 +158,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     steps++;
     boot.steps++;
     if (operation === 'send') boot.waits = boot.quiet = false;
+    if (plan.newKey) invariants.checkPair();
     const crash = crashes.find((one) => one.boot === boot?.number && one.step === boot.steps);
     if (crash === undefined || since() >= healAt) return;
     boot.crash = crash;
@@ -204,6 +210,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     },
     registration: { ...usualConfig.registration, api: plan.api },
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
+    renewal: { ...usualConfig.renewal, newKey: plan.newKey },
   };
 
   function worldOf(own: Boot): Platform {
@@ -216,6 +223,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {
         step('send', 'csr');
+        if (++requests === 2) renewalAt = own.steps;
         if (isClone) violate('a clone asks for a certificate');
         invariants.checkRequest(json);
         return fleet.post(json, signal, own.logContext.state === 'registered');
@@ -304,6 +312,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     fleet.hangUp('silently');
     if (kind === 'power cut') disk.cutPower();
     invariants.checkDisk();
+    invariants.checkPair();
     boot = null;
     loop.at(loop.now() + offMs, powerOn);
   }
@@ -339,8 +348,11 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     if (event === 'state.changed') reached.add(`edge ${fields.from} → ${fields.to}`);
     if (event === 'certificate.renewed') {
       reached.add('edge registered → registered (renewed)');
+      renewedAt ??= own.steps;
       invariants.checkRenewed();
     }
+    if (event === 'registration.left') reached.add(`left: ${fields.reason}`);
+    if (event === 'certificate.rolled-back') reached.add('rolled back');
     if (event === 'step.failed') {
       reached.add(`code ${fields.code} in ${fields.step}`);
       own.lastFailure = String(fields.code);
@@ -404,14 +416,30 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     reached,
     boots,
     steps,
+    renewal: requests === 0 || renewedAt === null ? null : [renewalAt, renewedAt],
     endedAs: violation ? 'violation' : state === 'registered' ? 'registered' : 'failed',
   };
+
+  /** A device whose certificate was taken back notices within a day and a bit, and is a member again with what it had. */
+  async function comeBack(): Promise<void> {
+    const before = invariants.aliasNow();
+    fleet.revoke();
+    tell('the fleet takes the certificates back');
+    await loop.run(loop.now() + 26 * hour, broken, afterEach);
+    if (broken()) return;
+    if (boot?.logContext.state !== 'registered')
+      violate(`revoked, and not back a day later: ${boot?.logContext.state}`);
+    else if (fleet.isRevoked(invariants.certificateNow()))
+      violate('revoked, and nothing was noticed for a day');
+    else if (invariants.aliasNow() !== before) violate('the alias was lost with the certificate');
+  }
 
   /** A registered device that starts again asks nobody; and its certificate never runs out. */
   async function liveOn(): Promise<void> {
     powerOff('restart', 1000);
     await loop.run(loop.now() + 3 * minute, broken, afterEach);
     if (!broken() && !registered()) violate('registered, started again, and not registered');
+    if (plan.isRevoked) await comeBack();
     const isShort = plan.certificateLifeMs < 10 * hour;
     const liveOnMs = plan.liveOnMs ?? (isShort ? 1.3 * plan.certificateLifeMs : 0);
     if (liveOnMs === 0) return;

@@ -25,6 +25,8 @@ export async function longWait(weeks: number, lives: number): Promise<LongWait> 
     earlierLife: false,
     https: false,
     pinned: false,
+    newKey: true,
+    isRevoked: false,
     adversities: [],
     liveOnMs: weeks * 7 * day,
   };

@@ -125,8 +125,32 @@ export const mutants: readonly Mutant[] = [
   one(
     'a renewal takes any address',
     'src/services/onboarding/requestCertificate.ts',
-    'if (moves && pinnedCa !== null && !options.authenticated)',
-    'if (false)',
+    'return moves && pinnedCa !== null && !options.authenticated;',
+    'return false;',
+  ),
+  one(
+    'a renewed certificate is taken without a trial',
+    'src/services/onboarding/renewCertificate.ts',
+    'const opened = await opens(ports.connect, tried, signal);',
+    'const opened = tried === null;',
+  ),
+  one(
+    'a new key takes the place of the old one before its certificate does',
+    'src/services/onboarding/renewCertificate.ts',
+    'directory.write(files.nextKey, pem, 0o600);',
+    'directory.write(files.nextKey, pem, 0o600); directory.write(files.key, pem, 0o600);',
+  ),
+  one(
+    'a switch of keys that was interrupted is not finished',
+    'src/services/onboarding/keyRotation.ts',
+    'if (inUse !== null && inUse === next) {',
+    'if (String(inUse) === "") {',
+  ),
+  one(
+    'a device whose certificate was refused forgets that it was registered',
+    'src/services/onboarding/verifyRegistration.ts',
+    'mayBeRegistered: true,',
+    'mayBeRegistered: false,',
   ),
   one(
     'a certificate that never opens NATS is tried for ever',

@@ -29,6 +29,7 @@ export const natsFaults = [
   'tls',
   'not secure',
   'denied',
+  'refuses the device',
   'breaks',
   'half-open',
   'publish denied',
@@ -115,6 +116,10 @@ export interface Plan {
   readonly https: boolean;
   /** The configuration names the fleet's CA. */
   readonly pinned: boolean;
+  /** Each renewal is for a new key. */
+  readonly newKey: boolean;
+  /** Once the device is registered and all is well, the fleet takes its certificates back; it gives new ones. */
+  readonly isRevoked: boolean;
   readonly adversities: readonly Adversity[];
   /** How long it is watched once it is registered and all is well; 1.3 lives of a short certificate by default */
   readonly liveOnMs?: number;
@@ -163,6 +168,8 @@ export function planOf(seed: number): Plan {
     adopted: adopts ? pick(chanceOf(seed, 'adoption'), adoptions) : undefined,
     https: chance() < 0.3,
     pinned: chanceOf(seed, 'pin')() < 0.2,
+    newKey: chanceOf(seed, 'new key')() < 0.4,
+    isRevoked: chanceOf(seed, 'revoked')() < 0.02,
     adversities,
   };
 }

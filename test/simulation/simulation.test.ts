@@ -39,6 +39,17 @@ test.each<[string, Adversity[], Partial<Plan>?]>([
     ],
     { earlierLife: true, api: 'jetstream' },
   ],
+  ['a renewed certificate is taken without a trial', [], { certificateLifeMs: 30 * 60_000 }],
+  [
+    'a switch of keys that was interrupted is not finished',
+    [],
+    { certificateLifeMs: 30 * 60_000, newKey: true },
+  ],
+  [
+    'a device whose certificate was refused forgets that it was registered',
+    [],
+    { isRevoked: true, certificateLifeMs: 365 * 86_400_000 },
+  ],
   [
     'a damaged state makes a new identity',
     [
@@ -60,17 +71,40 @@ test.each<[string, Adversity[], Partial<Plan>?]>([
 ])('the simulation finds the fault: %s', async (name, adversities, special) => {
   const mutant = mutants.find((one) => one.name === name);
   if (mutant === undefined) throw new Error('no such mutant');
-  const plan = {
-    ...planOf(1),
-    clash: false,
-    earlierLife: false,
-    adopted: undefined,
-    adversities,
-    ...special,
-  };
+  const calm = { clash: false, earlierLife: false, adopted: undefined, newKey: false, isRevoked: false };
+  const plan = { ...planOf(1), ...calm, adversities, ...special };
   await using built = await buildMutant(mutant);
   expect((await built.live(plan)).violation).not.toBeNull();
   expect((await live(plan)).violation).toBeNull();
+});
+
+test('a renewal with a new key survives a crash at each of its steps', async () => {
+  const plan: Plan = {
+    ...planOf(1),
+    ...{ api: 'jetstream', certificateLifeMs: 30 * 60_000, roundTripMs: 20, loss: 0, newKey: true },
+    ...{
+      clash: false,
+      earlierLife: false,
+      https: false,
+      isRevoked: false,
+      adversities: [],
+      liveOnMs: 60_000,
+    },
+  };
+  const { renewal, violation } = await live(plan);
+  expect(violation).toBeNull();
+  if (renewal === null) throw new Error('nothing was renewed');
+  const [begins, ends] = renewal;
+  expect(ends - begins).toBeGreaterThan(20);
+  const violations: string[] = [];
+  // From the new key on, to the last copy.
+  for (let step = begins - 8; step < ends + 16; step++) {
+    const kind = step % 2 === 0 ? 'kill' : 'power cut';
+    const life = await live({ ...plan, adversities: [{ kind, boot: 1, step, offMs: 1000 }] });
+    expect(life.boots).toBeGreaterThan(2);
+    if (life.violation !== null) violations.push(`${kind} before step ${step}: ${life.violation}`);
+  }
+  expect(violations).toEqual([]);
 });
 
 test('a device that has nothing to do for weeks renews in time and asks nothing else', async () => {

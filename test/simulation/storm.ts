@@ -40,6 +40,8 @@ const calm: Omit<Plan, 'seed' | 'failedAfterMs'> = {
   earlierLife: false,
   https: false,
   pinned: false,
+  newKey: false,
+  isRevoked: false,
   adversities: [],
 };
 
@@ -231,6 +233,7 @@ function memoryDirectory(): StateDirectory {
     note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void contents.delete(name),
   };
 }
 

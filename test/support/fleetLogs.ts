@@ -42,10 +42,12 @@ function* deviceLines(
   let state = 'idle' as StateName;
   const line = (level: string, event: string, fields: Record<string, unknown>) =>
     JSON.stringify({
+      message: `${event} of a made-up device`,
       timestamp: new Date(at).toISOString(),
       level,
       event,
-      message: `${event} of a made-up device`,
+      version: '0.1.0',
+      runId: '0'.repeat(32),
       deviceId,
       state,
       ...fields,
@@ -66,7 +68,7 @@ function* deviceLines(
     state = to;
     yield line('info', 'state.changed', { from, to, durationMs: Math.round(durationMs + waited) });
   };
-  yield line('info', 'daemon.started', { version: '0.1.0', pid: 1 });
+  yield line('info', 'daemon.started', { pid: 1 });
   for (const next of way.slice(1)) {
     let waited = 0;
     const spent = (medians[state] ?? 10) * Math.exp((random() + random() + random() - 1.5) * 1.6);

@@ -10,6 +10,7 @@ import {
 import { describeEdge, edgeOf } from '../../scripts/statechart.ts';
 import type {
   EmittedEvent,
+  GivenUp,
   Issued,
   OnboardingEvent,
   Policy,
@@ -23,6 +24,7 @@ export const policy: Policy = {
   provisioningTimeoutMs: 15_000,
   registrationTimeoutMs: 30_000,
   connectTimeoutMs: 35_000,
+  refusalsCount: true,
 };
 /** The wall clock at the start, milliseconds since 1970 */
 export const start = Date.UTC(2026, 10, 24);
@@ -34,7 +36,10 @@ export type Work =
   | 'tryCertificate'
   | 'prepareIdentity'
   | 'deliverResult'
-  | 'renewCertificate';
+  | 'renewCertificate'
+  | 'tryRenewed'
+  | 'verifyRegistration'
+  | 'giveUpCertificate';
 export type Callback = 'register' | 'watchClock';
 
 /** What befalls the machine. */
@@ -92,7 +97,10 @@ export function drive(chosen: Policy = policy) {
         prepareIdentity: work<{ registered: boolean }>('prepareIdentity'),
         register: callback<{ deviceId: string }>('register'),
         deliverResult: work<void>('deliverResult'),
-        renewCertificate: work<Issued>('renewCertificate'),
+        renewCertificate: work<Renewed>('renewCertificate'),
+        tryRenewed: work<Renewed>('tryRenewed'),
+        verifyRegistration: work<void>('verifyRegistration'),
+        giveUpCertificate: work<GivenUp>('giveUpCertificate'),
         watchClock: callback<{ since: number }>('watchClock'),
       } satisfies Required<Actors>,
     }),

@@ -7,6 +7,8 @@ test('a line that the catalogue does not know is refused', () => {
     level: 'info',
     event: 'daemon.stopped',
     message: 'x',
+    version: '1.0.0',
+    runId: '0'.repeat(32),
     signal: null,
   };
   checkLine(good);
@@ -15,6 +17,7 @@ test('a line that the catalogue does not know is refused', () => {
     { ...good, signal: 5 },
     { ...good, extra: 1 },
     { ...good, level: 'warn' },
+    { ...good, runId: undefined },
   ])
     expect(() => checkLine(bad)).toThrow('not in the catalogue');
 });

@@ -227,6 +227,7 @@ export function openStateDirectory(
           return free;
         }),
       ),
+    remove: (name) => changed(() => removeDurably(pathOf(name), disk)),
   };
 }
 

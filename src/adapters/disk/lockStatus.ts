@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 
 /**
@@ -40,7 +40,11 @@ function isListed({ dev, ino }: { dev: number; ino: number }): boolean {
  *
  * @returns `complete`: the open files of every process could be seen
  */
-export function lockedByProcess(folder: string): { held: boolean; complete: boolean } {
+export function lockedByProcess(folder: string): {
+  held: boolean;
+  complete: boolean;
+  pid: number | null;
+} {
   const { dev, ino } = statSync(folder);
   const name = basename(realpathSync(folder));
   const { names: processes } = list('/proc');
@@ -56,13 +60,13 @@ export function lockedByProcess(folder: string): { held: boolean; complete: bool
         const open = statSync(`/proc/${pid}/fd/${number}`);
         const isSame = open.dev === dev && open.ino === ino;
         if (isSame && /^lock:.*FLOCK/m.test(readFileSync(`/proc/${pid}/fdinfo/${number}`, 'utf8')))
-          return { held: true, complete };
+          return { held: true, complete, pid: Number(pid) };
       } catch {
         // The process exited or closed the file in the meantime.
       }
     }
   }
-  return { held: false, complete };
+  return { held: false, complete, pid: null };
 }
 
 function list(folder: string): { names: string[]; denied: boolean } {
@@ -73,15 +77,28 @@ function list(folder: string): { names: string[]; denied: boolean } {
   }
 }
 
-/** The owner of a path, for a person: `onboardd`, or `uid 998` without a name. Null if unknown. */
-export function ownerOf(path: string): string | null {
+/** The user of the daemon that holds the lock; null: none does, or the caller may not see it. */
+export function userOfDaemon(folder: string): string | null {
   try {
-    const { uid } = statSync(path);
-    const line = readFileSync('/etc/passwd', 'utf8')
-      .split('\n')
-      .find((entry) => entry.split(':')[2] === String(uid));
-    return line?.split(':')[0] ?? `uid ${uid}`;
+    const { pid } = lockedByProcess(folder);
+    return pid === null ? null : ownerOf(`/proc/${pid}`);
   } catch {
     return null;
   }
+}
+
+/** The owner of a path, for a person: `onboardd`, or `uid 998` without a name. Null if unknown. */
+export function ownerOf(path: string): string | null {
+  try {
+    return userName(lstatSync(path).uid);
+  } catch {
+    return null;
+  }
+}
+
+function userName(uid: number): string {
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((entry) => entry.split(':')[2] === String(uid));
+  return line?.split(':')[0] ?? `uid ${uid}`;
 }

@@ -91,6 +91,7 @@ export function stateDirectory(
       note: (...args) => claim().note(...args),
       restrict: (...args) => claim().restrict(...args),
       quarantine: (...args) => claim().quarantine(...args),
+      remove: (...args) => claim().remove(...args),
     },
     taken,
     release: () => {

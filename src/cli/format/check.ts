@@ -43,6 +43,13 @@ function verdictLine(checks: readonly Check[]): Line {
     const word = skipped.length === checks.length ? 'Nothing was checked' : 'All checks passed';
     return { text: `${word}${left}`, tone: { word, as: 'good' } };
   }
+  const notYet = checks.find(
+    ({ id, verdict, code }) => id === 'registration' && verdict === 'fail' && code === null,
+  );
+  if (notYet !== undefined && bad.length === 1) {
+    const word = 'Not registered yet';
+    return { text: `${word}; no other check failed${left}`, tone: { word, as: 'warning' } };
+  }
   const word = 'Needs attention';
   return {
     text: `${word}: ${bad.length} of ${checks.length} checks failed (${bad.join(', ')})${left}`,

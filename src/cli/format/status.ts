@@ -1,5 +1,5 @@
 import type { StateName } from '../../events.ts';
-import { causeOf, remedyOf, type Status } from '../../services/diagnostics/status.ts';
+import { causeOf, type Problem, remedyOf, type Status } from '../../services/diagnostics/status.ts';
 import { formatDuration, formatTime } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
 import { type Line, layOut, pipe, type Terminal } from './terminal.ts';
@@ -29,9 +29,11 @@ export function statusLines(status: Status, now: number, terminal: Terminal = pi
     ['waiting for', waitingFor(status, now)],
     ['last error', lastError && `${lastError.code}: ${lastError.message} (${age(lastError.at, now)} ago)`],
     ['remedy', lastError && remedyOf(lastError.code, lastError.reason)],
+    ...status.problems.map((problem): [string, string] => ['problem', problemWords(problem)]),
     ['device id', status.deviceId],
     ['alias', status.alias],
     ['certificate', certificate && `${certificate.subject}, ${certificateDates(certificate, now)}`],
+    ['warning', renewalWarning(status, now)],
     ['NATS', status.natsUrl],
     ['history', historyOf(status)],
     ['daemon', daemonWords(status.running)],
@@ -43,35 +45,55 @@ export function statusLines(status: Status, now: number, terminal: Terminal = pi
   return layOut([verdictLine(status, now), ...details], terminal);
 }
 
-/** Whether the device is registered, and if not, why, in one sentence. */
+/** Whether the device is registered, and if not, why and what to do, in one sentence. */
 function verdictLine(status: Status, now: number): Line {
   const { state, alias, lastError } = status;
+  const remedy = remedyNow(status);
+  const more = remedy === null ? {} : { more: plainText(`Fix: ${remedy}`) };
+  // Without the full stop that separates it from the remedy, the sentence ends open.
+  const sentence = (text: string) => plainText(remedy === null ? text : `${text.replace(/[.;]*$/, '')}.`);
+  const [problem] = status.problems;
   if (state === 'registered') {
     const name = alias === null ? '' : ` as ${plainText(alias)}`;
     const notes = [
       ...certificateVerdict(status, now),
-      ...(lastError === null ? [] : [`last error ${lastError.code}`]),
+      ...(problem === undefined ? [] : [`${problem.code}: ${problem.message}`]),
+      ...(lastError === null ? [] : [`last error ${failureWords(lastError)}`]),
       ...(status.running === false ? ['the daemon is not running'] : []),
     ];
-    const isWell = lastError === null && status.running !== false && !isExpired(status, now);
+    const isWell = remedy === null && status.running !== false && !isExpired(status, now);
     return {
-      text: [`Registered${name}`, ...notes].join('; '),
+      text: sentence([`Registered${name}`, ...notes].join('; ')),
+      ...more,
       tone: { word: 'Registered', as: isWell ? 'good' : 'warning' },
     };
   }
   if (state === 'failed') {
-    const what = lastError === null ? 'see the log' : `${lastError.code}: ${lastError.message}`;
-    const remedy = lastError === null ? null : remedyOf(lastError.code, lastError.reason);
-    return {
-      text: plainText(`Failed: ${what.replace(/[.;]*$/, '')}.`),
-      ...(remedy !== null && { more: plainText(`Fix: ${remedy}`) }),
-      tone: { word: 'Failed', as: 'bad' },
-    };
+    const error = problem ?? lastError;
+    const what = error === null ? 'see the log' : `${error.code}: ${error.message}`;
+    return { text: sentence(`Failed: ${what}`), ...more, tone: { word: 'Failed', as: 'bad' } };
   }
+  const why = problem === undefined ? whyNot(status, now) : `${problem.code}: ${problem.message}`;
   return {
-    text: plainText(`Not registered: ${whyNot(status, now)}`),
+    text: sentence(`Not registered: ${why}`),
+    ...more,
     tone: { word: 'Not registered', as: 'warning' },
   };
+}
+
+/** What to do now: about this device itself first, then about the last error. */
+function remedyNow({ problems: [problem], lastError, running, state }: Status): string | null {
+  if (problem !== undefined) return problem.remedy;
+  if (lastError !== null) return remedyOf(lastError.code, lastError.reason);
+  return running === false && state !== 'registered' ? 'Start it: `systemctl start onboardd`.' : null;
+}
+
+function failureWords({ code, reason, message }: NonNullable<Status['lastError']>): string {
+  return `${code}: ${causeOf(code, reason) ?? message}`;
+}
+
+function problemWords({ code, message, remedy }: Problem): string {
+  return `${code}: ${message.replace(/[.;]*$/, '')}. Remedy: ${remedy}`;
 }
 
 function certificateVerdict({ certificate }: Status, now: number): string[] {
@@ -85,17 +107,27 @@ function isExpired({ certificate }: Status, now: number): boolean {
   return certificate !== null && Date.parse(certificate.notAfter) < now;
 }
 
-function whyNot({ state, since, running, lastError, nextRetryAt, attempt }: Status, now: number): string {
-  if (running === false)
-    return since === null ? 'the daemon has not been started' : 'the daemon is not running';
-  if (lastError === null) return `${activities[state]}${attemptNumber(attempt)}`;
-  const { code, reason, message } = lastError;
-  const failure = `${code}: ${causeOf(code, reason) ?? message}`;
+function whyNot(status: Status, now: number): string {
+  const { since, running, lastError, nextRetryAt, attempt } = status;
+  if (running === false) {
+    const last = lastError === null ? '' : `; last error ${failureWords(lastError)}`;
+    return since === null ? 'the daemon has not been started' : `the daemon is not running${last}`;
+  }
+  if (lastError === null) return activityOf(status, now);
   const next =
     nextRetryAt === null
       ? `trying again${attemptNumber(attempt)}`
       : `next attempt ${inTime(nextRetryAt, now)}`;
-  return `waiting for ${awaited(code)} (${failure}); ${next}`;
+  return `waiting for ${awaited(lastError.code)} (${failureWords(lastError)}); ${next}`;
+}
+
+/** What a device does that has not failed: what it waits for, and until when at most. */
+export function activityOf({ state, attempt, waitsFor, running, since }: Status, now: number): string {
+  if (running === false)
+    return since === null ? 'the daemon has not been started' : 'the daemon is not running';
+  const what = `${activities[state]}${attemptNumber(attempt)}`;
+  if (waitsFor === null || Date.parse(waitsFor.until) <= now) return what;
+  return `${what}; waiting for ${waitsFor.what} until ${formatTime(waitsFor.until)}`;
 }
 
 /** Whose doing it takes for an error to go away. */
@@ -109,10 +141,8 @@ function awaited(code: string): string {
 }
 
 /** What the device waits for and until when, in one line. */
-function waitingFor(
-  { state, attempt, nextRetryAt, certificate, running, since }: Status,
-  now: number,
-): string {
+function waitingFor(status: Status, now: number): string {
+  const { state, attempt, nextRetryAt, certificate, running, since } = status;
   if (running === false) {
     const start = 'the daemon to be started (`systemctl start onboardd`)';
     return since === null ? `${start}; it has never run` : start;
@@ -128,7 +158,7 @@ function waitingFor(
     const at = Date.parse(renewAt) > now ? `, at ${formatTime(renewAt)}` : '';
     return `certificate renewal ${inTime(renewAt, now)}${at}`;
   }
-  return `${activities[state]}${attemptNumber(attempt)}`;
+  return activityOf(status, now);
 }
 
 function attemptNumber(attempt: number | null): string {
@@ -156,6 +186,15 @@ function certificateDates(
   const from = early > 60_000 ? `NOT VALID before ${formatTime(notBefore)}; ` : '';
   const renewal = renewAt === null ? '' : `, renewal at ${formatTime(renewAt)}`;
   return `${from}valid for ${formatDuration(left)}, until ${formatTime(notAfter)}${renewal}`;
+}
+
+/** A certificate that is due, and whose renewal has failed since. */
+function renewalWarning({ state, certificate, lastError }: Status, now: number): string | null {
+  if (state !== 'registered' || certificate === null || certificate.renewAt === null) return null;
+  const [due, end] = [Date.parse(certificate.renewAt), Date.parse(certificate.notAfter)];
+  const wasTried = lastError !== null && Date.parse(lastError.at) >= due;
+  if (!wasTried || now > end) return null;
+  return `the certificate expires in ${formatDuration(end - now)} and could not be renewed`;
 }
 
 function historyOf({ history, state }: Status): string | null {

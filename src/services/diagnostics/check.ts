@@ -5,7 +5,7 @@ import { type Reason, remedyOf } from '../../errors/reasons.ts';
 /** What one check found. */
 export interface Finding {
   readonly verdict: 'pass' | 'fail' | 'skip';
-  /** The code that the daemon would log */
+  /** The code that the daemon would log; null also for a device that is not registered yet, and has not failed */
   readonly code: ErrorCode | null;
   /** Finer than the code; null if the code says it all */
   readonly reason: Reason | null;
@@ -21,6 +21,7 @@ export const checkIds = [
   'provisioning-server',
   'nats-server',
   'certificate',
+  'registration',
 ] as const;
 export type CheckId = (typeof checkIds)[number];
 
@@ -40,6 +41,11 @@ export function skipped(detail: string): Finding {
 /** @param remedy by default that of the catalogue */
 export function failed(code: ErrorCode, detail: string, remedy?: string): Finding {
   return { verdict: 'fail', code, reason: null, detail, remedy: remedy ?? catalogue[code].remedy };
+}
+
+/** A failure for a reason, with the remedy of the reason unless there is a closer one. */
+export function failedFor(code: ErrorCode, reason: Reason | null, detail: string, remedy?: string): Finding {
+  return { verdict: 'fail', code, reason, detail, remedy: remedy ?? remedyOf(code, reason) };
 }
 
 /** The failure that the daemon would log, with the same code and reason. */

@@ -1,11 +1,12 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
+import { type Reason, reasonOfDiskError } from '../../errors/reasons.ts';
 import { formatDuration, formatTime } from '../../text/duration.ts';
 import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../onboarding/acceptCertificate.ts';
 import { checkClock } from '../onboarding/requestCertificate.ts';
 import type { KeyReader } from '../onboarding/resume.ts';
 import { type DeviceState, parseState } from '../state/deviceState.ts';
 import { type HardwareId, isClone } from '../state/hardwareBinding.ts';
-import { type Finding, failed, passed, skipped } from './check.ts';
+import { type Finding, failed, failedBy, failedFor, passed, skipped } from './check.ts';
 
 /** Facts of the disk about the state directory. */
 export interface DirectoryFacts {
@@ -48,30 +49,23 @@ export function checkDirectory(
 ): Finding {
   const { exists, nearest, mode, freeBytes, freeInodes } = facts;
   const asOwner = owner === null ? 'as root' : `as ${owner === 'root' ? 'root' : `root or ${owner}`}`;
-  if (!facts.isDirectory) return failed('STATE_UNWRITABLE', `${nearest} is not a directory`);
+  if (!facts.isDirectory)
+    return failedFor('STATE_UNWRITABLE', 'no-such-path', `${nearest} is not a directory`);
   if (facts.unreadable !== null) {
-    return failed('STATE_UNWRITABLE', `${folder} cannot be read by this user`, `Run this check ${asOwner}.`);
+    const what = `${folder} cannot be read by this user`;
+    return failedFor('STATE_UNWRITABLE', 'no-permission', what, `Run this check ${asOwner}.`);
   }
   if (facts.unwritable !== null) {
-    const remedy = /EROFS/.test(facts.unwritable)
-      ? 'Mount the disk of the state directory read-write; `dmesg` shows disk errors.'
-      : exists
-        ? `Run this check ${asOwner}; the service's user must own the directory.`
-        : `Create ${folder} for the service's user, or let systemd create it (StateDirectory=onboardd).`;
-    return failed('STATE_UNWRITABLE', `${nearest} is not writable: ${facts.unwritable}`, remedy);
+    const reason = reasonIn(facts.unwritable);
+    const remedy = exists
+      ? `Run this check ${asOwner}; the service's user must own the directory.`
+      : `Create ${folder} for the service's user, or let systemd create it (StateDirectory=onboardd).`;
+    const what = `${nearest} is not writable: ${facts.unwritable}`;
+    return failedFor('STATE_UNWRITABLE', reason, what, reason === 'no-permission' ? remedy : undefined);
   }
   if (freeBytes !== null && freeBytes < leastBytes)
-    return failed(
-      'STATE_UNWRITABLE',
-      `${nearest} has ${freeBytes} bytes free`,
-      'Free space on the disk of the state directory.',
-    );
-  if (freeInodes === 0)
-    return failed(
-      'STATE_UNWRITABLE',
-      `${nearest} has no inodes free`,
-      'Remove files from the disk of the state directory.',
-    );
+    return failedFor('STATE_UNWRITABLE', 'disk-full', `${nearest} has ${freeBytes} bytes free`);
+  if (freeInodes === 0) return failedFor('STATE_UNWRITABLE', 'disk-full', `${nearest} has no inodes free`);
   const daemon = running === null ? '' : `, daemon ${running ? 'running' : 'not running'}`;
   if (!exists) return passed(`${folder} does not exist yet and can be created${daemon}`);
   try {
@@ -84,8 +78,14 @@ export function checkDirectory(
     return passed(`${folder}${text === null ? ', no identity yet' : ''}${open}${daemon}`);
   } catch (error) {
     if (!(error instanceof OnboardingError)) throw error;
-    return failed(error.code, error.message);
+    return failedBy(error);
   }
+}
+
+/** The reason of the system error that a text names (`EROFS: read-only file system`). */
+function reasonIn(text: string): Reason | null {
+  const [code] = /\bE[A-Z]{2,}\b/.exec(text) ?? [];
+  return reasonOfDiskError({ code });
 }
 
 /** Compares the clock with the build, the certificate and the server's `Date`. @param server null: it sent none */

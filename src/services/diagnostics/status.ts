@@ -1,10 +1,11 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import { redact } from '../../errors/onboardingError.ts';
-import { isReason, reasons, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
+import { isReason, type Reason, reasons, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
 import { type DeviceState, type Progress, parseState, type Visit } from '../state/deviceState.ts';
+import type { Finding } from './check.ts';
 
 /** `status --json`: what the device is doing; unknown values are null. Times are RFC 3339. */
 export interface Status {
@@ -27,6 +28,30 @@ export interface Status {
   readonly running: boolean | null;
   /** The last visit of each state that was left */
   readonly history: readonly Visit[];
+  /** What an attempt that has not failed waits for, and until when at most */
+  readonly waitsFor: { readonly what: string; readonly until: string } | null;
+  /** What is wrong on this device: its configuration, its disk, the owner of the state */
+  readonly problems: readonly Problem[];
+}
+
+export interface Problem {
+  readonly code: ErrorCode;
+  readonly reason: Reason | null;
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** The failures among what was found; a finding that says nothing new is left out. */
+export function problemsOf(findings: readonly Finding[]): Problem[] {
+  const failures = findings.flatMap(({ verdict, code, reason, detail, remedy }) =>
+    verdict === 'fail' && code !== null ? [{ code, reason, message: detail, remedy: remedy ?? '' }] : [],
+  );
+  return failures.filter(
+    ({ code, message }, index) =>
+      !failures.some(
+        (earlier, at) => at < index && earlier.code === code && earlier.message.includes(message),
+      ),
+  );
 }
 
 /** Who asks for a status. */
@@ -71,6 +96,7 @@ const nothingBegun: Begun = {
   nextRetryAt: null,
   lastError: null,
   history: [],
+  waitsFor: null,
 };
 
 /**
@@ -99,6 +125,8 @@ export function describeStatus(
     version,
     running,
     history: progress.history,
+    waitsFor: progress.waitsFor ?? null,
+    problems: [],
   };
 }
 

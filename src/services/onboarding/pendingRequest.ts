@@ -93,11 +93,17 @@ export function persistResult(
   const askedBefore = before.request !== null || before.mayBeRegistered;
   if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
     const alias = result.kind === 'success' ? result.alias : null;
-    const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
+    // A device that came back keeps what the fleet gave it then: the refusal holds neither alias nor token.
+    const former = result.kind === 'success' ? null : before.formerRegistration;
+    const registration = former
+      ? { ...former, at: isoTime(now()) }
+      : { alias, at: isoTime(now()), result: message.text ?? '' };
     updateState(directory, (state) => ({
       ...opened(session, state),
       ...answered,
       registration,
+      formerRegistration: null,
+      verifiedAt: isoTime(now()),
       lastRejection: null,
       mayBeRegistered: false,
     }));
@@ -130,5 +136,8 @@ function stalenessAfter(
 /** Changes of the state after a TLS connection: the certificate has opened NATS, and its CA is pinned. */
 function opened({ isEncrypted }: Session, { provisioned }: DeviceState): Partial<DeviceState> {
   if (!isEncrypted || provisioned === null) return {};
-  return { provisioned: { ...provisioned, opened: true }, pinnedCa: provisioned.caCertificate };
+  return {
+    provisioned: { ...provisioned, opened: true, refused: false },
+    pinnedCa: provisioned.caCertificate,
+  };
 }

@@ -22,7 +22,7 @@ import {
   clockSkewMs,
   isFleetCa,
 } from './acceptCertificate.ts';
-import type { RegisterPorts } from './register.ts';
+import type { Identity, RegisterPorts } from './register.ts';
 import type { KeyReader } from './resume.ts';
 
 /** What the provisioning server answered, whatever it is. */
@@ -87,37 +87,31 @@ export async function requestCertificate(
     const { renewAt, opened } = state.provisioned;
     return { notAfter: leaf.notAfter.toISOString(), renewAt, opened, candidate: null };
   }
-  return await obtain(ports, options, state, key, null, signal);
+  const { candidate, issued } = await obtain(ports, options, { state, key, renews: null }, signal);
+  if (isOfStranger(pki, state, options.fleetCa)) {
+    keep(directory, candidate, forgetStranger);
+    return { ...issued, candidate: null };
+  }
+  if (mustProveAddress(state, candidate, options)) return { ...issued, candidate };
+  keep(directory, candidate);
+  return { ...issued, candidate: null };
 }
 
-/**
- * One attempt to get a certificate in place of the one that lives, for the same key and from the same CA: over plain
- * HTTP anybody could answer with a CA of his own, and take a device that is the fleet's.
- *
- * @throws {OnboardingError} as `requestCertificate`; the certificate that lives then stays
- */
-export async function renewCertificate(
-  ports: RequestCertificatePorts,
-  options: RequestCertificateOptions,
-  signal: AbortSignal,
-): Promise<Issued> {
-  const { directory, pki, now } = ports;
-  checkClock(now(), options.builtAt);
-  const state = currentState(directory);
-  const key = readKey(directory);
-  const leaf = livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
-  return await obtain(ports, options, state, key, leaf, signal);
+export interface Wanted {
+  readonly state: DeviceState;
+  /** Private key to certify, PEM; durable */
+  readonly key: string;
+  /** The certificate that lives: the new one must outlive it. Null: none does */
+  readonly renews: Certificate | null;
 }
 
-/** @param renews the certificate that lives: the new one must outlive it */
-async function obtain(
-  { directory, pki, post, now, random }: RequestCertificatePorts,
+/** Requests a certificate and judges it; nothing is stored. @throws {OnboardingError} PROVISIONING_*, CERTIFICATE_* */
+export async function obtain(
+  { pki, post, now, random }: Omit<RequestCertificatePorts, 'directory'>,
   options: RequestCertificateOptions,
-  state: DeviceState,
-  key: string,
-  renews: Certificate | null,
+  { state, key, renews }: Wanted,
   signal: AbortSignal,
-): Promise<Issued> {
+): Promise<{ readonly candidate: Provisioned; readonly issued: Renewed }> {
   if (options.isAllowed === false) {
     throw new OnboardingError(
       'CONFIG_INVALID',
@@ -145,17 +139,20 @@ async function obtain(
   );
   const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
-  const candidate: Provisioned = { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
-  const issued = { notAfter: leaf.notAfter.toISOString(), renewAt: due, opened: false };
-  if (isOfStranger(pki, state, fleetCa)) {
-    keep(directory, candidate, forgetStranger);
-    return { ...issued, candidate: null };
-  }
-  // Whoever is on the path may pass on the fleet's own certificate and name a server of his own.
+  return {
+    candidate: { certificate, caCertificate, natsUrl, renewAt: due, opened: false },
+    issued: { notAfter: leaf.notAfter.toISOString(), renewAt: due, opened: false },
+  };
+}
+
+/** Whoever is on the path may pass on the fleet's own certificate and name a server of his own. */
+export function mustProveAddress(
+  { provisioned, pinnedCa }: DeviceState,
+  { natsUrl }: Provisioned,
+  options: Pick<RequestCertificateOptions, 'natsUrl' | 'authenticated'>,
+): boolean {
   const moves = options.natsUrl === null && provisioned !== null && natsUrl !== provisioned.natsUrl;
-  if (moves && pinnedCa !== null && !options.authenticated) return { ...issued, candidate };
-  keep(directory, candidate);
-  return { ...issued, candidate: null };
+  return moves && pinnedCa !== null && !options.authenticated;
 }
 
 /** What the device has came from a CA that the configuration does not allow (any more). */
@@ -211,7 +208,7 @@ export async function tryCertificate(
 }
 
 /** The parts of a list that another list does not name. */
-function unknownAddresses(natsUrl: string, known: string): string[] {
+export function unknownAddresses(natsUrl: string, known: string): string[] {
   const shown = (part: string) => parseNatsAddresses(part).map(showNatsAddress).join();
   const parts = (list: string) =>
     list
@@ -222,7 +219,7 @@ function unknownAddresses(natsUrl: string, known: string): string[] {
   return parts(natsUrl).filter((part) => !old.has(shown(part)));
 }
 
-/** @throws {OnboardingError} NATS_* */
+/** Opens NATS over TLS, or not at all. @throws {OnboardingError} NATS_* */
 async function open(
   { directory, connect }: TryCertificatePorts,
   deviceId: string,
@@ -230,28 +227,40 @@ async function open(
   signal: AbortSignal,
 ): Promise<void> {
   const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
+  if (!(await opens(connect, identity, signal)))
+    throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server offers no TLS');
+}
+
+/** Opens NATS once and closes it. @returns whether both sides proved themselves over TLS. @throws {OnboardingError} NATS_* */
+export async function opens(
+  connect: RegisterPorts['connect'],
+  identity: Identity,
+  signal: AbortSignal,
+): Promise<boolean> {
   const session = await connect(identity, signal);
   session.close().catch(() => undefined);
   signal.throwIfAborted();
-  if (!session.isEncrypted) throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server offers no TLS');
+  return session.isEncrypted;
 }
 
 /** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */
 function keep(directory: StateDirectory, provisioned: Provisioned, more: Partial<DeviceState> = {}): void {
   updateState(directory, ({ pinnedCa }) => ({
     provisioned,
+    candidate: null,
+    previous: null,
     pinnedCa: pinnedCa === null ? null : provisioned.caCertificate,
     ...more,
   }));
 }
 
-function readKey(directory: StateDirectory): string {
+export function readKey(directory: StateDirectory): string {
   const key = directory.read(files.key);
   if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} does not exist`);
   return key;
 }
 
-function livingLeaf(
+export function livingLeaf(
   reader: CertificateReader,
   provisioned: Provisioned | null,
   publicKey: string,

@@ -1,7 +1,7 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { Resumed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
-import { type Facts, stageOf } from '../../machines/stage.ts';
+import { type Facts, lackOf, stageOf } from '../../machines/stage.ts';
 import {
   type DeviceState,
   files,
@@ -16,6 +16,7 @@ import {
 } from '../state/deviceState.ts';
 import { boundTo, type HardwareId, isClone } from '../state/hardwareBinding.ts';
 import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
+import { keyFor, settleKeys } from './keyRotation.ts';
 import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
@@ -65,19 +66,47 @@ function readFacts(
   fleetCa: readonly string[] | null,
 ): Resumed {
   const { directory, now } = ports;
-  const key = loadOrQuarantineKey(ports);
-  const state = bind(ports, loadOrRebuildState(ports, key, configuredId));
+  const found = loadOrQuarantineKey(ports);
+  const loaded = bind(ports, loadOrRebuildState(ports, found, configuredId));
+  const { state, key } = settleKeys(ports, loaded, found);
   directory.refresh(files.deviceId, state.deviceId, 0o644);
   if (key !== null) directory.restrict(files.key, 0o600);
   const facts: Facts = {
     key: key !== null,
     certificate: certificateFact(ports.pki, state, key, fleetCa, now()),
     result: state.registration !== null,
+    candidate: isCandidateUsable(ports, state, fleetCa),
   };
-  const due = state.provisioned && Date.parse(state.provisioned.renewAt);
-  const { deviceId, provisioned, registration } = state;
-  const alias = registration?.alias ?? null;
-  return { deviceId, alias, stage: stageOf(facts), renewAt: due, opened: provisioned?.opened === true };
+  const { deviceId, provisioned, registration, verifiedAt } = state;
+  const leaf = provisioned && leafOf(ports.pki, provisioned.certificate);
+  return {
+    deviceId,
+    alias: registration?.alias ?? null,
+    stage: stageOf(facts),
+    lack: lackOf(facts),
+    renewAt: provisioned && Date.parse(provisioned.renewAt),
+    notAfter: leaf?.notAfter.getTime() ?? null,
+    opened: provisioned?.opened === true,
+    refused: provisioned?.refused === true,
+    candidate: facts.candidate,
+    verifiedAt: verifiedAt === null ? null : Date.parse(verifiedAt),
+  };
+}
+
+/** There is a renewed certificate that lives, for a key at hand and from a CA that is allowed. */
+function isCandidateUsable(
+  { directory, pki, now }: ResumePorts,
+  { candidate }: DeviceState,
+  fleetCa: readonly string[] | null,
+): boolean {
+  const leaf = candidate && leafOf(pki, candidate.certificate);
+  return (
+    candidate !== null &&
+    leaf !== null &&
+    now() <= leaf.notAfter.getTime() &&
+    isFleetCa(pki, candidate.caCertificate, fleetCa) &&
+    keyFor({ directory, pki }, candidate.certificate) !== null
+  );
 }
 
 /**

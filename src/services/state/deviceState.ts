@@ -37,7 +37,12 @@ const provisionedSchema = v.object({
   renewAt: time,
   /** The certificate has opened a connection to NATS. Absent in the state of older versions. */
   opened: v.optional(v.boolean()),
+  /** NATS refuses it for good: another one is requested, and this one only tried if there is none to be had. */
+  refused: v.optional(v.boolean()),
 });
+
+/** A certificate beside the one in use; damage there costs a request, not the identity. */
+const spareSchema = v.fallback(v.nullable(v.object({ ...provisionedSchema.entries, opened: flag })), null);
 
 const requestSchema = v.object({
   /** `Nats-Msg-Id`, the same over all attempts */
@@ -83,6 +88,8 @@ const progressSchema = v.object({
       at: time,
     }),
   ),
+  /** What the attempt waits for, and until when at most; absent in the state of older versions. */
+  waitsFor: v.fallback(v.optional(v.nullable(v.object({ what: text, until: time }))), undefined),
   /** The last visit of each state that was left, in the order of leaving. */
   history: v.pipe(
     tolerantList(visitSchema),
@@ -99,6 +106,10 @@ const stateSchema = v.pipe(
     /** The hardware that the state belongs to; null until it is first recorded */
     machine: v.fallback(v.nullable(hardwareIdSchema), null),
     provisioned: v.nullable(provisionedSchema),
+    /** A renewed certificate that was accepted and has not opened NATS yet; for `identity.key` or `identity.key.next` */
+    candidate: spareSchema,
+    /** What `provisioned` replaced, for one rollback; for `identity.key` or `identity.key.previous` */
+    previous: spareSchema,
     /**
      * PEM of the CA of the first TLS connection to NATS. An answer over `http:` cannot replace it, unless it signed the
      * new one. Null: no connection yet
@@ -111,6 +122,10 @@ const stateSchema = v.pipe(
     /** An earlier publish of a rejected request had no answer: the fleet may have accepted the device then. */
     mayBeRegistered: flag,
     registration: v.nullable(registrationSchema),
+    /** The registration that was left because NATS refused the certificate: it holds the result if the fleet still knows the device. */
+    formerRegistration: v.fallback(v.nullable(registrationSchema), null),
+    /** When the device last opened NATS with its certificate; null: not recorded */
+    verifiedAt: v.fallback(v.nullable(time), null),
     /** Absolute paths of all files that were ever exported, in the order of their first export */
     exported: tolerantList(path),
     /** What older versions kept here for `status`; it is read and not written again. */
@@ -161,11 +176,17 @@ export interface StateDirectory {
   restrict(name: string, mode: number): void;
   /** Renames a damaged file out of the way. @returns its new name */
   quarantine(name: string): string;
+  /** Removes the file durably; no-op if there is none. */
+  remove(name: string): void;
 }
 
 export const files = {
   state: 'state.json',
   key: 'identity.key',
+  /** Key of a renewal under way, `renewal.newKey` */
+  nextKey: 'identity.key.next',
+  /** Key of the certificate that was replaced, until the new one is verified */
+  previousKey: 'identity.key.previous',
   certificate: 'identity.crt',
   caCertificate: 'identity_ca.crt',
   deviceId: 'device_id.txt',
@@ -182,11 +203,15 @@ export function newState(deviceId: string, idIsNew = false): DeviceState {
     idIsNew,
     machine: null,
     provisioned: null,
+    candidate: null,
+    previous: null,
     pinnedCa: null,
     request: null,
     lastRejection: null,
     mayBeRegistered: false,
     registration: null,
+    formerRegistration: null,
+    verifiedAt: null,
     exported: [],
     progress: null,
   };

@@ -1,12 +1,20 @@
 import { files, isDeviceId } from './deviceState.ts';
 
+const keys: readonly string[] = [files.key, files.nextKey, files.previousKey];
+
 /** The files of the state directory in the order in which a reset removes them. */
 export const ownFiles: readonly string[] = [
-  files.key,
-  ...Object.values(files).filter((name) => name !== files.key),
+  ...keys,
+  ...Object.values(files).filter((name) => !keys.includes(name)),
 ];
 
-const secrets: ReadonlySet<string> = new Set([files.key, files.state, files.registration]);
+const secrets: ReadonlySet<string> = new Set([
+  files.key,
+  files.nextKey,
+  files.previousKey,
+  files.state,
+  files.registration,
+]);
 
 /** The required mode of a file; null: it depends on the content. */
 export function ownMode(name: string): number | null {
@@ -40,6 +48,6 @@ function isOf(file: string, name: string): boolean {
   return (
     name === file ||
     name === `.${file}.tmp` ||
-    new RegExp(`^${file.replace('.', '\\.')}\\.damaged-\\d+$`).test(name)
+    new RegExp(`^${file.replaceAll('.', '\\.')}\\.damaged-\\d+$`).test(name)
   );
 }

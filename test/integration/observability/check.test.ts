@@ -39,7 +39,13 @@ test('check passes a device before, while and after it is onboarded, and changes
     'pass',
     'skip',
     'skip',
+    'fail',
   ]);
+  expect(before.registration).toMatchObject({
+    code: null,
+    remedy: expect.stringContaining('systemctl start'),
+  });
+  expect((await runCommand(device, 'check')).status).toBe(1);
   expect(() => statSync(device.stateDir)).toThrow();
   const program = launch(device);
   await program.until(registered);
@@ -55,7 +61,7 @@ test('check passes a device before, while and after it is onboarded, and changes
   expect(status, stdout).toBe(0);
   expect(stdout).toMatch(/^pass {2}nats-server .* accepts this device/m);
   expect(stdout).toMatch(/^pass {2}certificate .* valid for 36\d d/m);
-  expect(stdout.trim().split('\n')).toHaveLength(8);
+  expect(stdout.trim().split('\n')).toHaveLength(9);
   expect(stdout).toMatch(/^All checks passed/);
   expect(look()).toEqual(files);
   expect(fleet.provisioning.requests.filter(({ method }) => method === 'POST')).toHaveLength(asked);
@@ -197,5 +203,7 @@ test('check with an invalid configuration ends with 78 and names the key', async
   );
   expect(stdout).not.toContain('secret');
   expect(stdout).toMatch(/^skip {2}provisioning-server/m);
-  expect(stdout).toMatch(/^Needs attention: 1 of 7 checks failed \(configuration\), \d skipped \(/);
+  expect(stdout).toMatch(
+    /^Needs attention: 2 of 8 checks failed \(configuration, registration\), \d skipped \(/,
+  );
 });

@@ -15,7 +15,7 @@ test('status gives a verdict first, then state, history, certificate and whether
   const before = await runCommand(device, 'status');
   expect(before).toMatchObject({ status: 3 });
   expect(before.stdout).toMatch(
-    /^Not registered: the daemon has not been started\n(?:.*\n)*waiting for +the daemon to be started .*; it has never run$/m,
+    /^Not registered: the daemon has not been started\. Fix: Start it: `systemctl start onboardd`\.\n(?:.*\n)*waiting for +the daemon to be started .*; it has never run$/m,
   );
   const program = launch(device);
   await program.until(registered);

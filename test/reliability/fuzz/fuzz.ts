@@ -108,6 +108,7 @@ function memory(content: Record<string, string>): StateDirectory {
       all.delete(name);
       return `${name}.damaged-1`;
     },
+    remove: (name) => void all.delete(name),
   };
 }
 

@@ -81,7 +81,10 @@ test.each<[unknown, string]>([
     { ...required, retyr: 1 },
     'retyr is 1; unknown key; allowed: stateDir, provisioning, identity, device, nats, registration, retry, renewal, exports, log',
   ],
-  [{ ...required, renewal: { att: 1 } }, 'renewal.att is 1; unknown key; allowed: renewal.at'],
+  [
+    { ...required, renewal: { att: 1 } },
+    'renewal.att is 1; unknown key; allowed: renewal.at, renewal.newKey',
+  ],
   [{ ...required, log: { a: 1 } }, 'log.a is 1; unknown key; allowed: log.level, log.format'],
   [{ ...required, 'retry.factor': 1 }, expect.stringMatching(/^retry\.factor is 1; unknown key/)],
   [
@@ -221,6 +224,14 @@ test.each([
 ])('a mistake names the key, the value and what is allowed: %#', (file, expected) => {
   const resolution = resolve({ file });
   expect('problems' in resolution && resolution.problems.join('\n')).toMatch(expected);
+});
+
+test('a flag is true or false, in the environment as in the file', () => {
+  const newKey = (value: string) => resolve({ environment: { ONBOARDD_RENEWAL_NEW_KEY: value } });
+  expect(newKey('true')).toMatchObject({ config: { renewal: { newKey: true } } });
+  expect(newKey(' false')).toMatchObject({ config: { renewal: { newKey: false } } });
+  expect(newKey('yes')).toEqual({ problems: ['renewal.newKey is "yes"; allowed: true or false'] });
+  expect(resolve({ file: { ...required, renewal: { newKey: 'true' } } })).toHaveProperty('problems');
 });
 
 test('a misspelt environment variable of a section is a mistake, an unrelated one is not', () => {

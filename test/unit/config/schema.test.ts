@@ -88,7 +88,7 @@ interface Expected {
     readonly factor: number;
     readonly failedAfterMs: number;
   };
-  readonly renewal: { readonly at: number | readonly [number, number] };
+  readonly renewal: { readonly at: number | readonly [number, number]; readonly newKey: boolean };
   readonly exports: Readonly<Record<string, ExportSetting>>;
   readonly log: {
     readonly level: 'error' | 'warn' | 'info' | 'debug';
@@ -141,7 +141,7 @@ test('a configuration has a value for every key, from the host or the schema', (
       nats: { url: null, proxy: null, tls: 'required' },
       registration: { api: 'jetstream', caCertificate: 'answer', resultStream: null, timeoutMs: 30_000 },
       retry: { initialMs: 1000, maxMs: 300_000, factor: 2, failedAfterMs: 900_000 },
-      renewal: { at: [0.7, 0.9] },
+      renewal: { at: [0.7, 0.9], newKey: false },
       exports: {},
       log: { level: 'info', format: 'json' },
     } satisfies Config,

@@ -21,6 +21,7 @@ function boot(stored: Map<string, string>, hardware: string, more: Partial<Platf
     note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void stored.delete(name),
   };
   const logContext: LogContext = { deviceId: null, state: 'idle' };
   const platform: Platform = {
@@ -101,6 +102,7 @@ test('attempts that fail write nothing to the state directory', async () => {
       read: (name) => stored.get(name) ?? null,
       write: change,
       refresh: change,
+      remove: change,
       settle: change,
       note: change,
       restrict: () => undefined,

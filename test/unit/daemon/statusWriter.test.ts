@@ -34,6 +34,7 @@ function writer({ state = newState('device-1') as object | null, recalled = null
     note: change,
     restrict: change,
     quarantine: (name) => name,
+    remove: change,
   };
   const { write } = createStatusWriter(
     {

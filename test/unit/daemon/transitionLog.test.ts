@@ -35,6 +35,16 @@ test.each<[EmittedEvent, string, string]>([
     'the certificate was renewed and is valid until 2027-01-01T00:00:00Z',
   ],
   [
+    { type: 'certificate.rolled-back', notAfter: '2027-01-01T00:00:00Z' },
+    'warn',
+    'NATS refuses the new certificate for good: the one before is back, valid until 2027-01-01T00:00:00Z',
+  ],
+  [
+    { type: 'registration.left', reason: 'certificate-expired' },
+    'warn',
+    'the device is not registered any more: certificate-expired',
+  ],
+  [
     { type: 'address.refused', code: 'NATS_UNREACHABLE', cause: 'refused' },
     'warn',
     'the new NATS address is not taken: NATS_UNREACHABLE: refused',
@@ -47,6 +57,16 @@ test.each<[EmittedEvent, string, string]>([
 ])('%j is one line with all its fields', (emitted, level, message) => {
   const { type, ...fields } = emitted;
   expect(entryOfEmitted(emitted)).toEqual([level, type, message, fields]);
+});
+
+test('a failure that keeps a certificate from being renewed is an error shortly before it expires', () => {
+  const { type, ...fields } = failed;
+  expect(entryOfEmitted({ ...failed, urgent: true })).toEqual([
+    'error',
+    type,
+    'registering, attempt 2: NATS_TLS: not trusted; next try in 1.2 s; the certificate expires soon',
+    fields,
+  ]);
 });
 
 test('a quarantined file is a failure of the start that goes on at once', () => {

@@ -1,7 +1,7 @@
 import { ErrorCode, NatsError } from 'nats';
 import { expect, test } from 'vitest';
 import type { ErrorCode as Code } from '../../../src/errors/catalogue.ts';
-import { classifyNetworkError, networkFailure } from '../../../src/errors/networkProblem.ts';
+import { classifyNetworkError, isRefusal, networkFailure } from '../../../src/errors/networkProblem.ts';
 import { describe } from '../../../src/errors/onboardingError.ts';
 import { type Reason, reasons } from '../../../src/errors/reasons.ts';
 
@@ -202,6 +202,21 @@ test('a handshake that is cut after the server was verified is a refusal of the 
     expect(seen).toMatchObject({ code: 'NATS_TLS', reason: 'client-certificate-refused' });
     expect(seen.detail).toMatch(/connection closed in the TLS handshake/);
   }
+});
+
+test.each<[string, Error, boolean]>([
+  ['an authorization violation', own(ErrorCode.AuthorizationViolation), true],
+  ['an authentication that took too long', own(ErrorCode.AuthenticationTimeout), false],
+  [
+    'a TLS alert about the certificate',
+    system('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'tlsv13 alert certificate required'),
+    true,
+  ],
+  ['a cut handshake, although the server was verified', system('ECONNRESET', 'read ECONNRESET'), false],
+  ['a closed connection', own(ErrorCode.ConnectionClosed), false],
+  ['a refused connection', system('ECONNREFUSED', 'connect ECONNREFUSED'), false],
+])('%s is a refusal: %s', (_, error, expected) => {
+  expect(isRefusal(networkFailure(error, 'nats', 'x', { serverVerified: true }))).toBe(expected);
 });
 
 test('several addresses of one name are each named with their own error', () => {

@@ -5,6 +5,7 @@ import type { Context, Policy, Step } from '../../../src/machines/contracts.ts';
 import { afterFailure, errorOf, isClockSensitive, timeoutsOf } from '../../../src/machines/failure.ts';
 import { unpaced } from '../../../src/machines/requestPace.ts';
 import { untried } from '../../../src/machines/unopened.ts';
+import { noRefusals, unverified } from '../../../src/machines/verification.ts';
 
 const now = 5_000_000;
 const policy: Policy = {
@@ -12,6 +13,7 @@ const policy: Policy = {
   provisioningTimeoutMs: 15_000,
   registrationTimeoutMs: 30_000,
   connectTimeoutMs: 35_000,
+  refusalsCount: true,
 };
 const context: Context = {
   deviceId: 'a',
@@ -22,6 +24,9 @@ const context: Context = {
   delayMs: 0,
   nextRetryAt: null,
   renewAt: null,
+  notAfter: null,
+  verification: unverified,
+  trial: noRefusals,
   candidate: null,
   pace: unpaced,
   unopened: untried,

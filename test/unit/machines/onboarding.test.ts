@@ -13,10 +13,12 @@ import { type Callback, drive, type Move, policy, start, type Work } from '../..
 type Line = readonly [Move, string];
 
 const minute = 60_000;
+const year = 365 * 24 * 60 * minute;
 const passing = new OnboardingError('STATE_UNWRITABLE', 'the disk is full');
 const lasting = new OnboardingError('STATE_CORRUPT', 'the key is damaged');
 const clockWrong = new OnboardingError('CLOCK_WRONG', 'the clock says 1970');
 const unopened = new OnboardingError('NATS_TLS', 'the certificate is not trusted');
+const refused = new OnboardingError('NATS_DENIED', 'authorization violation', { reason: 'not-authorized' });
 const candidate = {
   notAfter: '2027-01-01T00:00:00Z',
   renewAt: '2026-12-20T00:00:00Z',
@@ -25,6 +27,7 @@ const candidate = {
 };
 const kept = { ...candidate, candidate: null };
 const renewed = { notAfter: kept.notAfter, renewAt: kept.renewAt };
+const soon = { notAfter: new Date(start + 300).toISOString() };
 const opening = { ...renewed, opened: true };
 const addressRefused = { code: 'NATS_UNREACHABLE', cause: 'refused' } as const;
 
@@ -40,8 +43,13 @@ const facts = (stage: Stage, more: Partial<Resumed> = {}): Resumed => ({
   deviceId: 'device-1',
   alias: null,
   stage,
+  lack: null,
   renewAt: null,
+  notAfter: start + year,
   opened: false,
+  refused: false,
+  candidate: false,
+  verifiedAt: start - minute,
   ...more,
 });
 const resumes = (stage: Stage, more: Partial<Resumed> = {}) => done('resume', facts(stage, more));
@@ -58,7 +66,30 @@ const toRegistering: Line[] = [
 const toRegistered: Line[] = [[resumes('registered'), 'registered.delivering']];
 const toChecking: Line[] = [...toRegistered, [done('deliverResult'), 'registered.checking']];
 const toRenewing: Line[] = [...toChecking, [resumes('renewal'), 'registered.renewing']];
-const toRenewalTrial: Line[] = [...toRenewing, [done('renewCertificate', candidate), 'registered.trying']];
+const toRenewalTrial: Line[] = [...toRenewing, [done('renewCertificate', renewed), 'registered.trying']];
+/** The device is late by days: NATS is opened within the next minutes. */
+const late = { verifiedAt: start - 7 * 24 * 60 * minute };
+const toVerifying: Line[] = [
+  ...toChecking,
+  [resumes('registered', late), 'registered.watching'],
+  ...Array.from({ length: 8 }, (_, index): Line[] => [
+    [waits(index < 7 ? minute : minute / 2), 'registered.checking'],
+    [resumes('registered', late), index < 7 ? 'registered.watching' : 'registered.verifying'],
+  ]).flat(),
+];
+/** Four refusals, and so much time that one more is for good. */
+const toLastRefusal: Line[] = [
+  ...toVerifying,
+  ...Array.from({ length: 4 }, (): Line[] => [
+    [fails('verifyRegistration', refused), 'registered.watching'],
+    [waits(2 * minute), 'registered.checking'],
+    [resumes('registered', late), 'registered.verifying'],
+  ]).flat(),
+];
+const toRetreating: Line[] = [
+  ...toLastRefusal,
+  [fails('verifyRegistration', refused), 'registered.retreating'],
+];
 /** Nine failures in a row: the certificate is of no use if one more follows. */
 const toNineFailures: Line[] = [
   ...toRegistering,
@@ -336,21 +367,32 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
     ],
   ],
   ['the facts are damaged', [...toChecking, [fails('resume', lasting), 'failed']]],
-  ['the registration is gone', [...toChecking, [resumes('provisioned'), 'idle.resuming']]],
-  ['the certificate is renewed', [...toRenewing, [done('renewCertificate', kept), 'registered.delivering']]],
+  [
+    'the registration is gone',
+    [...toChecking, [resumes('provisioned', { lack: 'registration-missing' }), 'idle.resuming']],
+  ],
   [
     'the certificate is renewed once it has proved itself',
-    [...toRenewalTrial, [done('tryCertificate', opening), 'registered.delivering']],
+    [...toRenewalTrial, [done('tryRenewed', opening), 'registered.delivering']],
+  ],
+  [
+    'a certificate that was taken without a trial is verified at once',
+    [
+      ...toRenewalTrial,
+      [done('tryRenewed', { ...opening, opened: false }), 'registered.delivering'],
+      [done('deliverResult'), 'registered.checking'],
+      [resumes('registered'), 'registered.verifying'],
+    ],
   ],
   [
     'the certificate is renewed, and the address that came with it is not taken',
-    [...toRenewalTrial, [done('tryCertificate', { ...opening, addressRefused }), 'registered.delivering']],
+    [...toRenewalTrial, [done('tryRenewed', { ...opening, addressRefused }), 'registered.delivering']],
   ],
   [
     'a certificate that is due again waits for its turn',
     [
-      ...toRenewing,
-      [done('renewCertificate', kept), 'registered.delivering'],
+      ...toRenewalTrial,
+      [done('tryRenewed', opening), 'registered.delivering'],
       [done('deliverResult'), 'registered.checking'],
       [resumes('renewal', { renewAt: start }), 'registered.watching'],
       [waits(999), 'registered.watching'],
@@ -398,8 +440,104 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
     [...toRenewing, [waits(14_999), 'registered.renewing'], [waits(1), 'registered.renewalBackingOff']],
   ],
   [
-    'a renewed certificate does not open NATS',
-    [...toRenewalTrial, [fails('tryCertificate', lasting), 'registered.renewalBackingOff']],
+    'a renewed certificate does not open NATS, and is tried again',
+    [
+      ...toRenewalTrial,
+      [fails('tryRenewed', lasting), 'registered.renewalBackingOff'],
+      [waits(900_000), 'registered.checking'],
+      [resumes('renewal', { candidate: true }), 'registered.trying'],
+    ],
+  ],
+  [
+    'NATS refuses a renewed certificate, and is opened with the one in use',
+    [
+      ...toRenewalTrial,
+      [fails('tryRenewed', refused), 'registered.renewalBackingOff'],
+      [waits(500), 'registered.checking'],
+      [resumes('renewal', { candidate: true }), 'registered.verifying'],
+      [done('verifyRegistration'), 'registered.checking'],
+      [resumes('renewal', { candidate: true }), 'registered.trying'],
+    ],
+  ],
+  [
+    'a certificate expires while its renewal waits, and the device leaves',
+    [
+      ...toChecking,
+      [resumes('renewal', { notAfter: start + 5000 }), 'registered.renewing'],
+      [fails('renewCertificate', lasting), 'registered.renewalBackingOff'],
+      [waits(5000), 'registered.renewalBackingOff'],
+      [waits(1), 'registered.checking'],
+      [resumes('csr', { lack: 'certificate-expired' }), 'idle.resuming'],
+    ],
+  ],
+  [
+    'a certificate turns out to have expired when the clock is set, and its renewal waits no longer',
+    [
+      ...toChecking,
+      [resumes('renewal', { notAfter: start - 1, candidate: true }), 'registered.trying'],
+      [fails('tryRenewed', passing), 'registered.renewalBackingOff'],
+      [clockStepped, 'registered.checking'],
+    ],
+  ],
+  [
+    'a certificate expires while the result cannot be delivered',
+    [
+      ...toRenewalTrial,
+      [done('tryRenewed', { ...opening, ...soon }), 'registered.delivering'],
+      [fails('deliverResult', passing), 'registered.backingOff'],
+      [waits(299), 'registered.backingOff'],
+      [waits(2), 'idle.resuming'],
+    ],
+  ],
+  [
+    'a certificate turns out to have expired when the clock is set, and the result was not delivered',
+    [
+      ...toRenewalTrial,
+      [
+        done('tryRenewed', { ...opening, notAfter: new Date(start - 1).toISOString() }),
+        'registered.delivering',
+      ],
+      [fails('deliverResult', passing), 'registered.backingOff'],
+      [clockStepped, 'idle.resuming'],
+    ],
+  ],
+
+  // Verification
+  ['NATS is opened once a day, and within minutes by a device that is late', toVerifying],
+  [
+    'a verified device goes on',
+    [
+      ...toVerifying,
+      [done('verifyRegistration'), 'registered.checking'],
+      [resumes('registered'), 'registered.watching'],
+    ],
+  ],
+  ['NATS cannot be opened', [...toVerifying, [fails('verifyRegistration', unopened), 'registered.watching']]],
+  [
+    'NATS is silent when it is to be verified',
+    [...toVerifying, [waits(34_999), 'registered.verifying'], [waits(1), 'registered.watching']],
+  ],
+  [
+    'NATS refuses the certificate for good, and the one before is back',
+    [
+      ...toRetreating,
+      [done('giveUpCertificate', { rolledBackTo: kept.notAfter }), 'registered.delivering'],
+      [done('deliverResult'), 'registered.checking'],
+      [resumes('registered'), 'registered.verifying'],
+    ],
+  ],
+  [
+    'NATS refuses the only certificate for good, and another one is requested',
+    [
+      ...toRetreating,
+      [done('giveUpCertificate', { rolledBackTo: null }), 'idle.resuming'],
+      [resumes('provisioned', { refused: true, lack: 'registration-missing' }), 'csr.requesting'],
+      [fails('requestCertificate', passing), 'provisioned.preparing'],
+    ],
+  ],
+  [
+    'what is to be done about a refusal cannot be written',
+    [...toRetreating, [fails('giveUpCertificate', passing), 'registered.watching']],
   ],
   [
     'a renewed certificate meets a silent NATS server',
@@ -508,7 +646,9 @@ test('every name that the chart may use is used', () => {
 test('delivered are the states of a registered device whose result is where it belongs', () => {
   const tagged = nodesOf(statechart()).filter(({ tags }) => tags.includes('delivered'));
   expect(tagged.map(({ path }) => path.join('.'))).toEqual(
-    ['watching', 'checking', 'renewing', 'trying', 'renewalBackingOff'].map((key) => `registered.${key}`),
+    ['watching', 'checking', 'verifying', 'retreating', 'renewing', 'trying', 'renewalBackingOff'].map(
+      (key) => `registered.${key}`,
+    ),
   );
 });
 
@@ -581,11 +721,13 @@ test('an invocation whose output is read has the name of its actor as id', () =>
   const invoked = nodesOf(statechart()).flatMap(({ invoke }) => invoke);
   const named = invoked.filter(({ id, src }) => id === src).map(({ src }) => src);
   expect([...new Set(named)].sort()).toEqual([
+    'giveUpCertificate',
     'prepareIdentity',
     'renewCertificate',
     'requestCertificate',
     'resume',
     'tryCertificate',
+    'tryRenewed',
   ]);
 });
 
@@ -638,17 +780,74 @@ test('a replacement that failed is a round: the next takes twice as many failure
   });
 });
 
+test('a renewal is reported once it was tried', async () => {
+  const { emitted, move } = await play(toRenewalTrial);
+  expect(emitted).toEqual([]);
+  await move(done('tryRenewed', opening));
+  expect(emitted).toEqual([{ type: 'certificate.renewed', ...renewed }]);
+});
+
+test('a device that is not registered any more says why', async () => {
+  const { emitted } = await play([...toChecking, [resumes('csr', { lack: 'certificate-expired' }), '']]);
+  expect(emitted).toEqual([{ type: 'registration.left', reason: 'certificate-expired' }]);
+  const failed = await play([...toRegistered, [fails('deliverResult', lasting), '']]);
+  expect(failed.emitted[0]).toEqual({ type: 'registration.left', reason: 'permanent-failure' });
+});
+
 test.each([
-  ['kept', [...toRenewing, [done('renewCertificate', kept), '']]],
-  ['tried', [...toRenewalTrial, [done('tryCertificate', opening), '']]],
-] satisfies [string, Line[]][])('a renewal that was %s is reported', async (_, lines) => {
-  expect((await play(lines)).emitted).toEqual([{ type: 'certificate.renewed', ...renewed }]);
+  [null, { type: 'registration.left', reason: 'certificate-refused' }],
+  [kept.notAfter, { type: 'certificate.rolled-back', notAfter: kept.notAfter }],
+])('what becomes of a refused certificate is reported: %s', async (rolledBackTo, expected) => {
+  const { emitted } = await play([...toRetreating, [done('giveUpCertificate', { rolledBackTo }), '']]);
+  expect(emitted.at(-1)).toEqual(expected);
+});
+
+test('a failed renewal is urgent in the last third of its time', async () => {
+  const dates = { renewAt: start, notAfter: start + 30_000 };
+  const failing: Line[] = [
+    ...toChecking,
+    [resumes('renewal', dates), ''],
+    [fails('renewCertificate', passing), ''],
+    [waits(500), ''],
+    [resumes('renewal', dates), ''],
+  ];
+  const { emitted, move } = await play(failing);
+  await move(waits(15_000));
+  await move(waits(1000));
+  await move(resumes('renewal', dates));
+  await move(waits(15_000));
+  const urgency = emitted.map((event) => event.type === 'step.failed' && event.urgent === true);
+  expect(urgency.slice(0, 2)).toEqual([false, false]);
+});
+
+test('a device that cannot open NATS stays registered, says so, and has nothing to say once it can', async () => {
+  const { emitted, context, move } = await play([
+    ...toVerifying,
+    [fails('verifyRegistration', unopened), ''],
+  ]);
+  expect(emitted.at(-1)).toMatchObject({ step: 'verifying', code: 'NATS_TLS', attempt: 1, retryInMs: 500 });
+  expect(context()).toMatchObject({ failure: { step: 'verifying' }, attempt: 1 });
+  expect(context().nextRetryAt).toBe(context().verification.at);
+  await move(waits(1000));
+  await move(resumes('registered', late));
+  await move(done('verifyRegistration'));
+  await move(resumes('registered'));
+  expect(context()).toMatchObject({ failure: null, nextRetryAt: null, verification: { failures: 0 } });
+});
+
+test.each([
+  ['are not the fleet’s word without TLS', { ...policy, refusalsCount: false }],
+  ['of a server that is being set up', policy],
+])('refusals %s do not end a registration', async (_, chosen) => {
+  const lines: Line[] = chosen.refusalsCount ? toVerifying : toLastRefusal;
+  const { visited } = await play([...lines, [fails('verifyRegistration', refused), '']], chosen);
+  expect(visited.at(-1)).toBe('registered.watching');
 });
 
 test('an address that is not taken is reported after the renewal', async () => {
   const { emitted } = await play([
     ...toRenewalTrial,
-    [done('tryCertificate', { ...opening, addressRefused }), ''],
+    [done('tryRenewed', { ...opening, addressRefused }), ''],
   ]);
   expect(emitted).toEqual([
     { type: 'certificate.renewed', ...renewed },
@@ -661,7 +860,7 @@ test('actors get what they need', async () => {
   expect(inputs.find(([name]) => name === 'register')).toEqual(['register', { deviceId: 'device-1' }]);
   expect(inputs.at(-2)).toEqual(['requestCertificate', { again: true }]);
   expect(inputs.at(-1)).toEqual(['tryCertificate', candidate]);
-  expect((await play(toRenewalTrial)).inputs.at(-1)).toEqual(['tryCertificate', candidate]);
+  expect((await play(toRenewalTrial)).inputs.at(-1)).toEqual(['tryRenewed', undefined]);
 });
 
 test('a first certificate is not requested again', async () => {
@@ -692,11 +891,8 @@ test.each([
   expect(isUnderWay(work)).toBe(false);
 });
 
-test.each([
-  ['first', toTrial],
-  ['renewed', toRenewalTrial],
-])('a %s certificate is forgotten after its trial', async (_, before) => {
-  const { move, context } = await play(before);
+test('a certificate is forgotten after its trial', async () => {
+  const { move, context } = await play(toTrial);
   expect(context().candidate).toEqual(candidate);
   await move(done('tryCertificate', opening));
   expect(context().candidate).toBeNull();

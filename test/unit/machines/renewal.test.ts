@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { lookIntervalMs, renewAt } from '../../../src/machines/renewal.ts';
+import { isUrgent, lookIntervalMs, renewAt, untilExpiryMs } from '../../../src/machines/renewal.ts';
 
 const now = 1_000_000;
 
@@ -12,7 +12,7 @@ test.each<[string, number | null, number, number]>([
   ['due, and a request is allowed in five seconds: then', now, 5_000, 5_000],
   ['due, and a request is allowed in an hour: in a minute', now, 3_600_000, 60_000],
 ])('%s', (_, renewAt, requestWaitMs, expected) => {
-  expect(lookIntervalMs(renewAt, requestWaitMs, now)).toBe(expected);
+  expect(lookIntervalMs({ renewAt, notAfter: null, verifyAt: null }, requestWaitMs, now)).toBe(expected);
 });
 
 test('renewal lies at the fraction of the life that was rolled', () => {
@@ -39,4 +39,31 @@ test.each([
 ])('a certificate that would be due in %s is due in a year at the latest', (_, lifeMs, expected) => {
   const life = { notBefore: new Date(now), notAfter: new Date(now + lifeMs) };
   expect(renewAt(life, 0.5, 0, now).getTime()).toBe(now + expected);
+});
+
+test.each<[string, number, number, number]>([
+  ['expires in half a minute: a moment later', now + 30_000, now + 365 * 86_400_000, 30_001],
+  ['expires at once: a moment later', now, now, 1],
+  ['expired long ago, and that was read: no closer looks', 0, now + 5_000, 5_000],
+  ['is verified in ten seconds: then', now + 60_000, now + 10_000, 10_000],
+  ['is late to be verified: a second later', now + 60_000, now - 10_000, 1_000],
+])('a device whose certificate %s', (_, notAfter, verifyAt, expected) => {
+  expect(lookIntervalMs({ renewAt: null, notAfter, verifyAt }, 0, now)).toBe(expected);
+});
+
+test('a wait for the expiry fits a timer, and begins only before it', () => {
+  expect(untilExpiryMs(now + 5, now)).toBe(6);
+  for (const notAfter of [null, now - 1, now + 365 * 86_400_000])
+    expect(untilExpiryMs(notAfter, now)).toBe(2 ** 31 - 1);
+});
+
+test.each<[string, number | null, number | null, boolean]>([
+  ['just due', now, now + 3_000, false],
+  ['at two thirds of its time', now - 2_000, now + 1_000, true],
+  ['just before that', now - 1_999, now + 1_001, false],
+  ['expired', now - 3_000, now - 1, true],
+  ['without dates', null, null, false],
+  ['without a date of renewal', null, now, false],
+])('urgency of a renewal: %s', (_, renewAt, notAfter, expected) => {
+  expect(isUrgent({ renewAt, notAfter }, now)).toBe(expected);
 });

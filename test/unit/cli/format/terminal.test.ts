@@ -11,7 +11,7 @@ import {
   wrap,
 } from '../../../../src/cli/format/terminal.ts';
 import { type Check, failed, passed, skipped } from '../../../../src/services/diagnostics/check.ts';
-import type { Status } from '../../../../src/services/diagnostics/status.ts';
+import type { Problem, Status } from '../../../../src/services/diagnostics/status.ts';
 import { parseLogLine } from '../../../../src/services/fleetReport/logLine.ts';
 import { addLine, newReport } from '../../../../src/services/fleetReport/report.ts';
 
@@ -36,6 +36,8 @@ const status = (change: Partial<Status> = {}): Status => ({
   version: '1',
   running: true,
   history: [{ state: 'idle', at: at(-50), durationMs: 9 }],
+  waitsFor: null,
+  problems: [],
   ...change,
 });
 const certificate = {
@@ -52,6 +54,13 @@ const registered = {
   certificate,
 } as const;
 
+const invalid: Problem = {
+  code: 'CONFIG_INVALID',
+  reason: null,
+  message: 'nonsense is 1',
+  remedy: 'Correct it.',
+};
+
 test.each<[string, Partial<Status>, string]>([
   ['a registered device', registered, 'Registered as Alpha; certificate valid for 83 d'],
   [
@@ -67,7 +76,7 @@ test.each<[string, Partial<Status>, string]>([
   [
     'a server that refuses the connection',
     {},
-    'Not registered: waiting for the provisioning server (PROVISIONING_UNREACHABLE: connection refused); next attempt in 12 s',
+    'Not registered: waiting for the provisioning server (PROVISIONING_UNREACHABLE: connection refused); next attempt in 12 s. Fix: Start the server, or correct the port: the host is up, but nothing listens on this port.',
   ],
   [
     'a step that has not failed',
@@ -75,9 +84,32 @@ test.each<[string, Partial<Status>, string]>([
     'Not registered: requesting a certificate from the provisioning server',
   ],
   [
+    'a step that has not failed, and its limit',
+    {
+      ...{ lastError: null, nextRetryAt: null, attempt: 1 },
+      waitsFor: { what: 'the answer of the provisioning server', until: at(10) },
+    },
+    'Not registered: requesting a certificate from the provisioning server; waiting for the answer of the provisioning server until 2026-11-24 12:00:10 UTC',
+  ],
+  [
+    'an invalid configuration',
+    { problems: [invalid] },
+    'Not registered: CONFIG_INVALID: nonsense is 1. Fix: Correct it.',
+  ],
+  [
+    'a registered device with an invalid configuration',
+    { ...registered, problems: [invalid] },
+    'Registered as Alpha; certificate valid for 83 d; CONFIG_INVALID: nonsense is 1. Fix: Correct it.',
+  ],
+  [
+    'a daemon that is not running any more',
+    { running: false },
+    'Not registered: the daemon is not running; last error PROVISIONING_UNREACHABLE: connection refused. Fix: Start the server, or correct the port: the host is up, but nothing listens on this port.',
+  ],
+  [
     'a daemon that has never run',
-    { since: null, running: false },
-    'Not registered: the daemon has not been started',
+    { since: null, running: false, lastError: null },
+    'Not registered: the daemon has not been started. Fix: Start it: `systemctl start onboardd`.',
   ],
   [
     'a permanent failure',
@@ -120,6 +152,17 @@ test('the first line of check counts and names what failed', () => {
   const lines = checkLines([good, ...bad]);
   expect(lines[0]).toBe('Needs attention: 2 of 3 checks failed (nats-server, clock)');
   expect(lines).toHaveLength(4);
+});
+
+test('a device that is not registered yet is no success, and is no fault', () => {
+  const good = check(passed('valid'), 'configuration');
+  const waiting = { ...failed('INTERNAL', 'not registered yet'), code: null };
+  expect(checkLines([good, check(waiting, 'registration')])[0]).toBe(
+    'Not registered yet; no other check failed',
+  );
+  expect(checkLines([check(failed('NATS_TLS', 'x'), 'nats-server'), check(waiting, 'registration')])[0]).toBe(
+    'Needs attention: 2 of 2 checks failed (nats-server, registration)',
+  );
 });
 
 const failure = (deviceId: string, reason: string | null) =>

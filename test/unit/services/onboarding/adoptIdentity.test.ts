@@ -68,6 +68,7 @@ function device(
     settle: () => undefined,
     note: () => undefined,
     restrict: () => undefined,
+    remove: (name) => void stored.delete(name),
     quarantine(name) {
       strike(`quarantine ${name}`);
       const kept = `${name}.damaged-${stored.size}`;

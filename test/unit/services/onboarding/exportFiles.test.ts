@@ -53,6 +53,7 @@ function device(
     note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void stored.delete(name),
   };
   stored.set(files.key, pki.keyPem('own'));
   stored.set(files.state, JSON.stringify(newState(id)));

@@ -58,6 +58,7 @@ function attempt(
     note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void contents.delete(name),
   };
   const certificate = certificatePem({
     subject: `fleet/${deviceId}`,
@@ -195,6 +196,32 @@ test('“already registered” to the first question of a device is a clash', as
   await first.until('ASKED');
   first.reply({ text: alreadyRegistered });
   expect(await first.until('FAILED')).toMatchObject({ error: { code: 'REGISTRATION_REJECTED' } });
+});
+
+const formerRegistration = {
+  alias: 'Alpha',
+  at: new Date(now - 1000 * hour).toISOString(),
+  result: '{"status":"success","alias":"Alpha","token":"secret"}',
+};
+
+test('“already registered” to a device whose certificate was refused is itself, with the result of then', async () => {
+  const back = attempt('none', { mayBeRegistered: true, formerRegistration });
+  await back.until('ASKED');
+  back.reply({ text: alreadyRegistered });
+  expect(await back.until('ANSWERED')).toMatchObject({ alias: 'Alpha' });
+  expect(back.state()).toMatchObject({
+    registration: { ...formerRegistration, at: new Date(now).toISOString() },
+    formerRegistration: null,
+    verifiedAt: new Date(now).toISOString(),
+  });
+});
+
+test('a device that the fleet had forgotten takes the new result', async () => {
+  const back = attempt('none', { mayBeRegistered: true, formerRegistration });
+  await back.until('ASKED');
+  back.reply({ text: '{"status":"success","alias":"Beta"}' });
+  expect(await back.until('ANSWERED')).toMatchObject({ alias: 'Beta' });
+  expect(back.state()).toMatchObject({ registration: { alias: 'Beta' }, formerRegistration: null });
 });
 
 test('a question whose date is of 1970, rebuilt under a wrong clock, makes no old result an answer', async () => {

@@ -77,6 +77,7 @@ function start(
       held.delete(name);
       return `${name}.damaged`;
     },
+    remove: (name) => void held.delete(name),
   };
   const ports: ResumePorts = {
     directory,
@@ -102,14 +103,14 @@ const copies = {
 test('a device that has nothing makes an id, and keeps it', () => {
   const device = start({});
   const expected = { deviceId: idOfUuid, alias: null, stage: 'keygen', renewAt: null, opened: false };
-  expect(device.run()).toEqual(expected);
+  expect(device.run()).toMatchObject(expected);
   expect(device.state()).toEqual({ ...newState(idOfUuid, true), machine: here });
   expect(device.held.get(files.deviceId)).toBe(idOfUuid);
   expect(device.writes).toEqual([
     { name: files.state, mode: 0o600 },
     { name: files.deviceId, mode: 0o644 },
   ]);
-  expect(device.run()).toEqual(expected);
+  expect(device.run()).toMatchObject(expected);
   expect(device.writes).toHaveLength(2);
   expect(device.quarantined).toEqual([]);
 });
@@ -259,7 +260,7 @@ test('a damaged key is set aside, named, and a new one is made under the same id
 
 test('a damaged state is rebuilt from the copies beside it', () => {
   const device = start({ ...key, ...copies, [files.state]: '{' });
-  expect(device.run()).toEqual({
+  expect(device.run()).toMatchObject({
     ...{ deviceId: oldId, alias: 'Alpha', stage: 'registered', renewAt: now + 6 * hour, opened: true },
   });
   expect(device.state()).toEqual({
@@ -410,6 +411,7 @@ function directoryIn(stored: Map<string, string>): StateDirectory {
       stored.delete(name);
       return `${name}.damaged-1`;
     },
+    remove: (name) => void stored.delete(name),
   };
 }
 
@@ -431,4 +433,88 @@ test('half a device id beside a damaged state is not taken for the whole', () =>
   const whole = damaged(id);
   expect(startIn(whole).stage).toBe('csr');
   expect(JSON.parse(whole.get(files.state) ?? '')).toMatchObject({ deviceId: id, mayBeRegistered: true });
+});
+
+const caCertificate = pki.certificatePem({
+  subject: 'root',
+  key: 'root',
+  issuer: 'root',
+  notBefore: 0,
+  notAfter: now + 1e12,
+  authority: true,
+  serial: 0,
+});
+function provisionedUntil(notAfter: number, key = 'k1') {
+  const fields = { subject: 'fleet/d1', key, issuer: 'root', notBefore: now - 1e9, notAfter, serial: 1 };
+  const certificate = pki.certificatePem({ ...fields, authority: false });
+  const renewAt = new Date(notAfter - 1000).toISOString();
+  return { certificate, caCertificate, natsUrl: 'tls://nats:4222', renewAt, opened: true };
+}
+function registeredWith(changes: Partial<DeviceState>, keys: Record<string, string> = {}) {
+  const at = new Date(now).toISOString();
+  const registration = { alias: 'Alpha', at, result: '{}' };
+  const state = {
+    ...newState('d1'),
+    provisioned: provisionedUntil(now + 1e9),
+    registration,
+    ...changes,
+  };
+  return new Map<string, string>([
+    [files.state, JSON.stringify(state)],
+    [files.key, pki.keyPem('k1')],
+    ...Object.entries(keys).map(([name, key]) => [name, pki.keyPem(key)] as const),
+  ]);
+}
+
+test('a registered device says until when, and when it was verified', () => {
+  const verifiedAt = new Date(now - 5000).toISOString();
+  expect(startIn(registeredWith({ verifiedAt }))).toMatchObject({
+    stage: 'registered',
+    lack: null,
+    notAfter: now + 1e9,
+    verifiedAt: now - 5000,
+    candidate: false,
+    refused: false,
+  });
+});
+
+test.each<[string, Partial<DeviceState>, Record<string, string>, string]>([
+  ['lives', { candidate: provisionedUntil(now + 2e9) }, {}, 'renewal'],
+  [
+    'is for the next key',
+    { candidate: provisionedUntil(now + 2e9, 'k2') },
+    { [files.nextKey]: 'k2' },
+    'renewal',
+  ],
+  ['is for a key that is gone', { candidate: provisionedUntil(now + 2e9, 'k2') }, {}, 'csr'],
+  ['has expired, too', { candidate: provisionedUntil(now - 1) }, {}, 'csr'],
+  [
+    'does not belong to a registration',
+    { candidate: provisionedUntil(now + 2e9), registration: null },
+    {},
+    'csr',
+  ],
+])('after the expiry a renewed certificate goes on if it %s', (_, changes, keys, stage) => {
+  const expired = provisionedUntil(now - 2000);
+  expect(startIn(registeredWith({ provisioned: expired, ...changes }, keys)).stage).toBe(stage);
+});
+
+test('a switch of keys that was cut off is finished before anything is judged', () => {
+  const changes = { provisioned: provisionedUntil(now + 2e9, 'k2'), previous: provisionedUntil(now + 1e9) };
+  const stored = registeredWith(changes, { [files.nextKey]: 'k2' });
+  expect(startIn(stored).stage).toBe('registered');
+  expect([files.key, files.nextKey, files.previousKey].map((name) => stored.get(name))).toEqual([
+    pki.keyPem('k2'),
+    undefined,
+    pki.keyPem('k1'),
+  ]);
+});
+
+test('a refused certificate is said to be one', () => {
+  const refused = { ...provisionedUntil(now + 1e9), refused: true };
+  expect(startIn(registeredWith({ provisioned: refused, registration: null }))).toMatchObject({
+    stage: 'provisioned',
+    refused: true,
+    lack: 'registration-missing',
+  });
 });

@@ -61,6 +61,23 @@ test('an error that an older version kept has no reason, and a damaged reason co
   expect(read({ reason: 'tls-expired' }).lastError).toEqual({ ...lastError, reason: 'tls-expired' });
 });
 
+test('an older version knew no certificate beside the one in use, and damage to one costs nothing else', () => {
+  const none = { candidate: null, previous: null, formerRegistration: null, verifiedAt: null };
+  expect(parseState(older({ provisioned, registration }))).toMatchObject(none);
+  const damaged = { candidate: { certificate: 5 }, previous: [], formerRegistration: 'x', verifiedAt: 'y' };
+  expect(parseState(older({ provisioned, registration, ...damaged }))).toMatchObject({
+    ...none,
+    provisioned,
+    registration,
+  });
+  const kept = { ...provisioned, opened: false };
+  expect(parseState(older({ candidate: kept, previous: kept, verifiedAt: at }))).toMatchObject({
+    candidate: kept,
+    previous: kept,
+    verifiedAt: at,
+  });
+});
+
 test('what is written is read as it was', () => {
   const state = { ...newState('d1'), pinnedCa: 'CA', exported: ['/a'] };
   expect(parseState(JSON.stringify(state))).toEqual(state);

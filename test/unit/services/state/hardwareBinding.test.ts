@@ -35,6 +35,7 @@ function start(here: HardwareId, stored: Map<string, string>) {
     note: () => undefined,
     restrict: () => undefined,
     quarantine: (name) => name,
+    remove: (name) => void stored.delete(name),
   };
   const ports = {
     directory,

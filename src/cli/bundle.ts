@@ -1,0 +1,160 @@
+import { spawnSync } from 'node:child_process';
+import { lstatSync, readdirSync, writeFileSync } from 'node:fs';
+import { version as kernelVersion, release } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../adapters/clock.ts';
+import { readOwn, readText } from '../adapters/disk/durableFile.ts';
+import { ownerOf } from '../adapters/disk/lockStatus.ts';
+import { hostDefaults } from '../adapters/host.ts';
+import { type ArchivedFile, tarArchive } from '../adapters/tarArchive.ts';
+import { stateDirOf } from '../config/resolve.ts';
+import { describe } from '../errors/onboardingError.ts';
+import { credentialsOf, maskSecrets, textsOf } from '../services/diagnostics/secrets.ts';
+import { files, parseState } from '../services/state/deviceState.ts';
+import { plainText } from '../text/plainText.ts';
+import { type Build, runChecks } from './check.ts';
+import { type CommonFlags, exit, readSources } from './options.ts';
+import { lookAtStatus } from './status.ts';
+
+const mostLogLines = 5_000;
+const journalMs = 20_000;
+
+/** `onboardd bundle [FILE]`: everything that support asks for as one `.tar.gz`, secrets masked. @returns exit status */
+export async function bundleCommand(
+  file: string | undefined,
+  flags: CommonFlags,
+  build: Build,
+): Promise<number> {
+  const now = systemClock.now();
+  const stamp = new Date(now).toISOString().replace(/[-:]|\..*/g, '');
+  const path = file ?? `onboardd-bundle-${stamp}.tar.gz`;
+  const { sources, files: read } = await readSources(flags);
+  const folder = stateDirOf(sources, hostDefaults(process.env));
+  const { checks, warnings, ok } = await runChecks(flags, build);
+  const parts: ArchivedFile[] = [
+    { name: 'status.json', text: json(await lookAtStatus(flags, build.version)) },
+    { name: 'check.json', text: json({ ok, checks, warnings }) },
+    { name: 'versions.txt', text: versions(build.version) },
+    { name: 'files.txt', text: listing(folder) },
+    { name: 'environment.txt', text: environment(sources.environment) },
+    ...Object.entries(read).map(([option, from], index) => ({
+      name: `configuration-${index}.txt`,
+      text: `# ${option}: ${from}\n${attempt(() => readText(from) ?? 'does not exist')}\n`,
+    })),
+    { name: 'log.txt', text: journal() },
+  ];
+  const secrets = secretsOf(folder, parts);
+  const masked = parts.map(({ name, text }) => ({
+    name: `onboardd/${name}`,
+    text: maskSecrets(text, secrets),
+  }));
+  try {
+    writeFileSync(path, tarArchive(masked, now), { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    process.stderr.write(`onboardd: cannot write ${plainText(path)}: ${describe(error)}\n`);
+    return exit.failed;
+  }
+  const names = parts.map(({ name }) => name).join(', ');
+  process.stdout.write(`${plainText(path)}: ${names}; secrets are masked, read it before you send it\n`);
+  return exit.ok;
+}
+
+/** What is secret on this device: its key, tokens, passwords of URLs, and all that the fleet's result holds. */
+function secretsOf(folder: string, parts: readonly ArchivedFile[]): string[] {
+  const text = (name: string) => attempt(() => readOwn(join(folder, name)) ?? '');
+  const key = text(files.key)
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('-----'));
+  const all = parts.map((part) => part.text).join('\n');
+  const tokens = [...all.matchAll(/"?tokenFile"?\s*[:=]\s*"?([^"\s,}]+)|TOKEN_FILE=(\S+)/g)].flatMap(
+    ([, quoted = '', plain = '']) => [quoted, plain].filter((path) => path !== ''),
+  );
+  const state = text(files.state);
+  return [
+    ...key,
+    ...tokens.map((path) => attempt(() => readText(path)?.trim() ?? '')),
+    ...resultTexts(state, text(files.registration)),
+    ...credentialsOf(all),
+    ...credentialsOf(state),
+  ];
+}
+
+/** The texts of the fleet's result, but for what everybody may know. @param copy if the state cannot be read */
+function resultTexts(stateText: string, copy: string): string[] {
+  const known = new Set(['success']);
+  let result = copy;
+  try {
+    const { deviceId, registration } = parseState(stateText);
+    if (registration !== null) result = registration.result;
+    known.add(deviceId).add(registration?.alias ?? deviceId);
+  } catch {
+    // The copy has the same secrets.
+  }
+  try {
+    const texts = textsOf(JSON.parse(result)).filter((text) => !known.has(text));
+    return texts.flatMap((text) => [
+      text,
+      ...text.split(/\\n|\n/).filter((line) => !line.startsWith('-----')),
+    ]);
+  } catch {
+    return [];
+  }
+}
+
+function listing(folder: string): string {
+  const line = (name: string) => {
+    const path = join(folder, name);
+    const { mode, size, mtime } = lstatSync(path);
+    const owner = ownerOf(path) ?? '?';
+    return `${(mode & 0o7777).toString(8).padStart(4, '0')} ${owner} ${size} ${mtime.toISOString()} ${name}`;
+  };
+  return `${folder}\n${attempt(() => ['.', ...readdirSync(folder).sort()].map(line).join('\n'))}\n`;
+}
+
+function environment(variables: Readonly<Record<string, string | undefined>>): string {
+  const own = Object.entries(variables).filter(([name]) => name.startsWith('ONBOARDD_'));
+  return `${own.map(([name, value]) => `${name}=${value}`).join('\n')}\n`;
+}
+
+function versions(version: string): string {
+  const { node, openssl } = process.versions;
+  const system = attempt(() => /^PRETTY_NAME=(.*)$/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? '?');
+  const systemd = outputOf('systemctl', ['--version']).split('\n')[0];
+  return `${[
+    `onboardd ${version}`,
+    `node ${node}, openssl ${openssl}, ${process.arch}`,
+    `system ${system}`,
+    `kernel ${release()} ${kernelVersion()}`,
+    `systemd ${systemd}`,
+  ].join('\n')}\n`;
+}
+
+/** The last lines of the unit, in the form that `onboardd report` reads. */
+function journal(): string {
+  return outputOf('journalctl', [
+    ...['--unit', 'onboardd', '--lines', String(mostLogLines), '--output', 'json', '--no-pager'],
+  ]);
+}
+
+function outputOf(command: string, args: readonly string[]): string {
+  const { stdout, stderr, error } = spawnSync(command, args, {
+    encoding: 'utf8',
+    timeout: journalMs,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  if (error !== undefined) return `${command} cannot be run: ${describe(error)}\n`;
+  return stdout === '' ? stderr : stdout;
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** @returns what is read, or why it cannot be */
+function attempt(read: () => string): string {
+  try {
+    return read();
+  } catch (error) {
+    return `cannot be read: ${describe(error)}`;
+  }
+}

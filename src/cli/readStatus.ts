@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { readOwn } from '../adapters/disk/durableFile.ts';
+import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
+import * as pki from '../adapters/pki.ts';
+import { readRuntimeStatus } from '../adapters/runtimeStatus.ts';
+import { describe, OnboardingError } from '../errors/onboardingError.ts';
+import { remedyOf } from '../errors/reasons.ts';
+import { type Status, statusOf } from '../services/diagnostics/status.ts';
+import { files } from '../services/state/deviceState.ts';
+import { recallFor } from './recalledProgress.ts';
+
+export type Seen = Status | { readonly problem: string };
+
+/**
+ * What the daemon left on disk. What it waits for is newer in what it published.
+ *
+ * @param published file to read if the state directory cannot be read; null: none
+ */
+export function readStatus(folder: string, version: string, published: string | null): Seen {
+  const running = isLocked(folder);
+  try {
+    const status = statusOf(readOwn(join(folder, files.state)), recallFor(folder), {
+      reader: pki,
+      version,
+      running,
+    });
+    const now = published === null || running === false ? null : readRuntimeStatus(published);
+    const isSame = now?.state === status.state && now.since === status.since;
+    return isSame ? { ...status, waitsFor: now.waitsFor ?? null } : status;
+  } catch (error) {
+    const status = isDenied(error) && published !== null ? readRuntimeStatus(published) : null;
+    if (status !== null) return { ...status, running };
+    const daemon = running === null ? 'unknown' : running ? 'running' : 'not running';
+    return { problem: `${isDenied(error) ? deniedTo(folder) : messageOf(error)}; daemon: ${daemon}` };
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof OnboardingError)) return describe(error);
+  const remedy = remedyOf(error.code, error.reason).replace(/\.$/, '');
+  return `${error.code}: ${error.message}; remedy: ${remedy}`;
+}
+
+function isDenied(error: unknown): boolean {
+  const { cause } = error as { cause?: NodeJS.ErrnoException };
+  return cause?.code === 'EACCES' || cause?.code === 'EPERM';
+}
+
+/** The state holds secrets: only its owner and root can read it. Without a published status, names the command that works. */
+function deniedTo(folder: string): string {
+  const owner = ownerOf(folder);
+  const who = owner === null || owner === 'root' ? 'root' : `root and ${owner}`;
+  const as = owner === null || owner === 'root' ? '' : `, or \`sudo -u ${owner} onboardd status\``;
+  return `${join(folder, files.state)} holds secrets; only ${who} can read it: run \`sudo onboardd status\`${as}`;
+}

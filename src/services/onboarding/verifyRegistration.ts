@@ -1,0 +1,70 @@
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import type { GivenUp } from '../../machines/contracts.ts';
+import {
+  currentState,
+  type DeviceState,
+  isoTime,
+  type StateDirectory,
+  updateState,
+} from '../state/deviceState.ts';
+import { keyFor, rollBack, settleKeys } from './keyRotation.ts';
+import { isExpired, leafOf, type TryRenewedPorts } from './renewCertificate.ts';
+import { opens, type RequestCertificateOptions, readKey } from './requestCertificate.ts';
+
+export type VerifyPorts = Pick<TryRenewedPorts, 'directory' | 'pki' | 'connect' | 'now'>;
+
+/**
+ * Opens NATS with the certificate in use and records it: whatever it replaced is then needed no more.
+ *
+ * @throws {OnboardingError} NATS_*, STATE_*; the signal's reason
+ */
+export async function verifyRegistration(
+  ports: VerifyPorts,
+  { natsUrl: configured }: Pick<RequestCertificateOptions, 'natsUrl'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { directory, pki, connect, now } = ports;
+  const { deviceId, provisioned } = currentState(directory);
+  if (provisioned === null) throw new OnboardingError('STATE_CORRUPT', 'the certificate is gone');
+  const key = readKey(directory);
+  const natsUrl = configured ?? provisioned.natsUrl;
+  const isEncrypted = await opens(connect, { ...provisioned, deviceId, key, natsUrl }, signal);
+  const state = updateState(directory, () => ({
+    provisioned: { ...provisioned, opened: provisioned.opened || isEncrypted },
+    previous: null,
+    verifiedAt: isoTime(now()),
+  }));
+  settleKeys(ports, state, pki.spkiSha256Of(key));
+}
+
+/**
+ * Brings back the certificate that was replaced, if it lives; else leaves the registration, and marks the certificate as
+ * one to be replaced. Id and key stay, and so does the certificate until another one is there: the fleet may change its mind.
+ *
+ * @throws {OnboardingError} STATE_*
+ */
+export function giveUpCertificate(ports: Pick<VerifyPorts, 'directory' | 'pki' | 'now'>): GivenUp {
+  const { directory, pki, now } = ports;
+  const { previous } = currentState(directory);
+  const leaf = leafOf(pki, previous);
+  const key = pki.spkiSha256Of(readKey(directory));
+  if (previous !== null && leaf !== null && !isExpired(leaf, now()) && keyFor(ports, previous.certificate)) {
+    settleKeys(ports, rollBack(directory), key);
+    return { rolledBackTo: leaf.notAfter.toISOString() };
+  }
+  settleKeys(ports, leaveRegistration(directory), key);
+  return { rolledBackTo: null };
+}
+
+function leaveRegistration(directory: StateDirectory): DeviceState {
+  return updateState(directory, ({ provisioned, registration, formerRegistration }) => ({
+    provisioned: provisioned && { ...provisioned, opened: false, refused: true },
+    candidate: null,
+    previous: null,
+    registration: null,
+    formerRegistration: registration ?? formerRegistration,
+    request: null,
+    // “already registered” is this device itself.
+    mayBeRegistered: true,
+  }));
+}

@@ -1,0 +1,94 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { fleetWith, onboard } from '../../support/harness.ts';
+import { at } from '../../support/observabilityHarness.ts';
+import { newDevice, temporaryFolder } from '../../support/program.ts';
+import { runCommand } from '../../support/runCommand.ts';
+
+const path = process.env.PATH;
+afterEach(() => {
+  process.env.PATH = path;
+});
+
+const token = 'provisioning-token-4711';
+const secrets = {
+  token: 'result-token-4712',
+  config: { password: 'result-password-4713', deep: ['4714-deep-secret'] },
+};
+
+/** File of the archive → its text. */
+function unpacked(archive: string): Record<string, string> {
+  const names = execFileSync('tar', ['-tzf', archive], { encoding: 'utf8' }).trim().split('\n');
+  return Object.fromEntries(
+    names.map((name) => [
+      name.replace('onboardd/', ''),
+      execFileSync('tar', ['-xzOf', archive, name], { encoding: 'utf8' }),
+    ]),
+  );
+}
+
+/** A journal whose lines hold every secret, as if a program had logged them. */
+function leakyJournal(texts: readonly string[]): string {
+  const folder = temporaryFolder();
+  const lines = texts.map((text) => JSON.stringify({ MESSAGE: `leaked ${text}` })).join('\n');
+  writeFileSync(join(folder, 'lines'), `${lines}\n`);
+  writeFileSync(join(folder, 'journalctl'), `#!/bin/sh\ncat ${folder}/lines\n`);
+  chmodSync(join(folder, 'journalctl'), 0o755);
+  return `${folder}:${process.env.PATH}`;
+}
+
+test('a bundle holds what support asks for, and none of the secrets of the device', async () => {
+  const fleet = await fleetWith({ token, fields: () => secrets });
+  const tokenFile = join(temporaryFolder(), 'token');
+  writeFileSync(tokenFile, `${token}\n`, { mode: 0o600 });
+  const device = at(fleet, { provisioning: { url: fleet.provisioningUrl, tokenFile } });
+  await onboard(device);
+  const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
+  const nats = { url: fleet.natsUrl.replace('://', '://device:nats-password-4715@') };
+  writeFileSync(device.configFile, JSON.stringify({ ...config, nats }));
+  const key = readFileSync(join(device.stateDir, 'identity.key'), 'utf8');
+  const planted = [
+    token,
+    secrets.token,
+    secrets.config.password,
+    '4714-deep-secret',
+    'nats-password-4715',
+    ...key.split('\n').filter((line) => line !== '' && !line.startsWith('-----')),
+  ];
+  const archive = join(temporaryFolder(), 'bundle.tar.gz');
+  process.env.PATH = leakyJournal([...planted, key]);
+  const { status, stdout, stderr } = await runCommand(device, 'bundle', archive);
+  expect(status, stderr).toBe(0);
+  expect(stdout).toContain(archive);
+  expect(statSync(archive).mode & 0o777).toBe(0o600);
+  const files = unpacked(archive);
+  expect(JSON.parse(files['status.json'] ?? '')).toMatchObject({ state: 'registered' });
+  expect(JSON.parse(files['check.json'] ?? '').checks).toHaveLength(8);
+  expect(files['versions.txt']).toMatch(/^onboardd \S+\nnode \d/);
+  expect(files['files.txt']).toMatch(/^0600 \S+ \d+ \S+Z identity\.key$/m);
+  expect(files['configuration-0.txt']).toContain('"mobile"');
+  expect(files['log.txt']).toMatch(/^\{"MESSAGE":"leaked \*\*\*/);
+  const everything = Object.values(files).join('\n') + stdout;
+  expect(planted.filter((secret) => everything.includes(secret))).toEqual([]);
+});
+
+test('a bundle is made although the configuration cannot be read', async () => {
+  const device = newDevice({});
+  writeFileSync(device.configFile, '{"provisioning": {"url": "http://me:url-password-4716@host"');
+  const archive = join(temporaryFolder(), 'bundle.tar.gz');
+  expect((await runCommand(device, 'bundle', archive)).status).toBe(0);
+  const files = unpacked(archive);
+  expect(files['check.json']).toContain('CONFIG_INVALID');
+  expect(Object.values(files).join('\n')).not.toContain('url-password-4716');
+});
+
+test('a bundle replaces no file', async () => {
+  const file = join(temporaryFolder(), 'mine');
+  writeFileSync(file, 'mine');
+  const { status, stderr } = await runCommand(newDevice({}), 'bundle', file);
+  expect([status, readFileSync(file, 'utf8')]).toEqual([1, 'mine']);
+  expect(stderr).toMatch(/cannot write .*mine: .*EEXIST/);
+  expect(existsSync(`${file}.tar.gz`)).toBe(false);
+});

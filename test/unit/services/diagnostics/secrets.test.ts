@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { credentialsOf, maskSecrets, textsOf } from '../../../../src/services/diagnostics/secrets.ts';
+
+test.each([
+  ['a known secret', 'it is s3cr3t-token!', 'it is ***!', ['s3cr3t-token']],
+  ['the longer of two', 'abcdefgh', '***', ['abcdef', 'abcdefgh']],
+  ['nothing for a text that is too short', 'a short word', 'a short word', ['a']],
+  ['user information of a URL', 'see http://me:pw@host/path', 'see http://***@host/path', []],
+  [
+    'a value that is named like a secret',
+    '{"authToken": "a\\"b", "x": "y"}',
+    '{"authToken": "***", "x": "y"}',
+    [],
+  ],
+  ['a parameter of a URL', 'GET /p?device=1&api_key=abc&x=1', 'GET /p?device=1&api_key=***&x=1', []],
+  ['a bearer token', 'authorization: Bearer abc.def-1', 'authorization: Bearer ***', []],
+  [
+    'a private key',
+    'a -----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY----- b',
+    'a [private key] b',
+    [],
+  ],
+  ['no path to a token', '"tokenFile": "/etc/token"', '"tokenFile": "/etc/token"', []],
+])('%s is masked', (_, text, masked, known) => {
+  expect(maskSecrets(text, known)).toBe(masked);
+});
+
+test('the texts of a JSON value are found with and without escapes', () => {
+  expect(textsOf({ a: ['x\ny', { b: 'z' }], c: 1, d: null })).toEqual(['x\ny', 'x\\ny', 'z', 'z']);
+});
+
+test('the credentials of URLs are found', () => {
+  expect(credentialsOf('http://me:pw@host and tls://token@nats')).toEqual(['me:pw', 'pw', 'token']);
+});
