@@ -38,6 +38,8 @@ function disk(hasCertificate: boolean): StateDirectory {
     read: (name) => stored.get(name) ?? null,
     write: (name, text) => void stored.set(name, text),
     refresh: (name, text) => void stored.set(name, text),
+    settle: () => undefined,
+    note: () => undefined,
     restrict: () => undefined,
     settle: () => undefined,
     note: () => undefined,

@@ -102,6 +102,7 @@ test('attempts that fail write nothing to the state directory', async () => {
       read: (name) => stored.get(name) ?? null,
       write: change,
       refresh: change,
+      remove: change,
       settle: change,
       note: change,
       restrict: () => undefined,
