@@ -77,8 +77,9 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       if (state?.registration) violate('a registered device asks again');
       if (state?.request?.messageId !== messageId) violate('a question left before it was durable');
       const open = fleet.heard.get(id) ?? new Set();
-      if (open.size > 0 && !open.has(messageId ?? '') && !lostState())
-        violate('a question under a new message id, while the former has no answer');
+      const isRepeated = open.has(messageId ?? '');
+      if (!isRepeated && [...open].some((former) => !fleet.dropped.has(former)) && !lostState())
+        violate('a question under a new message id, while the former has no answer and was not dropped');
     },
 
     /** The device says that it is registered. */

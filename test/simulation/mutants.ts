@@ -36,6 +36,18 @@ export const mutants: readonly Mutant[] = [
     '{ ...state.request, messageId: randomUUID(), publishes: state.request.publishes + 1 }',
   ),
   one(
+    'a question gets a new message id as soon as the stream has stored it',
+    'src/services/onboarding/judgeResult.ts',
+    "if (acknowledgement === 'duplicate') return",
+    'if (acknowledgement !== null) return',
+  ),
+  one(
+    'a new message id is not recorded before it is published',
+    'src/services/onboarding/register.ts',
+    'const request = renewMessageId(attempt.ports);',
+    'const request = { messageId: attempt.ports.randomUUID(), firstAt: isoTime(attempt.ports.now()), publishes: 1, afterSequence: null, afterStoredAt: null };',
+  ),
+  one(
     'a question is not recorded before it is published',
     'src/services/onboarding/register.ts',
     'const request = recordRequest(ports, session, last);',

@@ -25,7 +25,7 @@ export interface Answer {
 
 /**
  * Durable before the publish: after a crash the device knows that it may have asked. A request that is open keeps its
- * message id.
+ * message id: whether a stream holds it is not known until that says so.
  *
  * @param last what the stream held for the results before the first publish
  * @throws {OnboardingError} STATE_*
@@ -43,6 +43,26 @@ export function recordRequest(
   }));
   if (request === null)
     throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
+  return request;
+}
+
+/**
+ * A new message id for a request that the stream holds and whose answer is lost: under the former one the stream drops
+ * every repetition for its duplicate window, two minutes or more. Durable before the publish. It stays the same request:
+ * an answer to any of its publishes is its answer, and the fleet manager accepts a device once, however often it hears it.
+ *
+ * @throws {OnboardingError} STATE_*
+ */
+export function renewMessageId({ directory, randomUUID }: RequestPorts): OpenRequest {
+  const { request } = updateState(directory, (state) => ({
+    request: state.request && {
+      ...state.request,
+      messageId: randomUUID(),
+      publishes: state.request.publishes + 1,
+    },
+  }));
+  if (request === null)
+    throw new OnboardingError('STATE_CORRUPT', 'the question is gone', { class: 'transient' });
   return request;
 }
 

@@ -9,6 +9,7 @@ import {
   type RequestPorts,
   recordOpened,
   recordRequest,
+  renewMessageId,
   withdrawRequest,
 } from './pendingRequest.ts';
 import type { Message } from './registrationResult.ts';
@@ -46,8 +47,9 @@ const firstPollMs = 1_000;
 const slowestPollMs = 5_000;
 
 /**
- * One attempt to register, from connecting to the result. Repeating it is safe: the request keeps its message id, is
- * recorded before it is published, and an answer that is there already is adopted before anything is asked again.
+ * One attempt to register, from connecting to the result. Repeating it is safe: the request is recorded before it is
+ * published, keeps its message id until a stream says that it holds it, and an answer that is there already is adopted
+ * before anything is asked again.
  *
  * @param tell progress for the machine; after ANSWERED or FAILED nothing more is told
  * @returns a function that aborts the attempt
@@ -139,6 +141,11 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
       // Read behind the publish, it may have arrived before: then it answers only what was open by then.
       const isEarly = event.type === 'live' && !event.afterPublish;
       const answer = answerIn(attempt, event, isEarly ? before.request : (published ?? before.request));
+      if (answer === 'duplicate') {
+        // The stream holds the request of an earlier attempt, and the look above brought no answer: that one is lost.
+        if (published?.messageId === before.request?.messageId) published = publishAnew(attempt);
+        continue;
+      }
       if (answer !== null) return answer;
       if (event.type !== 'stored') continue;
       if (event.last === 'unavailable' && resultsDenied) throw denied('subscription', results);
@@ -159,9 +166,25 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
  * @throws {OnboardingError} NATS_*: the connection does not take it, and it does not count as asked; STATE_*
  */
 function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): OpenRequest {
-  const { ports, options, identity, certificate, session, before } = attempt;
+  const { ports, session } = attempt;
   attempt.signal.throwIfAborted();
   const request = recordRequest(ports, session, last);
+  send(attempt, request);
+  attempt.tell({ type: 'ASKED' });
+  return request;
+}
+
+/** Repeats a request that the stream holds, under a new message id. @throws {OnboardingError} NATS_*, STATE_* */
+function publishAnew(attempt: Attempt): OpenRequest {
+  attempt.signal.throwIfAborted();
+  const request = renewMessageId(attempt.ports);
+  send(attempt, request);
+  return request;
+}
+
+/** @throws {OnboardingError} NATS_*: the connection does not take it, and it does not count as asked */
+function send(attempt: Attempt, request: OpenRequest): void {
+  const { ports, options, identity, certificate, session, before } = attempt;
   const headers = {
     ID: identity.deviceId,
     timestamp: wholeSeconds(ports.now()),
@@ -174,8 +197,6 @@ function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): Open
     withdrawRequest(ports, before);
     throw error;
   }
-  attempt.tell({ type: 'ASKED' });
-  return request;
 }
 
 /** @throws {OnboardingError} where the request cannot be answered any more */
@@ -190,14 +211,14 @@ function failIfFatal(attempt: Attempt, event: SessionEvent & { type: 'denied' })
 
 /**
  * @param pendingRequest the request that was open when the message arrived
- * @returns null where the event holds no answer
+ * @returns null where the event holds no answer; `duplicate`: the stream dropped the request, which it held already
  * @throws {OnboardingError} where the attempt fails by it
  */
 function answerIn(
   attempt: Attempt,
   event: SessionEvent & { type: Facts['source'] },
   pendingRequest: OpenRequest | null,
-): Answer | null {
+): Answer | 'duplicate' | null {
   const message = event.type === 'stored' ? event.last : event.message;
   if (typeof message === 'string') return null;
   const { ports, options, before, certificate } = attempt;
@@ -213,6 +234,8 @@ function answerIn(
   switch (verdict.kind) {
     case 'answer':
       return { message, result: verdict.result };
+    case 'duplicate':
+      return 'duplicate';
     case 'ignored':
       return null;
     case 'failed':

@@ -10,7 +10,7 @@ import { parseNatsAddresses } from '../../../src/config/natsAddress.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
 import { describe, OnboardingError, redact } from '../../../src/errors/onboardingError.ts';
 import { acceptCertificate } from '../../../src/services/onboarding/acceptCertificate.ts';
-import { isAcknowledgement, readResult } from '../../../src/services/onboarding/registrationResult.ts';
+import { readAcknowledgement, readResult } from '../../../src/services/onboarding/registrationResult.ts';
 import { requestCertificate } from '../../../src/services/onboarding/requestCertificate.ts';
 import { resume } from '../../../src/services/onboarding/resume.ts';
 import {
@@ -157,7 +157,7 @@ const targets: Target[] = [
     share: 0.3,
     property: fc.asyncProperty(fc.oneof(anyText, mutated(success)), async (text) => {
       const result = await tried(() => readResult(text));
-      isAcknowledgement(text);
+      readAcknowledgement(text);
       if (result?.kind === 'success') {
         const json = JSON.parse(text);
         must(json.status === 'success' || json.status === undefined, `registered on ${text}`);

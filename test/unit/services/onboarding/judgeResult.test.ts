@@ -137,9 +137,9 @@ test.each<[string, Row, object]>([
     ignored('acknowledgement'),
   ],
   [
-    'an acknowledgement of a duplicate says nothing of the answer',
+    'an acknowledgement of a duplicate says that the stream holds the request and dropped this one',
     { message: { text: '{"stream":"ACTIONS","seq":7,"duplicate":true}' }, facts: reply },
-    ignored('acknowledgement'),
+    { kind: 'duplicate' },
   ],
   [
     'an error of the stream at the reply address says nothing of the answer',

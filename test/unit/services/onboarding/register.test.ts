@@ -29,6 +29,7 @@ const nothing: Message = {
   sequence: null,
   status: null,
 };
+const success = '{"status":"success","alias":"a"}';
 const alreadyRegistered = '{"status":"failure","error":"device already registered"}';
 
 /** A question that was published once and has no answer. */
@@ -188,6 +189,60 @@ test('a refusal of a repeated question does not make a stranger of a device that
   expect(next.state().registration).not.toBeNull();
 });
 
+const dropped = '{"stream":"ACTIONS","seq":7,"duplicate":true}';
+
+test('a repeated question that the stream dropped is asked again at once, under a new id that is durable before', async () => {
+  const asking = attempt('none', { request: openRequest(now) });
+  await asking.until('ASKED');
+  asking.reply({ text: dropped });
+  await expect.poll(() => asking.calls).toEqual(['subscribe', 'look', 'ask', 'ask']);
+  expect(asking.state().request).toMatchObject({ messageId: 'question-1', publishes: 3 });
+  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'ASKED']);
+  asking.reply({ text: alreadyRegistered });
+  await asking.until('ANSWERED');
+  expect(asking.state().registration).not.toBeNull();
+});
+
+test('one attempt asks under one new id, whatever the stream says of that', async () => {
+  const asking = attempt('none', { request: openRequest(now) });
+  await asking.until('ASKED');
+  asking.reply({ text: dropped });
+  asking.reply({ text: dropped });
+  asking.reply({ text: success });
+  await asking.until('ANSWERED');
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask', 'ask', 'close']);
+});
+
+test('a first question that the stream says it dropped is not asked again', async () => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  asking.reply({ text: dropped });
+  asking.reply({ text: success });
+  await asking.until('ANSWERED');
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask', 'close']);
+});
+
+test('a question that the stream has stored keeps its id over a restart, for as long as its repetition is not dropped', async () => {
+  const first = attempt();
+  await first.until('ASKED');
+  first.reply({ text: '{"stream":"ACTIONS","seq":7}' });
+  first.push({ type: 'closed', error: new OnboardingError('NATS_UNREACHABLE', 'it broke') });
+  await first.until('FAILED');
+  const { request } = first.state();
+  const next = attempt('none', first.state());
+  await next.until('ASKED');
+  expect(next.state().request).toEqual({ ...request, publishes: 2 });
+});
+
+test('on a full disk a question that the stream dropped is not asked under a new id', async () => {
+  const asking = attempt('none', { request: openRequest(now) });
+  await asking.until('ASKED');
+  asking.disk.isFull = true;
+  asking.reply({ text: dropped });
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask', 'close']);
+});
+
 test('“already registered” to the first question of a device is a clash', async () => {
   const first = attempt();
   await first.until('ASKED');
@@ -217,7 +272,6 @@ function storedResult(text: string, sequence: number, storedAt: number): Message
   const timestamp = new Date(storedAt).toISOString();
   return { ...nothing, text, id: deviceId, timestamp, storedAt, sequence };
 }
-const success = '{"status":"success","alias":"a"}';
 
 test.each([
   ['success', success],
