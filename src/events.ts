@@ -73,6 +73,10 @@ export const commonFields = {
   state: state('the state that the device is in after the event'),
 } as const satisfies Record<string, Field<unknown>>;
 
+/** Why a device is not registered any more. */
+const leftReasons = { 'announcement-changed': 0 } as const;
+export type LeftReason = keyof typeof leftReasons;
+
 export const events = {
   'daemon.started': {
     level: 'info',
@@ -140,6 +144,17 @@ export const events = {
     meaning: 'Somebody has to do something: the device rests in `failed`, or the daemon cannot start.',
     fields: { code: code('the error code'), remedy: string('what to do') },
   },
+  'registration.left': {
+    level: 'info',
+    messageId: '21b245410d4549bf8f47ac1265545e39',
+    meaning: 'The device is not registered any more, and registers anew with the same id.',
+    fields: {
+      reason: oneOf<LeftReason>(
+        leftReasons,
+        'why: `announcement-changed`: alias, owner or build version, with `registration.onChange`',
+      ),
+    },
+  },
   'certificate.renewed': {
     level: 'info',
     messageId: 'f6617d73e7b1455c9edf95904581ccce',
@@ -191,7 +206,7 @@ export function eventSchema(codes: readonly string[], reasons: readonly string[]
   const lines = Object.entries(events).map(([name, { level, fields }]) => {
     const own = Object.entries<Field<unknown>>(fields).map(([field, { schema, meaning }]) => [
       field,
-      { ...(closed[field] ?? schema), description: meaning },
+      { ...('enum' in schema ? schema : (closed[field] ?? schema)), description: meaning },
     ]);
     const shared = Object.entries(commonFields).map(([field, { schema, meaning }]) => [
       field,

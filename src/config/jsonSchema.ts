@@ -54,6 +54,7 @@ function keywordsOf({ type, pipe, options, value, requirement, metadata }: Part)
   switch (type) {
     case 'string':
     case 'number':
+    case 'boolean':
       return { type };
     case 'picklist':
       return { enum: options };

@@ -135,8 +135,14 @@ function readEnvironment(environment: Sources['environment'], problems: string[]
   return values;
 }
 
-/** Environment and overlay carry text: numbers are read where the key takes numbers, and left for the check to refuse. */
+const switches = new Map<string, unknown>([
+  ['true', true],
+  ['false', false],
+]);
+
+/** Environment and overlay carry text: what is no number or switch where the key takes one is left for the check to refuse. */
 export function coerce(key: SettingKey, value: string): unknown {
+  if (settings[key].schema.type === 'boolean') return switches.get(value.trim()) ?? value;
   if (settings[key].schema.type !== 'number') return value;
   return /^[+-]?\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : value;
 }

@@ -49,6 +49,12 @@ function withDefault<Value extends string | number>(
   return { ...kind, meaning, shownDefault, defaultOf: () => value };
 }
 
+/** A key that is off unless it is switched on. */
+function switchedOff(meaning: string): Setting<boolean, boolean> {
+  const kind = { schema: v.boolean(), allowed: 'true or false' };
+  return { ...kind, meaning, shownDefault: '`false`', defaultOf: () => false };
+}
+
 /** A key with a default that the host decides, or that is of another type than what the key takes. */
 function withDefaultOf<Value, Default>(
   kind: Kind<Value>,
@@ -202,6 +208,9 @@ export const settings = {
     'found by subject',
   ),
   'registration.timeoutMs': withDefault(milliseconds, 'From publish to result, one attempt', 30000),
+  'registration.onChange': switchedOff(
+    'Register again when alias, owner or build version changed in the configuration',
+  ),
   'retry.initialMs': withDefault(milliseconds, 'Ceiling of the first wait; full jitter below it', 1000),
   'retry.maxMs': withDefault(milliseconds, 'Highest ceiling of a wait', 300000),
   'retry.factor': withDefault(number(1, 100), 'Growth of the ceiling from attempt to attempt', 2),
@@ -215,6 +224,11 @@ export const settings = {
     'Fraction of the certificate’s life at which it is renewed',
     '0.7 to 0.9, rolled once per certificate',
     (): readonly [number, number] => [0.7, 0.9],
+  ),
+  'hooks.dir': withDefault(
+    path,
+    'Folder of executables that are run after `registered`, `renewed`, `failed` and `reset`',
+    '/etc/onboardd/hooks.d',
   ),
   exports: withDefaultOf(
     paths,

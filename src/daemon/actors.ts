@@ -5,7 +5,7 @@ import type { Issued, OnboardingEvent, Renewed } from '../machines/contracts.ts'
 import { onboarding } from '../machines/onboarding.ts';
 import { deliverResult, prepareIdentity } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
-import { register } from '../services/onboarding/register.ts';
+import { announcedBy, register } from '../services/onboarding/register.ts';
 import {
   renewCertificate,
   requestCertificate,
@@ -26,9 +26,13 @@ export interface Settings {
 /**
  * The machine with the services as its actors, and the platform as their ports.
  *
- * @param onQuarantined see `ResumePorts`
+ * @param reports see `ResumePorts`
  */
-export function wire(platform: Platform, settings: Settings, onQuarantined: ResumePorts['onQuarantined']) {
+export function wire(
+  platform: Platform,
+  settings: Settings,
+  reports: Pick<ResumePorts, 'onQuarantined' | 'onLeft'>,
+) {
   const { config, hostname, fleetCa, builtAt } = settings;
   const { certificateOptions, deliverOptions } = optionsOf(settings);
   const machine = onboarding(
@@ -40,11 +44,14 @@ export function wire(platform: Platform, settings: Settings, onQuarantined: Resu
     },
     platform,
   );
+  const announcement = config.registration.onChange
+    ? (deviceId: string) => announcedBy(deviceFields(config, deviceId, hostname))
+    : null;
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   return machine.provide({
     actors: {
       resume: fromPromise(async () =>
-        resume({ ...platform, onQuarantined }, config.identity.deviceId, fleetCa),
+        resume({ ...platform, ...reports }, config.identity.deviceId, fleetCa, announcement),
       ),
       generateKey: fromPromise(({ signal }) => generateKey(platform, signal)),
       requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>

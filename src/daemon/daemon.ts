@@ -5,7 +5,7 @@ import { type Settings, wire } from './actors.ts';
 import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
-import { entryOfEmitted, entryOfQuarantined, write } from './transitionLog.ts';
+import { entryOfEmitted, entryOfLeft, entryOfQuarantined, write } from './transitionLog.ts';
 
 /** Fields of every line of the log, while the device runs. */
 export interface LogContext {
@@ -35,9 +35,12 @@ export function startDaemon(
   const identify = (deviceId: string | null) => {
     logContext.deviceId ??= deviceId;
   };
-  const machine = wire(platform, settings, (error) => {
-    identify(error.deviceId);
-    write(log, entryOfQuarantined(error));
+  const machine = wire(platform, settings, {
+    onQuarantined(error) {
+      identify(error.deviceId);
+      write(log, entryOfQuarantined(error));
+    },
+    onLeft: (reason) => write(log, entryOfLeft(reason)),
   });
   const actor = createActor(machine, clockOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));

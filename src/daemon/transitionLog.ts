@@ -1,7 +1,7 @@
 import type { Log } from '../adapters/logger.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
-import type { EventName, events, FieldsOf, StateName } from '../events.ts';
+import type { EventName, events, FieldsOf, LeftReason, StateName } from '../events.ts';
 import type { EmittedEvent, Failed } from '../machines/contracts.ts';
 import type { Failure } from '../machines/failure.ts';
 
@@ -77,4 +77,9 @@ function entryOfFailure({ type, ...fields }: Failed): LogEntry {
 export function entryOfQuarantined({ code, reason, class: errorClass, message }: OnboardingError): LogEntry {
   const failed = { step: 'idle', code, reason, class: errorClass, attempt: 1 } as const;
   return ['warn', 'step.failed', message, { ...failed, retryInMs: 0, cause: message }];
+}
+
+/** What the log says of a device that has to register anew. */
+export function entryOfLeft(reason: LeftReason): LogEntry {
+  return ['info', 'registration.left', `not registered any more (${reason}): it registers anew`, { reason }];
 }

@@ -163,9 +163,12 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       ...usualConfig.identity,
       deviceId: plan.clash ? clashing : plan.earlierLife ? handedOn : null,
     },
-    registration: { ...usualConfig.registration, api: plan.api },
+    registration: { ...usualConfig.registration, api: plan.api, onChange: of('update').length > 0 },
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
   };
+
+  const versionAt = (number: number) =>
+    `${of('update').filter(({ boot: from }) => from <= number).length + 1}`;
 
   function worldOf(own: Boot): Platform {
     const timed = (call: () => void) => () => own.alive && call();
@@ -217,6 +220,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (number === boots && since() < healAt) damage(file, how);
     }
     for (const { boot: number } of of('other machine')) if (number === boots && since() < healAt) moveDisk();
+    const device = { ...config.device, buildVersion: versionAt(boots) };
     const known: LogContext = { deviceId: null, state: 'idle' };
     const own: Boot = {
       number: boots,
@@ -237,7 +241,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       own.daemon = startDaemon(
         world,
         {
-          config,
+          config: { ...config, device },
           hostname: 'device',
           fleetCa: plan.pinned ? pki.parseCertificates(fleet.ca).map(({ fingerprint }) => fingerprint) : null,
           builtAt,
@@ -307,6 +311,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (typeof fields.retryInMs !== 'number' && plan.failedAfterMs > 0)
         violate(`${text}: waits for nothing`);
     }
+    if (event === 'registration.left') reached.add('left the registration');
     if (event === 'device.registered') {
       own.registered = true;
       invariants.checkRegistered();
@@ -370,6 +375,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     powerOff('restart', 1000);
     await loop.run(loop.now() + 3 * minute, broken, afterEach);
     if (!broken() && !registered()) violate('registered, started again, and not registered');
+    if (!broken() && config.registration.onChange) invariants.checkAnnounced(versionAt(boots));
     const isShort = plan.certificateLifeMs < 10 * hour;
     const liveOnMs = plan.liveOnMs ?? (isShort ? 1.3 * plan.certificateLifeMs : 0);
     if (liveOnMs === 0) return;

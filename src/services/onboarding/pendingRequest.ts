@@ -1,5 +1,6 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import {
+  type Announced,
   type DeviceState,
   isoTime,
   type OpenRequest,
@@ -34,12 +35,19 @@ export function recordRequest(
   { directory, now, randomUUID }: RequestPorts,
   session: Session,
   last: Message | 'none' | 'unavailable',
+  announced: Announced,
 ): OpenRequest {
   const { request } = updateState(directory, (state) => ({
     ...opened(session, state),
     request: state.request
       ? { ...state.request, publishes: state.request.publishes + 1 }
-      : { messageId: randomUUID(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) },
+      : {
+          messageId: randomUUID(),
+          firstAt: isoTime(now()),
+          publishes: 1,
+          announced,
+          ...stalenessAfter(last),
+        },
   }));
   if (request === null)
     throw new OnboardingError('STATE_CORRUPT', 'the question was not recorded', { class: 'transient' });
@@ -111,15 +119,20 @@ export function persistResult(
 ): Registration {
   const askedBefore = before.request !== null || before.mayBeRegistered;
   if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
-    const alias = result.kind === 'success' ? result.alias : null;
-    const registration = { alias, at: isoTime(now()), result: message.text ?? '' };
-    updateState(directory, (state) => ({
+    const { registration } = updateState(directory, (state) => ({
       ...opened(session, state),
       ...answered,
-      registration,
+      registration: {
+        ...received(message, result, state),
+        at: isoTime(now()),
+        announced: state.request?.announced ?? null,
+      },
+      formerRegistration: null,
       lastRejection: null,
       mayBeRegistered: false,
     }));
+    if (registration === null)
+      throw new OnboardingError('STATE_CORRUPT', 'the registration was not kept', { class: 'transient' });
     return registration;
   }
   updateState(directory, (state) => ({
@@ -129,6 +142,17 @@ export function persistResult(
     mayBeRegistered: state.mayBeRegistered || (state.request !== null && state.request.publishes > 1),
   }));
   throw new OnboardingError('REGISTRATION_REJECTED', `the fleet manager refused: ${result.error}`);
+}
+
+/** "Already registered" brings nothing: a device that registered before keeps what it got then. */
+function received(
+  { text }: Message,
+  result: Result,
+  { formerRegistration }: DeviceState,
+): Pick<Registration, 'alias' | 'result'> {
+  if (result.kind === 'success') return { alias: result.alias, result: text ?? '' };
+  const { alias, result: kept } = formerRegistration ?? { alias: null, result: text ?? '' };
+  return { alias, result: kept };
 }
 
 /** What an answer must come after, given the last message that the stream holds. */

@@ -1,6 +1,13 @@
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import type { RegisterEvent } from '../../machines/contracts.ts';
-import { currentState, type DeviceState, files, isoTime, type OpenRequest } from '../state/deviceState.ts';
+import {
+  type Announced,
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type OpenRequest,
+} from '../state/deviceState.ts';
 import type { Certificate, CertificateReader } from './acceptCertificate.ts';
 import { type Facts, judgeResult } from './judgeResult.ts';
 import {
@@ -168,7 +175,7 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
 function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): OpenRequest {
   const { ports, session } = attempt;
   attempt.signal.throwIfAborted();
-  const request = recordRequest(ports, session, last);
+  const request = recordRequest(ports, session, last, announcedBy(attempt.options.device));
   send(attempt, request);
   attempt.tell({ type: 'ASKED' });
   return request;
@@ -273,6 +280,12 @@ function identityOf(state: DeviceState, { directory }: RegisterPorts, options: R
   }
   const { certificate, caCertificate, natsUrl } = state.provisioned;
   return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };
+}
+
+/** What of the body `registration.onChange` watches. */
+export function announcedBy(device: RegisterOptions['device']): Announced {
+  const { alias = null, currentOwner = null, buildVersion = null } = device;
+  return { alias, currentOwner, buildVersion };
 }
 
 function bodyOf({ deviceId, caCertificate }: Identity, certificate: string, { device }: RegisterOptions) {

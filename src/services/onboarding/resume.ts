@@ -1,8 +1,10 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
+import type { LeftReason } from '../../events.ts';
 import type { Resumed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { type Facts, stageOf } from '../../machines/stage.ts';
 import {
+  type Announced,
   type DeviceState,
   files,
   isDeviceId,
@@ -16,6 +18,7 @@ import {
 } from '../state/deviceState.ts';
 import { boundTo, type HardwareId, isClone } from '../state/hardwareBinding.ts';
 import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
+import { leaveIfChanged } from './leaveRegistration.ts';
 import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
@@ -33,6 +36,8 @@ export interface ResumePorts {
   readonly randomUUID: () => string;
   /** Says which damaged file was set aside, and what became of it. */
   readonly onQuarantined: (error: OnboardingError) => void;
+  /** Says that the device has to register anew, and why, once that is durable. */
+  readonly onLeft: (reason: LeftReason) => void;
 }
 
 /**
@@ -41,6 +46,7 @@ export interface ResumePorts {
  *
  * @param configuredId `identity.deviceId`
  * @param fleetCa SHA-256 of the CAs that the configuration allows, hex; a certificate of another is none. null: any
+ * @param announcement what a device of this id announces now; null: a change of it means nothing
  * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_CLONED, STATE_UNWRITABLE;
  *   with the device id if `state.json` could be read
  */
@@ -48,12 +54,13 @@ export function resume(
   ports: ResumePorts,
   configuredId: string | null,
   fleetCa: readonly string[] | null = null,
+  announcement: ((deviceId: string) => Announced) | null = null,
 ): Resumed {
   const deviceId = assertOwnState(ports);
   const identified = (error: OnboardingError) => (deviceId === null ? error : error.of(deviceId));
   const onQuarantined = (error: OnboardingError) => ports.onQuarantined(identified(error));
   try {
-    return readFacts({ ...ports, onQuarantined }, configuredId, fleetCa);
+    return readFacts({ ...ports, onQuarantined }, configuredId, fleetCa, announcement);
   } catch (error) {
     throw error instanceof OnboardingError ? identified(error) : error;
   }
@@ -63,10 +70,12 @@ function readFacts(
   ports: ResumePorts,
   configuredId: string | null,
   fleetCa: readonly string[] | null,
+  announcement: ((deviceId: string) => Announced) | null,
 ): Resumed {
   const { directory, now } = ports;
   const key = loadOrQuarantineKey(ports);
-  const state = bind(ports, loadOrRebuildState(ports, key, configuredId));
+  const loaded = bind(ports, loadOrRebuildState(ports, key, configuredId));
+  const state = announcement === null ? loaded : leaveIfChanged(ports, loaded, announcement(loaded.deviceId));
   directory.refresh(files.deviceId, state.deviceId, 0o644);
   if (key !== null) directory.restrict(files.key, 0o600);
   const facts: Facts = {
@@ -200,6 +209,7 @@ function rebuild(
       publishes: 1,
       afterSequence: null,
       afterStoredAt: null,
+      announced: null,
     },
   };
 }
@@ -228,7 +238,7 @@ function rebuildRegistration(directory: StateDirectory, now: number): Registrati
     const read = readKeptResult(result);
     const registered = read.kind === 'success' || isAlreadyRegistered(read.error);
     const alias = read.kind === 'success' ? read.alias : null;
-    return registered ? { alias, at: new Date(now).toISOString(), result } : null;
+    return registered ? { alias, at: new Date(now).toISOString(), result, announced: null } : null;
   } catch {
     return null;
   }

@@ -39,6 +39,13 @@ const provisionedSchema = v.object({
   opened: v.optional(v.boolean()),
 });
 
+/** What a registration tells the fleet and `registration.onChange` watches: as it was sent, null where it was left out. */
+const announcedSchema = v.object({
+  alias: v.nullable(text),
+  currentOwner: v.nullable(text),
+  buildVersion: v.nullable(text),
+});
+
 const requestSchema = v.object({
   /** `Nats-Msg-Id`, the same over all attempts */
   messageId: text,
@@ -53,6 +60,8 @@ const requestSchema = v.object({
   afterSequence: v.fallback(v.nullable(count), null),
   /** When the stream stored that result, by the stream's own clock; null where there was none */
   afterStoredAt: v.fallback(v.nullable(time), null),
+  /** By its first publish: the fleet may have heard that one. Older versions recorded none. */
+  announced: v.fallback(v.nullable(announcedSchema), null),
 });
 
 const registrationSchema = v.object({
@@ -60,6 +69,8 @@ const registrationSchema = v.object({
   at: time,
   /** The fleet's result as it arrived, JSON text, with its secrets. */
   result: text,
+  /** By the request that it answers; null: older versions recorded none */
+  announced: v.fallback(v.nullable(announcedSchema), null),
 });
 
 const visitSchema = v.object({
@@ -111,6 +122,8 @@ const stateSchema = v.pipe(
     /** A publish of a question that was refused later had no answer: the fleet may have accepted the device by it. */
     mayBeRegistered: flag,
     registration: v.nullable(registrationSchema),
+    /** The registration that was left to register anew: "already registered" then means this one. */
+    formerRegistration: v.fallback(v.nullable(registrationSchema), null),
     /** Absolute paths of all files that were ever exported, in the order in which they were first written */
     exported: tolerantList(path),
     /** Bookkeeping alone: damage there must not cost the identity. */
@@ -136,6 +149,7 @@ type Immutable<T> = T extends object ? { readonly [Key in keyof T]: Immutable<T[
 export type DeviceState = Immutable<v.InferOutput<typeof stateSchema>>;
 export type Provisioned = NonNullable<DeviceState['provisioned']>;
 export type OpenRequest = NonNullable<DeviceState['request']>;
+export type Announced = Immutable<v.InferOutput<typeof announcedSchema>>;
 export type Registration = NonNullable<DeviceState['registration']>;
 /** What `status` shows; bookkeeping that decides nothing. */
 export type Progress = DeviceState['progress'];
@@ -178,6 +192,7 @@ export function newState(deviceId: string, now: number, idIsNew = false): Device
     lastRejection: null,
     mayBeRegistered: false,
     registration: null,
+    formerRegistration: null,
     exported: [],
     progress: newProgress(now),
   };

@@ -60,7 +60,12 @@ const state: DeviceState = {
     renewAt: new Date(now).toISOString(),
     opened: true,
   },
-  registration: { alias: 'a', at: new Date(now).toISOString(), result: '{"status":"success"}' },
+  registration: {
+    alias: 'a',
+    at: new Date(now).toISOString(),
+    result: '{"status":"success"}',
+    announced: null,
+  },
 };
 const success = '{"status":"success","payload":{"alias":"a","token":"aGVsbG8K"},"alias":"a"}';
 
@@ -234,6 +239,7 @@ const targets: Target[] = [
                 machine: () => ({ hardware: null, installation: null }),
                 randomUUID: () => 'ffff-ffff',
                 onQuarantined: () => {},
+                onLeft: () => {},
               },
               null,
             ),

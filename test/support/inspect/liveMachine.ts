@@ -29,7 +29,10 @@ export function startMachine(provisioningUrl: string, onMoment: (moment: Moment)
   const config = configFor(provisioningUrl, join(folder, 'state'));
   const state = stateDirectory(config.stateDir, undefined, () => () => {});
   const settings = { config, hostname: 'inspected', fleetCa: null, builtAt: 0 };
-  const machine = wire(createPlatform({ config, version: '0', state }), settings, () => undefined);
+  const machine = wire(createPlatform({ config, version: '0', state }), settings, {
+    onQuarantined: () => undefined,
+    onLeft: () => undefined,
+  });
   const started = performance.now();
   const actor = createActor(machine, {
     inspect(seen) {

@@ -68,6 +68,7 @@ interface Expected {
     readonly api: 'jetstream' | 'request';
     readonly resultStream: string | null;
     readonly timeoutMs: number;
+    readonly onChange: boolean;
   };
   readonly retry: {
     readonly initialMs: number;
@@ -76,6 +77,7 @@ interface Expected {
     readonly failedAfterMs: number;
   };
   readonly renewal: { readonly at: number | readonly [number, number] };
+  readonly hooks: { readonly dir: string };
   readonly exports: Readonly<Record<string, string>>;
   readonly log: {
     readonly level: 'error' | 'warn' | 'info' | 'debug';
@@ -120,9 +122,10 @@ test('a configuration has a value for every key, from the host or the schema', (
         tailscaleID: null,
       },
       nats: { url: null, tls: 'required' },
-      registration: { api: 'jetstream', resultStream: null, timeoutMs: 30_000 },
+      registration: { api: 'jetstream', resultStream: null, timeoutMs: 30_000, onChange: false },
       retry: { initialMs: 1000, maxMs: 300_000, factor: 2, failedAfterMs: 900_000 },
       renewal: { at: [0.7, 0.9] },
+      hooks: { dir: '/etc/onboardd/hooks.d' },
       exports: {},
       log: { level: 'info', format: 'json' },
     } satisfies Config,

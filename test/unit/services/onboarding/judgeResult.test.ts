@@ -39,6 +39,7 @@ const request: OpenRequest = {
   publishes: 1,
   afterSequence: null,
   afterStoredAt: null,
+  announced: null,
 };
 /** Published when the stream held a result of an hour ago at place 5. */
 const afterFive: OpenRequest = { ...request, afterSequence: 5, afterStoredAt: at(now - hour) };

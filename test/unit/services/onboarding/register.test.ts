@@ -35,7 +35,8 @@ const alreadyRegistered = '{"status":"failure","error":"device already registere
 /** A question that was published once and has no answer. */
 function openRequest(at: number, more: Partial<OpenRequest> = {}): OpenRequest {
   const firstAt = new Date(at).toISOString();
-  return { messageId: 'q', firstAt, publishes: 1, afterSequence: null, afterStoredAt: null, ...more };
+  const stale = { afterSequence: null, afterStoredAt: null };
+  return { messageId: 'q', firstAt, publishes: 1, announced: null, ...stale, ...more };
 }
 
 /** One attempt against a session that the test plays. */
@@ -43,7 +44,13 @@ function attempt(
   stored: Message | 'none' | 'unavailable' = 'none',
   changes: Partial<DeviceState> = {},
   refuseToAsk?: Error,
-  options: { api?: 'jetstream' | 'request'; isSilent?: boolean; abortsAt?: string; at?: number } = {},
+  options: {
+    api?: 'jetstream' | 'request';
+    isSilent?: boolean;
+    abortsAt?: string;
+    at?: number;
+    device?: Record<string, string | null>;
+  } = {},
 ) {
   const stream = { last: stored, isSilent: options.isSilent ?? false };
   const contents = new Map([[files.key as string, keyPem('k1')]]);
@@ -113,7 +120,7 @@ function attempt(
         return () => timers.delete(ms);
       },
     },
-    { api: options.api ?? 'jetstream', device: {}, natsUrl: null, builtAt: 0 },
+    { api: options.api ?? 'jetstream', device: options.device ?? {}, natsUrl: null, builtAt: 0 },
     (event) => {
       told.push(event);
       if (event.type === options.abortsAt) abort();
@@ -243,6 +250,36 @@ test('on a full disk a question that the stream dropped is not asked under a new
   expect(asking.calls).toEqual(['subscribe', 'look', 'ask', 'close']);
 });
 
+test('what was announced is kept with the question, by its first publish, and with its answer', async () => {
+  const asking = attempt('none', {}, undefined, {
+    device: { alias: 'a', currentOwner: null, deviceType: 'x' },
+  });
+  await asking.until('ASKED');
+  const announced = { alias: 'a', currentOwner: null, buildVersion: null };
+  expect(asking.state().request).toMatchObject({ announced });
+  const next = attempt('none', asking.state(), undefined, { device: { alias: 'b' } });
+  await next.until('ASKED');
+  next.reply({ text: success });
+  await next.until('ANSWERED');
+  expect(next.state().registration).toMatchObject({ announced });
+});
+
+test('“already registered” to a device that left its registration keeps what it got then', async () => {
+  const result = '{"status":"success","alias":"old","token":"dA=="}';
+  const formerRegistration = { alias: 'old', at: new Date(now).toISOString(), result, announced: null };
+  const asking = attempt('none', { formerRegistration, mayBeRegistered: true }, undefined, {
+    device: { alias: 'new' },
+  });
+  await asking.until('ASKED');
+  asking.reply({ text: alreadyRegistered });
+  expect(await asking.until('ANSWERED')).toMatchObject({ alias: 'old' });
+  expect(asking.state()).toMatchObject({
+    registration: { alias: 'old', result, announced: { alias: 'new' } },
+    formerRegistration: null,
+    mayBeRegistered: false,
+  });
+});
+
 test('“already registered” to the first question of a device is a clash', async () => {
   const first = attempt();
   await first.until('ASKED');
@@ -260,7 +297,12 @@ test('a question whose date is of 1970, rebuilt under a wrong clock, makes no ol
 });
 
 test('an answer that was kept is not asked for again, whatever failed after it', async () => {
-  const registration = { alias: 'a', at: new Date(now).toISOString(), result: '{"status":"success"}' };
+  const registration = {
+    alias: 'a',
+    at: new Date(now).toISOString(),
+    result: '{"status":"success"}',
+    announced: null,
+  };
   const kept = attempt('none', { registration });
   await kept.until('ANSWERED');
   expect(kept.told.map(({ type }) => type)).toEqual(['ANSWERED']);

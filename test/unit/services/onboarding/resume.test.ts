@@ -20,7 +20,14 @@ function directoryOf(stored: Map<string, string>): StateDirectory {
 
 function start(stored: Map<string, string>) {
   const machine = () => ({ hardware: null, installation: null });
-  const ports = { pki, now: () => now, machine, randomUUID: () => 'f-f', onQuarantined: () => {} };
+  const ports = {
+    pki,
+    now: () => now,
+    machine,
+    randomUUID: () => 'f-f',
+    onQuarantined: () => {},
+    onLeft: () => {},
+  };
   return resume({ directory: directoryOf(stored), ...ports }, null);
 }
 
