@@ -4,7 +4,7 @@ import { checkCommand } from './check.ts';
 import { explainCommand } from './explain.ts';
 import { type CommonFlags, defaultConfigFile, exit } from './options.ts';
 import { type ReportFlags, reportCommand } from './report.ts';
-import { resetCommand } from './reset.ts';
+import { type ResetFlags, resetCommand } from './reset.ts';
 import { runCommand } from './run.ts';
 import { type StatusFlags, statusCommand } from './status.ts';
 
@@ -63,9 +63,10 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device handed on')
+    .option('--keep-id', 'keep the device id; the next start makes a fresh key')
     .option('--yes', 'without asking')
-    .action(async (flags: CommonFlags & { yes?: boolean }) => {
-      code = await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false);
+    .action(async (flags: ResetFlags) => {
+      code = await resetCommand({ ...program.opts(), ...flags });
     });
   try {
     await program.parseAsync(argv);

@@ -1,14 +1,24 @@
-import { existsSync, lstatSync, readdirSync, rmSync, type Stats, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { type Owner, readOwned, removeDurably } from '../adapters/disk/durableFile.ts';
+import { systemClock } from '../adapters/clock.ts';
+import { type Owner, openStateDirectory, readOwned } from '../adapters/disk/durableFile.ts';
 import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { type Removal, reasonToLeave, removeUnlessLeft } from '../adapters/disk/removal.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { exportsOf, stateDirOf } from '../config/resolve.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
-import { files, parseState } from '../services/state/deviceState.ts';
-import { reset } from '../services/state/reset.ts';
+import {
+  type DeviceState,
+  files,
+  isDeviceId,
+  newState,
+  parseState,
+  writeState,
+} from '../services/state/deviceState.ts';
+import { ownMode } from '../services/state/ownFiles.ts';
+import { filesToRemove, reset, stateWithId } from '../services/state/reset.ts';
 import { plainText } from '../text/plainText.ts';
 import {
   type CommonFlags,
@@ -18,21 +28,26 @@ import {
   refusedStateDirectory,
 } from './options.ts';
 
-/** `onboardd reset`. @param yes without asking. @returns exit status */
-export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
+export interface ResetFlags extends CommonFlags {
+  /** Without asking */
+  readonly yes?: boolean;
+  /** The device keeps its id. */
+  readonly keepId?: boolean;
+}
+
+/** `onboardd reset`. @returns exit status */
+export async function resetCommand(flags: ResetFlags): Promise<number> {
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
+  const keepsId = flags.keepId === true;
   if (isRefused(folder)) return exit.configuration;
   if (!existsSync(folder)) {
     process.stdout.write(`${plainText(folder)} is not there: nothing to forget\n`);
     return exit.ok;
   }
-  if (
-    !yes &&
-    !(await confirmed(
-      `Forget the identity in ${plainText(folder)}? The fleet will know this device no more. [y/N] `,
-    ))
-  ) {
+  const configured = exportsOf(sources);
+  show(folder, configured, keepsId);
+  if (flags.yes !== true && !(await confirmed(questionOf(folder, keepsId)))) {
     process.stderr.write(
       process.stdin.isTTY
         ? 'nothing was changed\n'
@@ -45,7 +60,7 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
     // Until the question was answered the path may have come to lead elsewhere.
     const refused = isRefused(folder);
     if (!refused) {
-      forget(folder, exportsOf(sources));
+      forget(folder, configured, keepsId);
       forgetPublished(flags);
     }
     unlock();
@@ -55,6 +70,13 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
     process.stderr.write(`onboardd: ${error.code}: ${plainText(error.message)}\n`);
     return error.code === 'STATE_LOCKED' ? exit.locked : exit.failed;
   }
+}
+
+function questionOf(folder: string, keepsId: boolean): string {
+  const loss = keepsId
+    ? 'The device keeps its id and registers anew with a fresh key.'
+    : 'The fleet will know this device no more.';
+  return `Forget the identity in ${plainText(folder)}? ${loss} [y/N] `;
 }
 
 /** Says it, where the folder is not to be taken for a state directory. */
@@ -75,88 +97,112 @@ function forgetPublished(flags: CommonFlags): void {
   }
 }
 
-/** @param configured paths that the configuration exports now */
-function forget(folder: string, configured: readonly string[]): void {
-  const now = configured.map((path) => resolve(path));
-  const { paths, user } = exportedOf(folder);
-  const before = paths.filter((path) => !now.includes(path));
+/** Every file that will go, and every one that was exported and stays. */
+function show(folder: string, configured: readonly string[], keepsId: boolean): void {
+  const own = filesToRemove(readdirSync(folder), keepsId).map((name) => ownRemoval(folder, name));
+  for (const removal of [...own, ...exportsToRemove(stateOf(folder), configured)]) {
+    const reason = reasonToLeave(removal);
+    if (reason === undefined) continue;
+    const what = reason === null ? `will remove ${removal.path}` : `will leave ${removal.path}: ${reason}`;
+    process.stdout.write(`${plainText(what)}\n`);
+  }
+  if (keepsId) process.stdout.write(`will keep the device id ${idOf(folder) ?? '(there is none)'}\n`);
+}
+
+/** @param configured paths that the configuration exports now. @throws {OnboardingError} STATE_* */
+function forget(folder: string, configured: readonly string[], keepsId: boolean): void {
+  const found = stateOf(folder);
+  const directory = openStateDirectory(folder, undefined, ownMode);
+  const kept = keepsId ? keptState(folder, found.state) : null;
   reset({
     list: () => readdirSync(folder),
-    remove: (name) => remove(join(folder, name), null),
-    removeExports() {
-      for (const path of now) remove(path, null);
-      for (const path of before) remove(path, user);
+    mark() {
+      try {
+        if (found.state !== null) writeState(directory, { ...found.state, resetting: true });
+      } catch {
+        // The disk is full, say: removing must be possible then too.
+      }
     },
+    remove: (name) => remove(ownRemoval(folder, name)),
+    removeExports: () => exportsToRemove(found, configured).forEach(remove),
+    keepId:
+      kept &&
+      (() => {
+        directory.refresh(files.deviceId, kept.deviceId, 0o644);
+        writeState(directory, kept);
+      }),
   });
 }
 
-/** What was ever exported, as far as the state can be read, and who could have written that into it; null: root or we */
-function exportedOf(folder: string): { paths: readonly string[]; user: Owner | null } {
+/** @returns null where there is no id to keep. @throws {OnboardingError} STATE_CORRUPT: there is an identity, and its id cannot be read */
+function keptState(folder: string, state: DeviceState | null): DeviceState | null {
+  const now = systemClock.now();
+  if (state !== null) return stateWithId(state, now);
+  const id = idOf(folder);
+  // It had an identity, which may have been registered.
+  if (id !== null) return { ...newState(id, now), mayBeRegistered: true };
+  if (filesToRemove(readdirSync(folder), false).length === 0) return null;
+  throw new OnboardingError(
+    'STATE_CORRUPT',
+    'the device id cannot be read, so that none can be kept; nothing was changed',
+  );
+}
+
+function idOf(folder: string): string | null {
+  const { state } = stateOf(folder);
+  if (state !== null) return state.deviceId;
+  try {
+    const id = readOwned(join(folder, files.deviceId))?.text.trim();
+    return isDeviceId(id) ? id : null;
+  } catch {
+    return null;
+  }
+}
+
+function ownRemoval(folder: string, name: string): Removal {
+  return { path: join(folder, name), user: null, contents: null };
+}
+
+/**
+ * What was ever exported, and what the configuration names. A path that the state never wrote to is somebody else's; where
+ * no state can be read, the configuration is all that says where secrets may lie.
+ */
+function exportsToRemove({ state, user }: Found, configured: readonly string[]): Removal[] {
+  const now = configured.map((path) => resolve(path));
+  if (state === null) return now.map((path) => ({ path, user: null, contents: null }));
+  const { exported, exportDigests } = state;
+  return exported.map((path) => ({
+    path,
+    user: now.includes(path) ? null : user,
+    contents: exportDigests[path] ?? null,
+  }));
+}
+
+interface Found {
+  /** As far as it can be read */
+  readonly state: DeviceState | null;
+  /** Who could have written what it says; null: root or we */
+  readonly user: Owner | null;
+}
+
+function stateOf(folder: string): Found {
   try {
     const read = readOwned(join(folder, files.state));
     const owners = [statSync(folder), ...(read === null ? [] : [read.owner])];
     const other = process.geteuid?.() === 0 ? owners.find(({ uid }) => uid !== 0) : undefined;
-    return { paths: parseState(read?.text ?? '').exported, user: other ?? null };
+    return { state: parseState(read?.text ?? ''), user: other ?? null };
   } catch {
-    return { paths: [], user: null };
+    return { state: null, user: null };
   }
 }
 
-/**
- * Removes a file or a link, says so, and leaves a directory.
- *
- * @param user whose file alone, and with whose rights: root must not remove whatever a service's user writes into its
- *   state, nor what the path leads to once it was looked at; null: anybody's, with our own
- */
-function remove(path: string, user: Owner | null): boolean {
-  const at = entry(path);
-  if (at === undefined) return false;
-  const left = at.isDirectory()
-    ? 'it is a directory'
-    : user !== null && at.uid !== user.uid
-      ? 'it belongs to another user than the state directory'
-      : user !== null && !removeAs(user, path)
-        ? 'the owner of the state directory may not remove it'
-        : null;
-  if (left === null && user === null) removeDurably(path);
-  process.stdout.write(`${plainText(left === null ? `removed ${path}` : `left ${path}: ${left}`)}\n`);
-  return left === null;
-}
-
-/** @returns whether the user may remove it, and it is gone. @throws {OnboardingError} STATE_UNWRITABLE */
-function removeAs(user: Owner, path: string): boolean {
-  try {
-    withRightsOf(user, () => removeDurably(path));
-  } catch (error) {
-    const { code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
-    if (code !== 'EACCES' && code !== 'EPERM') throw error;
-  }
-  return entry(path) === undefined;
-}
-
-/** Only root can, and gets its own rights back. @throws {Error} EPERM where the system lets root be nobody else */
-function withRightsOf({ uid, gid }: Owner, call: () => void): void {
-  const [user, group, groups] = [process.geteuid?.(), process.getegid?.(), process.getgroups?.()];
-  if (user === undefined || group === undefined || groups === undefined) return;
-  try {
-    process.setgroups?.([gid]);
-    process.setegid?.(gid);
-    process.seteuid?.(uid);
-    call();
-  } finally {
-    process.seteuid?.(user);
-    process.setegid?.(group);
-    process.setgroups?.(groups);
-  }
-}
-
-function entry(path: string): Stats | undefined {
-  try {
-    return lstatSync(path, { throwIfNoEntry: false });
-  } catch {
-    // Below what is no folder any more there is nothing to remove.
-    return undefined;
-  }
+/** Removes a file, and says so. @returns whether it is gone. @throws {OnboardingError} STATE_UNWRITABLE */
+function remove(removal: Removal): boolean {
+  const reason = removeUnlessLeft(removal);
+  if (reason === undefined) return false;
+  const what = reason === null ? `removed ${removal.path}` : `left ${removal.path}: ${reason}`;
+  process.stdout.write(`${plainText(what)}\n`);
+  return reason === null;
 }
 
 async function confirmed(question: string): Promise<boolean> {

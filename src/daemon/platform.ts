@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
+import { sha256 } from '../adapters/digest.ts';
 import { refreshFile } from '../adapters/disk/durableFile.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';
@@ -19,6 +20,7 @@ import type { HardwareId } from '../services/state/hardwareBinding.ts';
 export interface Platform {
   readonly directory: StateDirectory;
   readonly exportFile: DeliverPorts['exportFile'];
+  readonly sha256: DeliverPorts['sha256'];
   readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'];
   /** @returns a new private key, PKCS#8 PEM */
   readonly newKey: () => Promise<string>;
@@ -72,6 +74,7 @@ export function createPlatform({
     machine: readHardwareId,
     directory: state.directory,
     exportFile: refreshFile,
+    sha256,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),
     post: (json, signal) => postProvision(server, json, signal),

@@ -1,3 +1,4 @@
+import { sha256 } from '../../src/adapters/digest.ts';
 import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
@@ -175,6 +176,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     return {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
       exportFile: (path, text, mode) => refreshFile(path, text, mode, disk.disk),
+      sha256,
       pki,
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {

@@ -15,6 +15,8 @@ export interface DeliverPorts {
   readonly now: () => number;
   /** Replaces a file outside the state directory, durably, where it differs. @throws STATE_UNWRITABLE */
   readonly exportFile: (path: string, text: string, mode: number) => void;
+  /** @returns SHA-256, hex */
+  readonly sha256: (text: string) => string;
 }
 
 export interface DeliverOptions {
@@ -87,9 +89,12 @@ function deliverIdentity(ports: DeliverPorts, options: DeliverOptions, state: De
 
 type Content = readonly [text: string, mode: number];
 
-/** Writes what there is for each of `exports`. Its path is durable in the state before: `reset` forgets none. */
+/**
+ * Writes what there is for each of `exports`. Path and digest are durable in the state before: `reset` forgets no file,
+ * and knows what was put in the place of one.
+ */
 function exportAll(
-  { directory, exportFile }: DeliverPorts,
+  { directory, exportFile, sha256 }: DeliverPorts,
   { exports }: DeliverOptions,
   contentOf: (item: string) => Content | null,
 ): void {
@@ -98,10 +103,26 @@ function exportAll(
     return content === null ? [] : [[path, ...content] as const];
   });
   if (due.length === 0) return;
-  const known = new Set(currentState(directory).exported);
-  const fresh = new Set(due.map(([path]) => path).filter((path) => !known.has(path)));
-  if (fresh.size > 0) updateState(directory, ({ exported }) => ({ exported: [...exported, ...fresh] }));
+  const state = currentState(directory);
+  const next = due.reduce((known, [path, text]) => withExport(known, path, sha256(text)), state);
+  if (next !== state) updateState(directory, () => next);
   for (const [path, text, mode] of due) exportFile(path, text, mode);
+}
+
+/** How many contents of an export are known: a renewal that could not be delivered leaves an earlier one. */
+const knownContents = 4;
+
+/** @returns the same state if it knows the export already */
+function withExport(state: DeviceState, path: string, digest: string): DeviceState {
+  const digests = state.exportDigests[path] ?? [];
+  const isKnown = state.exported.includes(path);
+  if (isKnown && digests.at(-1) === digest) return state;
+  const others = digests.filter((one) => one !== digest).slice(1 - knownContents);
+  return {
+    ...state,
+    exported: isKnown ? state.exported : [...state.exported, path],
+    exportDigests: { ...state.exportDigests, [path]: [...others, digest] },
+  };
 }
 
 /** What `exports` may name besides the fields of a result: the items, and the names that they have elsewhere. */

@@ -89,6 +89,14 @@ function readFacts(
   return { deviceId, alias, stage: stageOf(facts), renewAt: due, opened: provisioned?.opened === true };
 }
 
+/** Thrown for a state whose reset has begun: what is left of it is no identity, and is not made whole again. */
+class InterruptedResetError extends OnboardingError {
+  constructor(deviceId: string) {
+    const message = `the reset of ${deviceId} was interrupted: run \`onboardd reset\` again`;
+    super('STATE_CORRUPT', message, { deviceId });
+  }
+}
+
 /**
  * What a newer version left is not ours to judge, nor is its key; what another machine left is not ours to use.
  *
@@ -97,7 +105,8 @@ function readFacts(
  */
 function assertOwnState({ directory, machine }: ResumePorts): string | null {
   try {
-    const { deviceId, machine: bound } = parseState(directory.read(files.state) ?? '');
+    const { deviceId, machine: bound, resetting } = parseState(directory.read(files.state) ?? '');
+    if (resetting) throw new InterruptedResetError(deviceId);
     if (bound === null || !isClone(bound, machine())) return deviceId;
     throw new OnboardingError(
       'STATE_CLONED',
@@ -106,7 +115,8 @@ function assertOwnState({ directory, machine }: ResumePorts): string | null {
     );
   } catch (error) {
     const { code } = error as OnboardingError;
-    if (error instanceof NewerStateError || code === 'STATE_CLONED') throw error;
+    if (error instanceof NewerStateError || error instanceof InterruptedResetError || code === 'STATE_CLONED')
+      throw error;
     return null;
   }
 }

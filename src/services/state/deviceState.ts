@@ -126,6 +126,13 @@ const stateSchema = v.pipe(
     formerRegistration: v.fallback(v.nullable(registrationSchema), null),
     /** Absolute paths of all files that were ever exported, in the order in which they were first written */
     exported: tolerantList(path),
+    /**
+     * Path of an export → SHA-256, hex, of what was written there or is about to be, the newest last. A path without any
+     * is one that an older version wrote.
+     */
+    exportDigests: v.fallback(v.record(v.string(), v.array(v.string())), {}),
+    /** `reset` has begun: nothing here is an identity to start from any more. */
+    resetting: flag,
     /** Bookkeeping alone: damage there must not cost the identity. */
     progress: v.fallback(progressSchema, newProgress(0)),
   }),
@@ -194,6 +201,8 @@ export function newState(deviceId: string, now: number, idIsNew = false): Device
     registration: null,
     formerRegistration: null,
     exported: [],
+    exportDigests: {},
+    resetting: false,
     progress: newProgress(now),
   };
 }
