@@ -66,7 +66,7 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .option('--keep-id', 'keep the device id; the next start makes a fresh key')
     .option('--yes', 'without asking')
     .action(async (flags: ResetFlags) => {
-      code = await resetCommand({ ...program.opts(), ...flags });
+      code = await resetCommand({ ...program.opts(), ...flags }, version);
     });
   try {
     await program.parseAsync(argv);

@@ -1,14 +1,18 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { systemClock } from '../adapters/clock.ts';
 import { type Owner, openStateDirectory, readOwned } from '../adapters/disk/durableFile.ts';
 import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { type Removal, reasonToLeave, removeUnlessLeft } from '../adapters/disk/removal.ts';
+import { createHooks } from '../adapters/hooks.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { exportsOf, stateDirOf } from '../config/resolve.ts';
+import * as pki from '../adapters/pki.ts';
+import { setRuntimeFlag } from '../adapters/runtimeFlag.ts';
+import { exportsOf, resolveConfig, type Sources, stateDirOf } from '../config/resolve.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
+import { describeStatus } from '../services/diagnostics/status.ts';
 import {
   type DeviceState,
   files,
@@ -36,7 +40,7 @@ export interface ResetFlags extends CommonFlags {
 }
 
 /** `onboardd reset`. @returns exit status */
-export async function resetCommand(flags: ResetFlags): Promise<number> {
+export async function resetCommand(flags: ResetFlags, version: string): Promise<number> {
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
   const keepsId = flags.keepId === true;
@@ -60,8 +64,10 @@ export async function resetCommand(flags: ResetFlags): Promise<number> {
     // Until the question was answered the path may have come to lead elsewhere.
     const refused = isRefused(folder);
     if (!refused) {
+      const before = statusBefore(folder, version);
       forget(folder, configured, keepsId);
       forgetPublished(flags);
+      await runHooks(sources, before);
     }
     unlock();
     return refused ? exit.configuration : exit.ok;
@@ -87,14 +93,39 @@ function isRefused(folder: string): boolean {
   return true;
 }
 
-/** It is the service manager's place: what cannot be removed there goes with the next boot. */
+/**
+ * It is the service manager's place: what cannot be removed there goes with the next boot. Units that are bound to the
+ * registration are stopped.
+ */
 function forgetPublished(flags: CommonFlags): void {
   const path = publishedStatusFile(flags);
+  if (path === null) return;
+  setRuntimeFlag(dirname(path), 'unregistered', true);
   try {
-    if (path !== null) rmSync(path, { force: true });
+    rmSync(path, { force: true });
   } catch {
     // It is replaced once the daemon runs.
   }
+}
+
+/** What the hooks hear: whose identity was forgotten. */
+function statusBefore(folder: string, version: string): object | null {
+  const { state } = stateOf(folder);
+  return state && describeStatus(state, state.progress, { reader: pki, version, running: false });
+}
+
+/** Runs the hooks, and waits for them. */
+async function runHooks(sources: Sources, before: object | null): Promise<void> {
+  const resolved = resolveConfig(sources, hostDefaults(process.env));
+  if ('problems' in resolved) {
+    process.stderr.write('onboardd: no hooks are run, as the configuration is invalid\n');
+    return;
+  }
+  const hooks = createHooks(resolved.config.hooks.dir, (level, _event, message) => {
+    if (level !== 'debug') process.stderr.write(`onboardd: ${plainText(message)}\n`);
+  });
+  hooks.run('reset', before);
+  await hooks.idle();
 }
 
 /** Every file that will go, and every one that was exported and stays. */

@@ -2,6 +2,7 @@ import { createActor } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import type { StateName } from '../events.ts';
 import { type Settings, wire } from './actors.ts';
+import { watchMoments } from './moments.ts';
 import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
@@ -35,12 +36,16 @@ export function startDaemon(
   const identify = (deviceId: string | null) => {
     logContext.deviceId ??= deviceId;
   };
+  const moments = watchMoments();
   const machine = wire(platform, settings, {
     onQuarantined(error) {
       identify(error.deviceId);
       write(log, entryOfQuarantined(error));
     },
-    onLeft: (reason) => write(log, entryOfLeft(reason)),
+    onLeft(reason) {
+      moments.noteLeft();
+      write(log, entryOfLeft(reason));
+    },
   });
   const actor = createActor(machine, clockOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
@@ -64,6 +69,7 @@ export function startDaemon(
         writer.write(look.progress, look.left, logContext.deviceId !== null);
         platform.announce?.(look.progress, isDelivered);
         for (const entry of look.entries) write(log, entry);
+        for (const moment of moments.next(position.state, isDelivered)) platform.onMoment?.(moment);
         if (look.settled !== null) resolve(look.settled);
       },
     });
@@ -71,6 +77,7 @@ export function startDaemon(
   actor.on('*', (emitted) => {
     // Events come before the snapshot's subscribers, and after the snapshot.
     identify(actor.getSnapshot().context.deviceId);
+    if (emitted.type === 'certificate.renewed') moments.noteRenewal();
     write(log, entryOfEmitted(emitted));
   });
   actor.start();

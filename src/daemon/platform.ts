@@ -15,6 +15,7 @@ import type { RequestCertificatePorts } from '../services/onboarding/requestCert
 import type { KeyReader } from '../services/onboarding/resume.ts';
 import type { DeviceState, Progress, StateDirectory } from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
+import type { Moment } from './moments.ts';
 
 /** All that the daemon touches outside itself: the adapters, or simulated ones. */
 export interface Platform {
@@ -45,6 +46,8 @@ export interface Platform {
   readonly announce?: (progress: Omit<Progress, 'history'>, isRegistered: boolean) => void;
   /** Shows the status to users without rights on the state directory. `state`: null if it cannot be read */
   readonly publish?: (state: DeviceState | null, progress: Progress) => void;
+  /** Tells whoever is to act on it; what was published before says the same. Never waits, never throws. */
+  readonly onMoment?: (moment: Moment) => void;
   /** The state machine's timers; the system's where absent */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
