@@ -80,7 +80,6 @@ const hookTrigger = oneOf<HookTrigger>(hookTriggers, 'what happened');
 
 /** Why a device is not registered any more. */
 const leftReasons = { 'announcement-changed': 0 } as const;
-export type LeftReason = keyof typeof leftReasons;
 
 export const events = {
   'daemon.started': {
@@ -154,7 +153,7 @@ export const events = {
     messageId: '21b245410d4549bf8f47ac1265545e39',
     meaning: 'The device is not registered any more, and registers anew with the same id.',
     fields: {
-      reason: oneOf<LeftReason>(
+      reason: oneOf(
         leftReasons,
         'why: `announcement-changed`: alias, owner or build version, with `registration.onChange`',
       ),
@@ -189,7 +188,7 @@ export const events = {
     meaning: 'A program of `hooks.dir` ended badly, or could not be run; the device goes on.',
     fields: {
       hook: string('path of the program'),
-      trigger: hookTrigger,
+      moment: hookTrigger,
       cause: string('how it ended'),
     },
   },
@@ -206,7 +205,7 @@ export const events = {
     meaning: 'A program of `hooks.dir` has ended.',
     fields: {
       hook: string('path of the program'),
-      trigger: hookTrigger,
+      moment: hookTrigger,
       durationMs: count('milliseconds that it ran'),
       output: string('the first 4 KiB of what it wrote'),
     },

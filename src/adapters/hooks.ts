@@ -33,7 +33,7 @@ export function createHooks(dir: string, log: Log, timeoutMs = limitMs): Hooks {
       });
       last = last.catch((error) => {
         log('warn', 'hook.failed', `the hooks ended: ${describe(error)}`, {
-          ...{ hook: folder, trigger, cause: describe(error) },
+          ...{ hook: folder, moment: trigger, cause: describe(error) },
         });
       });
     },
@@ -103,8 +103,8 @@ async function runOne(
   const started = performance.now();
   const { cause, output } = await outcomeOf(hook, trigger, input, timeoutMs);
   const durationMs = Math.round(performance.now() - started);
-  log('debug', 'hook.ended', `${hook} ended`, { hook, trigger, durationMs, output });
-  if (cause !== null) log('warn', 'hook.failed', `${hook}: ${cause}`, { hook, trigger, cause });
+  log('debug', 'hook.ended', `${hook} ended`, { hook, moment: trigger, durationMs, output });
+  if (cause !== null) log('warn', 'hook.failed', `${hook}: ${cause}`, { hook, moment: trigger, cause });
 }
 
 /** @returns `cause`: what went wrong; null: nothing */

@@ -61,13 +61,9 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .action((names: string[]) => {
       code = explainCommand(names);
     });
-  common(program.command('reset'))
-    .description('forget the identity, for a golden image or a device handed on')
-    .option('--keep-id', 'keep the device id; the next start makes a fresh key')
-    .option('--yes', 'without asking')
-    .action(async (flags: ResetFlags) => {
-      code = await resetCommand({ ...program.opts(), ...flags }, version);
-    });
+  addReset(program, version, (status) => {
+    code = status;
+  });
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -75,6 +71,16 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     return error.exitCode === 0 ? exit.ok : exit.usage;
   }
   return code;
+}
+
+function addReset(program: Command, version: string, end: (status: number) => void): void {
+  common(program.command('reset'))
+    .description('forget the identity, for a golden image or a device handed on')
+    .option('--keep-id', 'keep the device id; the next start makes a fresh key')
+    .option('--yes', 'without asking')
+    .action(async (flags: ResetFlags) => {
+      end(await resetCommand({ ...program.opts(), ...flags }, version));
+    });
 }
 
 function common(command: Command): Command {

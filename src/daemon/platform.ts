@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
-import { sha256 } from '../adapters/digest.ts';
+import { sha256 } from '../adapters/disk/digest.ts';
 import { refreshFile } from '../adapters/disk/durableFile.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
 import { connectTimeoutMs, natsClient } from '../adapters/nats/client.ts';

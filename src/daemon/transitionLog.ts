@@ -1,8 +1,8 @@
 import type { Log } from '../adapters/logger.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
-import type { EventName, events, FieldsOf, LeftReason, StateName } from '../events.ts';
-import type { EmittedEvent, Failed } from '../machines/contracts.ts';
+import type { EventName, events, FieldsOf, StateName } from '../events.ts';
+import type { EmittedEvent, Failed, LeftReason } from '../machines/contracts.ts';
 import type { Failure } from '../machines/failure.ts';
 
 /** One line of the log, as data. */

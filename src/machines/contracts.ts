@@ -75,6 +75,9 @@ export interface Context {
   readonly unopened: Unopened;
 }
 
+/** Why a device is not registered any more. */
+export type LeftReason = 'announcement-changed';
+
 /** What one attempt to register reports while it is under way. */
 export type RegisterEvent =
   | { readonly type: 'CONNECTED' }

@@ -1,4 +1,4 @@
-import { sha256 } from '../../src/adapters/digest.ts';
+import { sha256 } from '../../src/adapters/disk/digest.ts';
 import { refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';

@@ -1,5 +1,5 @@
 import { lstatSync, type Stats } from 'node:fs';
-import { sha256 } from '../digest.ts';
+import { sha256 } from './digest.ts';
 import { type Owner, readOwn, removeDurably } from './durableFile.ts';
 
 /** A file that is to go. */

@@ -1,4 +1,4 @@
-import type { LeftReason } from '../../events.ts';
+import type { LeftReason } from '../../machines/contracts.ts';
 import { type Announced, type DeviceState, type StateDirectory, writeState } from '../state/deviceState.ts';
 
 interface LeavePorts {

@@ -1,6 +1,5 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import type { LeftReason } from '../../events.ts';
-import type { Resumed } from '../../machines/contracts.ts';
+import type { LeftReason, Resumed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { type Facts, stageOf } from '../../machines/stage.ts';
 import {

@@ -61,8 +61,8 @@ test('a hook that fails is logged and keeps none of the others from running', as
   await hooks.idle();
   expect(out()).toBe('here\n');
   expect(lines.filter(({ event }) => event === 'hook.failed')).toEqual([
-    { event: 'hook.failed', hook: path('1'), trigger: 'failed', cause: 'exit status 3' },
-    { event: 'hook.failed', hook: path('2'), trigger: 'failed', cause: 'ended by SIGTERM' },
+    { event: 'hook.failed', hook: path('1'), moment: 'failed', cause: 'exit status 3' },
+    { event: 'hook.failed', hook: path('2'), moment: 'failed', cause: 'ended by SIGTERM' },
   ]);
   expect(lines.find(({ hook }) => hook === path('1'))).toMatchObject({ output: 'to the log\n' });
 });
