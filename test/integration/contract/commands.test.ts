@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { commandsOfProgram } from '../../../packaging/commands.ts';
 import { runToEnd } from '../../support/program.ts';
 
-const page = readFileSync(new URL('../../docs/contract.md', import.meta.url), 'utf8');
+const page = readFileSync(new URL('../../../docs/contract.md', import.meta.url), 'utf8');
 
 /** Text of a section, from its heading to the next. */
 function section(title: string): string {
