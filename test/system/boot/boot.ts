@@ -150,7 +150,11 @@ async function told(): Promise<void> {
   const here = required(machine);
   const started = Date.now();
   const raise = (flag: string) =>
-    here.run('sh', '-c', `: > /run/onboardd/${flag}; chown onboardd: /run/onboardd/${flag}`);
+    // As the daemon does.
+    here.run(
+      ...['setpriv', '--reuid=onboardd', '--regid=onboardd', '--clear-groups'],
+      ...['sh', '-c', `: > /run/onboardd/${flag}`],
+    );
   const lines = (file: string, count: number) =>
     here.until(['sh', '-c', `cat ${file} | wc -l`], (text) => text === `${count}`, 20_000 * slow);
   const pid = await here.property('part.service', 'MainPID');
