@@ -4,7 +4,7 @@ import { checkCommand } from './check.ts';
 import { explainCommand } from './explain.ts';
 import { type CommonFlags, defaultConfigFile, exit } from './options.ts';
 import { type ReportFlags, reportCommand } from './report.ts';
-import { resetCommand } from './reset.ts';
+import { type ResetFlags, resetCommand } from './reset.ts';
 import { runCommand } from './run.ts';
 import { type StatusFlags, statusCommand } from './status.ts';
 import { type WaitFlags, waitCommand } from './wait.ts';
@@ -69,9 +69,10 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
     });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device that is handed on')
+    .option('--keep-id', 'keep the device id; the next start makes a fresh key')
     .option('--yes', 'do not ask for confirmation')
-    .action(async (flags: CommonFlags & { yes?: boolean }) => {
-      end(await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false));
+    .action(async (flags: ResetFlags) => {
+      end(await resetCommand({ ...program.opts(), ...flags }, build.version));
     });
 }
 

@@ -1,9 +1,11 @@
 import { resolve } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { createHooks } from '../adapters/hooks.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { createLog, type Log } from '../adapters/logger.ts';
 import * as pki from '../adapters/pki.ts';
+import { setRuntimeFlag } from '../adapters/runtimeFlag.ts';
 import { runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { superviseBy } from '../adapters/systemd.ts';
@@ -15,7 +17,7 @@ import { type LogContext, startDaemon } from '../daemon/daemon.ts';
 import { createPlatform, type Platform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
-import { describeStatus } from '../services/diagnostics/status.ts';
+import { describeStatus, type Status } from '../services/diagnostics/status.ts';
 import { isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
@@ -51,16 +53,32 @@ async function run(
   );
   const status = runtimeStatus(process.env);
   const { version } = options;
-  const publish: Platform['publish'] = (state, progress) =>
-    status.write(describeStatus(state, progress, { reader: pki, version, running: true }));
-  const start = (next: RunOptions) =>
-    startDaemon({ ...createPlatform(next), announce: supervisor.announce, publish }, next, logContext, log);
+  let shown: Status | null = null;
+  const publish: Platform['publish'] = (state, progress) => {
+    shown = describeStatus(state, progress, { reader: pki, version, running: true });
+    status.write(shown);
+  };
+  let hooks = createHooks(options.config.hooks.dir, log);
+  const onMoment: Platform['onMoment'] = (moment) => {
+    const directory = process.env.RUNTIME_DIRECTORY;
+    if (moment === 'renewed') setRuntimeFlag(directory, 'renewed', true);
+    if (moment === 'registered' || moment === 'left')
+      setRuntimeFlag(directory, 'unregistered', moment === 'left');
+    if (moment !== 'left') hooks.run(moment, shown);
+  };
+  const start = (next: RunOptions) => {
+    hooks = createHooks(next.config.hooks.dir, log);
+    const platform = { ...createPlatform(next), announce: supervisor.announce, publish, onMoment };
+    return startDaemon(platform, next, logContext, log);
+  };
   let current = options;
   let daemon = start(current);
   try {
     for (;;) {
       const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];
       const how = await Promise.race(options.once ? [...ends, daemon.settled] : ends);
+      // Nothing else runs them later; a stop waits for nobody.
+      if (how === 'registered' || how === 'failed') await Promise.race([hooks.idle(), stopSignal()]);
       if (how !== 'SIGHUP') return how;
       supervisor.reloading();
       const next = await reload(current);

@@ -1,12 +1,13 @@
 import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
-import type { StateName } from '../events.ts';
+import type { LeaveReason, StateName } from '../events.ts';
 import { type Settings, wire } from './actors.ts';
+import { watchMoments } from './moments.ts';
 import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
-import { entryOfEmitted, entryOfQuarantined, write } from './transitionLog.ts';
+import { entryOfEmitted, entryOfLeft, entryOfQuarantined, type LogEntry, write } from './transitionLog.ts';
 
 /** Fields of every line of the log, while the device runs. */
 export interface LogContext {
@@ -36,12 +37,19 @@ export function startDaemon(
   const identify = (deviceId: string | null) => {
     logContext.deviceId ??= deviceId;
   };
-  const onQuarantined = (error: OnboardingError) => {
-    identify(error.deviceId);
-    write(log, entryOfQuarantined(error));
+  const moments = watchMoments();
+  const report = (entry: LogEntry) => write(log, entry);
+  const reports = {
+    onQuarantined(error: OnboardingError) {
+      identify(error.deviceId);
+      report(entryOfQuarantined(error));
+    },
+    onLeft(reason: LeaveReason) {
+      moments.noteLeft();
+      report(entryOfLeft(reason));
+    },
   };
-  const machine = wire(platform, settings, onQuarantined, (entry) => write(log, entry));
-  const actor = createActor(machine, optionsOf(platform));
+  const actor = createActor(wire(platform, settings, reports, report), optionsOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
   let position: Position = { state: logContext.state, since: platform.now(), entered: started };
@@ -63,6 +71,7 @@ export function startDaemon(
         writer.write(look.progress, look.left, logContext.deviceId !== null);
         platform.announce?.(look.progress, isDelivered);
         for (const entry of look.entries) write(log, entry);
+        for (const moment of moments.next(position.state, isDelivered)) platform.onMoment?.(moment);
         if (look.settled !== null) resolve(look.settled);
       },
     });
@@ -70,6 +79,7 @@ export function startDaemon(
   actor.on('*', (emitted) => {
     // Events come before the snapshot's subscribers, and after the snapshot.
     identify(actor.getSnapshot().context.deviceId);
+    if (emitted.type === 'certificate.renewed') moments.noteRenewal();
     write(log, entryOfEmitted(emitted));
   });
   actor.start();

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
 import { discover } from '../adapters/discovery.ts';
+import { sha256 } from '../adapters/disk/digest.ts';
 import { exportFile } from '../adapters/disk/exportedFile.ts';
 import { type CurrentIdentity, enroll } from '../adapters/est.ts';
 import { readHardwareId, readMachineId, readSerial } from '../adapters/hardware.ts';
@@ -30,11 +31,13 @@ import {
   type StateDirectory,
 } from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
+import type { Moment } from './moments.ts';
 
 /** Everything outside the daemon that it uses: the adapters, or a simulation. */
 export interface Platform {
   readonly directory: StateDirectory;
   readonly exportFile: DeliverPorts['exportFile'];
+  readonly sha256: DeliverPorts['sha256'];
   /** Reads a file that another program may have written. No files where absent */
   readonly readOutside?: AdoptPorts['readOutside'];
   readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'] & AdoptPorts['pki'];
@@ -67,6 +70,8 @@ export interface Platform {
   readonly publish?: (state: DeviceState | null, progress: Progress) => void;
   /** Called with a failure that is a bug, besides the log: it has a stack. */
   readonly onBug?: (error: unknown) => void;
+  /** Tells whoever is to act on it; what was published before says the same. Never waits, never throws. */
+  readonly onMoment?: (moment: Moment) => void;
   /** The state machine's timers; the system's by default */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
@@ -93,6 +98,7 @@ export function createPlatform({
     tailscaleId: () => tailscaleId(),
     directory: state.directory,
     exportFile,
+    sha256,
     readOutside,
     pki,
     newKey: () => pki.generateKey(config.identity.keyType),

@@ -79,9 +79,12 @@ test.each<[unknown, string]>([
   [{ ...required, retry: [1] }, 'retry is [1]; allowed: an object'],
   [
     { ...required, retyr: 1 },
-    'retyr is 1; unknown key; allowed: stateDir, provisioning, identity, device, nats, registration, retry, renewal, exports, log',
+    'retyr is 1; unknown key; allowed: stateDir, provisioning, identity, device, nats, registration, retry, renewal, hooks, exports, log',
   ],
-  [{ ...required, renewal: { att: 1 } }, 'renewal.att is 1; unknown key; allowed: renewal.at, renewal.newKey'],
+  [
+    { ...required, renewal: { att: 1 } },
+    'renewal.att is 1; unknown key; allowed: renewal.at, renewal.newKey',
+  ],
   [{ ...required, log: { a: 1 } }, 'log.a is 1; unknown key; allowed: log.level, log.format'],
   [{ ...required, 'retry.factor': 1 }, expect.stringMatching(/^retry\.factor is 1; unknown key/)],
   [

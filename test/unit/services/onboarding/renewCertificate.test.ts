@@ -47,7 +47,12 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
     ...newState('device-1', now),
     provisioned: old,
     pinnedCa: caCertificate,
-    registration: { alias: 'Alpha', at: new Date(now).toISOString(), result: '{"token":"secret"}' },
+    registration: {
+      alias: 'Alpha',
+      at: new Date(now).toISOString(),
+      result: '{"token":"secret"}',
+      announced: null,
+    },
     ...changes,
   };
   const contents = new Map([
