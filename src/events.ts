@@ -24,6 +24,7 @@ const leaveReasons = {
   'certificate-refused': 0,
   'registration-missing': 0,
   'permanent-failure': 0,
+  'announcement-changed': 0,
 } as const;
 export type LeaveReason = keyof typeof leaveReasons;
 
@@ -100,6 +101,11 @@ export const commonFields = {
 
 /** The common fields that every line has. */
 const always = ['message', 'timestamp', 'level', 'event', 'version', 'runId'] as const;
+
+/** After what the programs of `hooks.dir` are run. */
+const hookTriggers = { registered: 0, renewed: 0, failed: 0, reset: 0 } as const;
+export type HookTrigger = keyof typeof hookTriggers;
+const hookTrigger = oneOf<HookTrigger>(hookTriggers, 'what happened');
 
 export const events = {
   'daemon.started': {
@@ -221,7 +227,7 @@ export const events = {
     fields: {
       reason: oneOf<LeaveReason>(
         leaveReasons,
-        'what is missing; `certificate-refused`: NATS refuses the certificate for good; `certificate-foreign`: it is for another key, or of a CA that the configuration does not allow',
+        'what is missing; `certificate-refused`: NATS refuses the certificate for good; `certificate-foreign`: it is for another key, or of a CA that the configuration does not allow; `announcement-changed`: alias, owner or build version changed, with `registration.onChange`',
       ),
     },
   },
@@ -249,6 +255,34 @@ export const events = {
     fields: {
       since: time('when the device entered its state'),
       notAfter: orNull(time("when the device's certificate expires"), 'it has none'),
+    },
+  },
+  'hook.failed': {
+    level: 'warn',
+    messageId: 'aecae49f610744c0af78ad03777f6078',
+    meaning: 'A program of `hooks.dir` ended badly, or could not be run; the device goes on.',
+    fields: {
+      hook: string('path of the program'),
+      moment: hookTrigger,
+      cause: string('how it ended'),
+    },
+  },
+  'hook.skipped': {
+    level: 'warn',
+    messageId: 'e4c9e4e49d4446feaacfd1119d93ae1a',
+    meaning:
+      'A file of `hooks.dir` is not run: it is not executable, or somebody else could have changed it.',
+    fields: { hook: string('path of the file or folder'), cause: string('why') },
+  },
+  'hook.ended': {
+    level: 'debug',
+    messageId: '45e0dc1405e84f60a51cf5187526fe25',
+    meaning: 'A program of `hooks.dir` has ended.',
+    fields: {
+      hook: string('path of the program'),
+      moment: hookTrigger,
+      durationMs: count('milliseconds that it ran'),
+      output: string('the first 4 KiB of what it wrote'),
     },
   },
   'progress.unsaved': {

@@ -1,7 +1,7 @@
 # The published archive as a package: its program is complete, and only finds the system's loader anew.
 #
 #   pkgs.callPackage ./package.nix { src = ./onboardd-0.1.0-linux-amd64.tar.gz; }
-{ lib, stdenv, autoPatchelfHook, version ? "0.1.0", src }:
+{ lib, stdenv, autoPatchelfHook, coreutils, systemd, version ? "0.1.0", src }:
 
 stdenv.mkDerivation {
   pname = "onboardd";
@@ -25,6 +25,8 @@ stdenv.mkDerivation {
     cp usr/lib/systemd/system/onboardd* $out/lib/systemd/system/
     substituteInPlace $out/lib/systemd/system/onboardd{,-registered}.service \
       --replace-fail /usr/bin/onboardd $out/bin/onboardd
+    substituteInPlace $out/lib/systemd/system/onboardd-{renewed,unregistered}.service \
+      --replace-warn /bin/systemctl ${systemd}/bin/systemctl --replace-warn /bin/rm ${coreutils}/bin/rm
     runHook postInstall
   '';
 

@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
 import { type CommonFlags, defaultConfigFile, exit } from './options.ts';
 import type { ReportFlags } from './report.ts';
+import type { ResetFlags } from './reset.ts';
 import type { StatusFlags } from './status.ts';
 import type { WaitFlags } from './wait.ts';
 
@@ -76,10 +77,11 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
     });
   common(program.command('reset'))
     .description('forget the identity, for a golden image or a device that is handed on')
+    .option('--keep-id', 'keep the device id; the next start makes a fresh key')
     .option('--yes', 'do not ask for confirmation')
-    .action(async (flags: CommonFlags & { yes?: boolean }) => {
+    .action(async (flags: ResetFlags) => {
       const { resetCommand } = await import('./reset.ts');
-      end(await resetCommand({ ...program.opts(), ...flags }, flags.yes ?? false));
+      end(await resetCommand({ ...program.opts(), ...flags }, build.version));
     });
 }
 

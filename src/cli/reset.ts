@@ -1,14 +1,27 @@
-import { existsSync, lstatSync, readdirSync, rmSync, type Stats, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { type Owner, readOwned, removeDurably } from '../adapters/disk/durableFile.ts';
+import { type Owner, openStateDirectory, readOwned } from '../adapters/disk/durableFile.ts';
 import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { type Removal, reasonToLeave, removeUnlessLeft } from '../adapters/disk/removal.ts';
+import { createHooks } from '../adapters/hooks.ts';
 import { hostDefaults } from '../adapters/host.ts';
-import { exportsOf, stateDirOf } from '../config/resolve.ts';
+import * as pki from '../adapters/pki.ts';
+import { setRuntimeFlag } from '../adapters/runtimeFlag.ts';
+import { exportsOf, resolveConfig, type Sources, stateDirOf } from '../config/resolve.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
-import { files, parseState } from '../services/state/deviceState.ts';
-import { reset } from '../services/state/reset.ts';
+import { describeStatus, progressOf } from '../services/diagnostics/status.ts';
+import {
+  type DeviceState,
+  files,
+  isDeviceId,
+  newState,
+  parseState,
+  writeState,
+} from '../services/state/deviceState.ts';
+import { ownMode } from '../services/state/ownFiles.ts';
+import { filesToRemove, reset, stateWithId } from '../services/state/reset.ts';
 import { plainText } from '../text/plainText.ts';
 import {
   type CommonFlags,
@@ -17,22 +30,31 @@ import {
   readSources,
   refusedStateDirectory,
 } from './options.ts';
+import { recallFor } from './recalledProgress.ts';
 
-/** `onboardd reset`. @param yes without asking. @returns exit status */
-export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<number> {
+export interface ResetFlags extends CommonFlags {
+  /** Do not ask for confirmation. */
+  readonly yes?: boolean;
+  /** The device keeps its id. */
+  readonly keepId?: boolean;
+}
+
+/** `onboardd reset`. @returns exit status */
+export async function resetCommand(flags: ResetFlags, version: string): Promise<number> {
   const { sources, agent } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
+  const keepsId = flags.keepId === true;
   if (isRefused(folder)) return exit.configuration;
   if (!existsSync(folder)) {
     process.stdout.write(`${plainText(folder)} does not exist: nothing to forget\n`);
     return exit.ok;
   }
-  if (
-    !yes &&
-    !(await confirmed(
-      `Forget the identity in ${plainText(folder)}? The fleet will not recognize this device any more. [y/N] `,
-    ))
-  ) {
+  const outside = {
+    exports: exportsOf(sources).map((path) => resolve(path)),
+    agent: Object.values(agent.files).flatMap((path) => (path === null ? [] : [resolve(path)])),
+  };
+  show(folder, outside, keepsId);
+  if (flags.yes !== true && !(await confirmed(questionOf(folder, keepsId)))) {
     process.stderr.write(
       process.stdin.isTTY
         ? 'Nothing was changed.\n'
@@ -45,10 +67,10 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
     // The path may lead elsewhere by the time the question is answered.
     const refused = isRefused(folder);
     if (!refused) {
-      // An identity that stayed there would be adopted again.
-      const left = Object.values(agent.files).filter((path) => path !== null);
-      forget(folder, [...new Set([...exportsOf(sources), ...left])]);
+      const before = statusBefore(folder, version);
+      forget(folder, outside, keepsId);
       forgetPublished(flags);
+      await runHooks(sources, before);
     }
     unlock();
     return refused ? exit.configuration : exit.ok;
@@ -59,6 +81,13 @@ export async function resetCommand(flags: CommonFlags, yes: boolean): Promise<nu
   }
 }
 
+function questionOf(folder: string, keepsId: boolean): string {
+  const loss = keepsId
+    ? 'The device keeps its id and registers anew with a fresh key.'
+    : 'The fleet will not recognize this device any more.';
+  return `Forget the identity in ${plainText(folder)}? ${loss} [y/N] `;
+}
+
 /** Prints why, if the folder is not a state directory. */
 function isRefused(folder: string): boolean {
   const refusal = refusalOfStateDirectory(folder);
@@ -67,98 +96,161 @@ function isRefused(folder: string): boolean {
   return true;
 }
 
-/** It is the service manager's place: what cannot be removed there goes with the next boot. */
+/**
+ * It is the service manager's place: what cannot be removed there goes with the next boot. Units that are bound to the
+ * registration are stopped.
+ */
 function forgetPublished(flags: CommonFlags): void {
   const path = publishedStatusFile(flags);
+  if (path === null) return;
+  setRuntimeFlag(dirname(path), 'unregistered', true);
   try {
-    if (path !== null) rmSync(path, { force: true });
+    rmSync(path, { force: true });
   } catch {
     // It is replaced once the daemon runs.
   }
 }
 
-/** @param configured paths that the configuration exports now */
-function forget(folder: string, configured: readonly string[]): void {
-  const now = configured.map((path) => resolve(path));
-  const { paths, user } = exportedOf(folder);
-  const before = paths.filter((path) => !now.includes(path));
+/** What the hooks hear: whose identity was forgotten. */
+function statusBefore(folder: string, version: string): object | null {
+  const { state } = stateOf(folder);
+  return (
+    state &&
+    describeStatus(state, progressOf(state, recallFor(folder)), { reader: pki, version, running: false })
+  );
+}
+
+/** Runs the hooks, and waits for them. */
+async function runHooks(sources: Sources, before: object | null): Promise<void> {
+  const resolved = resolveConfig(sources, hostDefaults(process.env));
+  if ('problems' in resolved) {
+    process.stderr.write('onboardd: no hooks are run, as the configuration is invalid\n');
+    return;
+  }
+  const hooks = createHooks(resolved.config.hooks.dir, (level, _event, message) => {
+    if (level !== 'debug') process.stderr.write(`onboardd: ${plainText(message)}\n`);
+  });
+  hooks.run('reset', before);
+  await hooks.idle();
+}
+
+/** Every file that will go, and every one that was exported and stays. */
+function show(folder: string, outside: Outside, keepsId: boolean): void {
+  const own = filesToRemove(readdirSync(folder), keepsId).map((name) => ownRemoval(folder, name));
+  for (const removal of [...own, ...exportsToRemove(stateOf(folder), outside)]) {
+    const reason = reasonToLeave(removal);
+    if (reason === undefined) continue;
+    const what = reason === null ? `will remove ${removal.path}` : `will leave ${removal.path}: ${reason}`;
+    process.stdout.write(`${plainText(what)}\n`);
+  }
+  if (keepsId) process.stdout.write(`will keep the device id ${idOf(folder) ?? '(there is none)'}\n`);
+}
+
+/** @throws {OnboardingError} STATE_* */
+function forget(folder: string, outside: Outside, keepsId: boolean): void {
+  const found = stateOf(folder);
+  const directory = openStateDirectory(folder, undefined, ownMode);
+  const kept = keepsId ? keptState(folder, found.state) : null;
   reset({
     list: () => readdirSync(folder),
-    remove: (name) => remove(join(folder, name), null),
-    removeExports() {
-      for (const path of now) remove(path, null);
-      for (const path of before) remove(path, user);
+    mark() {
+      try {
+        if (found.state !== null) writeState(directory, { ...found.state, resetting: true });
+      } catch {
+        // The disk is full, say: removing must be possible then too.
+      }
     },
+    remove: (name) => remove(ownRemoval(folder, name)),
+    removeExports: () => exportsToRemove(found, outside).forEach(remove),
+    keepId:
+      kept &&
+      (() => {
+        directory.refresh(files.deviceId, kept.deviceId, 0o644);
+        writeState(directory, kept);
+      }),
   });
 }
 
-/** The paths that were ever exported, and the user who may have written them into the state; null: root or ourselves */
-function exportedOf(folder: string): { paths: readonly string[]; user: Owner | null } {
+/** @returns null where there is no id to keep. @throws {OnboardingError} STATE_CORRUPT: there is an identity, and its id cannot be read */
+function keptState(folder: string, state: DeviceState | null): DeviceState | null {
+  if (state !== null) return stateWithId(state);
+  const id = idOf(folder);
+  // It had an identity, which may have been registered.
+  if (id !== null) return { ...newState(id), mayBeRegistered: true };
+  if (filesToRemove(readdirSync(folder), false).length === 0) return null;
+  throw new OnboardingError(
+    'STATE_CORRUPT',
+    'the device id cannot be read, so that none can be kept; nothing was changed',
+  );
+}
+
+function idOf(folder: string): string | null {
+  const { state } = stateOf(folder);
+  if (state !== null) return state.deviceId;
+  try {
+    const id = readOwned(join(folder, files.deviceId))?.text.trim();
+    return isDeviceId(id) ? id : null;
+  } catch {
+    return null;
+  }
+}
+
+function ownRemoval(folder: string, name: string): Removal {
+  return { path: join(folder, name), user: null, contents: null };
+}
+
+/** Absolute paths outside the state directory. */
+interface Outside {
+  /** That the configuration exports now */
+  readonly exports: readonly string[];
+  /** Of the earlier agent: an identity that stayed there would be adopted again. */
+  readonly agent: readonly string[];
+}
+
+/**
+ * What was ever exported, what the configuration names, and what the earlier agent left. An export that the state never
+ * wrote to is somebody else's; where no state can be read, the configuration is all that says where secrets may lie.
+ */
+function exportsToRemove({ state, user }: Found, { exports, agent }: Outside): Removal[] {
+  const ours = (path: string) => ({ path, user: null, contents: null });
+  if (state === null) return [...new Set([...exports, ...agent])].map(ours);
+  const { exported, exportDigests } = state;
+  const written = exported.filter((path) => !agent.includes(path));
+  return [
+    ...written.map((path) => ({
+      path,
+      user: exports.includes(path) ? null : user,
+      contents: exportDigests[path] ?? null,
+    })),
+    ...agent.map(ours),
+  ];
+}
+
+interface Found {
+  /** As far as it can be read */
+  readonly state: DeviceState | null;
+  /** Who could have written what it says; null: root or we */
+  readonly user: Owner | null;
+}
+
+function stateOf(folder: string): Found {
   try {
     const read = readOwned(join(folder, files.state));
     const owners = [statSync(folder), ...(read === null ? [] : [read.owner])];
     const other = process.geteuid?.() === 0 ? owners.find(({ uid }) => uid !== 0) : undefined;
-    return { paths: parseState(read?.text ?? '').exported, user: other ?? null };
+    return { state: parseState(read?.text ?? ''), user: other ?? null };
   } catch {
-    return { paths: [], user: null };
+    return { state: null, user: null };
   }
 }
 
-/**
- * Removes a file or a link and prints it; a directory stays.
- *
- * @param user only removes this user's file, with this user's rights: root must not remove whatever path a service's
- *   user writes into its state; null: any file, with our own rights
- */
-function remove(path: string, user: Owner | null): boolean {
-  const at = entry(path);
-  if (at === undefined) return false;
-  const left = at.isDirectory()
-    ? 'it is a directory'
-    : user !== null && at.uid !== user.uid
-      ? 'it is owned by another user than the state directory'
-      : user !== null && !removeAs(user, path)
-        ? 'the owner of the state directory may not remove it'
-        : null;
-  if (left === null && user === null) removeDurably(path);
-  process.stdout.write(`${plainText(left === null ? `removed ${path}` : `left ${path}: ${left}`)}\n`);
-  return left === null;
-}
-
-/** @returns whether it is gone. @throws {OnboardingError} STATE_UNWRITABLE */
-function removeAs(user: Owner, path: string): boolean {
-  try {
-    withRightsOf(user, () => removeDurably(path));
-  } catch (error) {
-    const { code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
-    if (code !== 'EACCES' && code !== 'EPERM') throw error;
-  }
-  return entry(path) === undefined;
-}
-
-/** For root only; restores root's rights afterwards. @throws {Error} EPERM if the system forbids the change */
-function withRightsOf({ uid, gid }: Owner, call: () => void): void {
-  const [user, group, groups] = [process.geteuid?.(), process.getegid?.(), process.getgroups?.()];
-  if (user === undefined || group === undefined || groups === undefined) return;
-  try {
-    process.setgroups?.([gid]);
-    process.setegid?.(gid);
-    process.seteuid?.(uid);
-    call();
-  } finally {
-    process.seteuid?.(user);
-    process.setegid?.(group);
-    process.setgroups?.(groups);
-  }
-}
-
-function entry(path: string): Stats | undefined {
-  try {
-    return lstatSync(path, { throwIfNoEntry: false });
-  } catch {
-    // A parent is not a directory any more: nothing to remove.
-    return undefined;
-  }
+/** Removes a file, and says so. @returns whether it is gone. @throws {OnboardingError} STATE_UNWRITABLE */
+function remove(removal: Removal): boolean {
+  const reason = removeUnlessLeft(removal);
+  if (reason === undefined) return false;
+  const what = reason === null ? `removed ${removal.path}` : `left ${removal.path}: ${reason}`;
+  process.stdout.write(`${plainText(what)}\n`);
+  return reason === null;
 }
 
 async function confirmed(question: string): Promise<boolean> {

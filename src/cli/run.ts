@@ -3,13 +3,15 @@ import { join, resolve } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
 import { keepCompiledCode } from '../adapters/codeCache.ts';
 import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
+import { createHooks } from '../adapters/hooks.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import type { Log } from '../adapters/logger.ts';
 import { metricsFile } from '../adapters/metricsFile.ts';
 import * as pki from '../adapters/pki.ts';
+import { setRuntimeFlag } from '../adapters/runtimeFlag.ts';
 import { type RuntimeStatus, runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
-import { superviseBy } from '../adapters/systemd.ts';
+import { type Supervisor, superviseBy } from '../adapters/systemd.ts';
 import type { ProxyVariables } from '../config/proxy.ts';
 import { changedKeys } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
@@ -19,7 +21,7 @@ import { createPlatform, type Platform } from '../daemon/platform.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
 import { stateNames } from '../events.ts';
-import { describeStatus } from '../services/diagnostics/status.ts';
+import { describeStatus, type Status } from '../services/diagnostics/status.ts';
 import { files, isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { type CommonFlags, configure, exit, type Usable } from './options.ts';
@@ -55,19 +57,7 @@ async function run(
       cause,
     }),
   );
-  const status = runtimeStatus(process.env, (text) =>
-    options.state.directory.note(files.status, text, 0o644),
-  );
-  const recall: Platform['recall'] = (state) => state && recallFor(options.config.stateDir)(state.deviceId);
-  const start = (next: RunOptions) => {
-    const publish = publisherOf(status, next);
-    return startDaemon(
-      { ...createPlatform(next), announce: supervisor.announce, publish, recall },
-      next,
-      logContext,
-      log,
-    );
-  };
+  const { start, hooksIdle, end } = starter(options, supervisor, logContext, log);
   let current = options;
   const isNew = !existsSync(join(current.config.stateDir, files.key));
   let daemon = start(current);
@@ -76,6 +66,8 @@ async function run(
     for (;;) {
       const ends = [stopSignal(), daemon.broken, options.state.taken, reloadSignal()];
       const how = await Promise.race(options.once ? [...ends, daemon.settled] : ends);
+      // Nothing else runs them later; a stop waits for nobody.
+      if (how === 'registered' || how === 'failed') await Promise.race([hooksIdle(), stopSignal()]);
       if (how !== 'SIGHUP') return how;
       supervisor.reloading();
       const next = await reload(current);
@@ -89,14 +81,41 @@ async function run(
   } finally {
     daemon.stop();
     supervisor.stop();
-    status.stop();
+    end();
   }
+}
+
+/** Starts daemons on the real platform, one after the other; status, hooks and the units that wait hear of each. */
+function starter(options: RunOptions, supervisor: Supervisor, logContext: LogContext, log: Log) {
+  const status = runtimeStatus(process.env, (text) =>
+    options.state.directory.note(files.status, text, 0o644),
+  );
+  const recall: Platform['recall'] = (state) => state && recallFor(options.config.stateDir)(state.deviceId);
+  let shown: Status | null = null;
+  let hooks = createHooks(options.config.hooks.dir, log);
+  const onMoment: Platform['onMoment'] = (moment) => {
+    const directory = process.env.RUNTIME_DIRECTORY;
+    if (moment === 'renewed') setRuntimeFlag(directory, 'renewed', true);
+    if (moment === 'registered' || moment === 'left')
+      setRuntimeFlag(directory, 'unregistered', moment === 'left');
+    if (moment !== 'left') hooks.run(moment, shown);
+  };
+  const start = (next: RunOptions) => {
+    hooks = createHooks(next.config.hooks.dir, log);
+    const publish = publisherOf(next, (next) => {
+      shown = next;
+      status.write(next);
+    });
+    const platform = { ...createPlatform(next), announce: supervisor.announce, publish, recall, onMoment };
+    return startDaemon(platform, next, logContext, log);
+  };
+  return { start, hooksIdle: () => hooks.idle(), end: () => status.stop() };
 }
 
 /** Shows the status in the runtime directory, and as metrics. One that fails does not keep the other from being written. */
 function publisherOf(
-  status: RuntimeStatus,
   { config, version }: RunOptions,
+  write: RuntimeStatus['write'],
 ): NonNullable<Platform['publish']> {
   const metrics = metricsFile(config.metrics.textfile, stateNames);
   return (state, progress) => {
@@ -104,7 +123,7 @@ function publisherOf(
     try {
       metrics.write(shown, Date.now());
     } finally {
-      status.write(shown);
+      write(shown);
     }
   };
 }

@@ -273,6 +273,11 @@ export const settings = {
     'Time limit from publish to result, one attempt, ms',
     30000,
   ),
+  'registration.onChange': withDefault(
+    flag,
+    'Register again when alias, owner or build version changed in the configuration',
+    false,
+  ),
   'retry.initialMs': withDefault(
     milliseconds,
     'Upper limit of the first wait, ms; full jitter below it',
@@ -292,6 +297,11 @@ export const settings = {
     (): readonly [number, number] => [0.7, 0.9],
   ),
   'renewal.newKey': withDefault(flag, 'A new key with each renewal', false),
+  'hooks.dir': withDefault(
+    path,
+    'Folder of executables that are run after `registered`, `renewed`, `failed` and `reset`',
+    '/etc/onboardd/hooks.d',
+  ),
   exports: withDefaultOf(
     paths,
     'Result field or identity item → path of a file to write it to',

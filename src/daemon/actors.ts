@@ -12,7 +12,7 @@ import { requestCertificate, tryCertificate } from '../services/onboarding/reque
 import { type ResumePorts, resume } from '../services/onboarding/resume.ts';
 import { giveUpCertificate, verifyRegistration } from '../services/onboarding/verifyRegistration.ts';
 import { adopter } from './adopter.ts';
-import { warnedOnce, withDevice } from './describedDevice.ts';
+import { announcement, warnedOnce, withDevice } from './describedDevice.ts';
 import { exporter } from './exporter.ts';
 import type { Platform } from './platform.ts';
 import type { Report } from './transitionLog.ts';
@@ -31,18 +31,18 @@ export interface Settings {
 /**
  * The machine with the services as its actors, and the platform as their ports.
  *
- * @param onQuarantined see `ResumePorts`
+ * @param reports see `ResumePorts`
  * @param report takes what the log says of adoption, exports and the fields of the device
  */
 export function wire(
   platform: Platform,
   settings: Settings,
-  onQuarantined: ResumePorts['onQuarantined'],
+  reports: Pick<ResumePorts, 'onQuarantined' | 'onLeft'>,
   report: Report,
 ) {
   const { config, fleetCa, builtAt } = settings;
   const certificateOptions = certificateOptionsOf(settings);
-  const adopt = adopter(platform, settings, onQuarantined, report);
+  const adopt = adopter(platform, settings, reports.onQuarantined, report);
   const exports = exporter(platform, settings, report);
   const warn = warnedOnce(report);
   const machine = onboarding(policyOf(platform, settings), platform);
@@ -51,7 +51,8 @@ export function wire(
     actors: {
       resume: fromPromise(async ({ signal }) => {
         await adopt(signal);
-        const resumed = resume({ ...platform, onQuarantined }, config.identity.deviceId, fleetCa);
+        const announced = config.registration.onChange ? announcement(platform, settings) : null;
+        const resumed = resume({ ...platform, ...reports }, config.identity.deviceId, fleetCa, announced);
         exports.retry();
         return resumed;
       }),

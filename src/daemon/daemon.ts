@@ -1,14 +1,15 @@
 import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
-import type { StateName } from '../events.ts';
+import type { LeaveReason, StateName } from '../events.ts';
 import { timeoutsOf } from '../machines/failure.ts';
 import { policyOf, type Settings, wire } from './actors.ts';
 import { logHeartbeats } from './heartbeat.ts';
+import { watchMoments } from './moments.ts';
 import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
-import { entryOfEmitted, entryOfQuarantined, write } from './transitionLog.ts';
+import { entryOfEmitted, entryOfLeft, entryOfQuarantined, type LogEntry, write } from './transitionLog.ts';
 import { type Standing, standingAt, waitsAt } from './waiting.ts';
 
 /** Fields of every line of the log, while the device runs. */
@@ -39,12 +40,10 @@ export function startDaemon(
   const identify = (deviceId: string | null) => {
     logContext.deviceId ??= deviceId;
   };
-  const onQuarantined = (error: OnboardingError) => {
-    identify(error.deviceId);
-    write(log, entryOfQuarantined(error));
-  };
-  const machine = wire(platform, settings, onQuarantined, (entry) => write(log, entry));
-  const actor = createActor(machine, optionsOf(platform));
+  const moments = watchMoments();
+  const report = (entry: LogEntry) => write(log, entry);
+  const reports = reportsTo(report, identify, () => moments.noteLeft());
+  const actor = createActor(wire(platform, settings, reports, report), optionsOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
   let position: Position = { state: logContext.state, since: platform.now(), entered: started };
@@ -70,6 +69,7 @@ export function startDaemon(
         writer.write(progress, look.left, logContext.deviceId !== null);
         platform.announce?.(look.progress, isDelivered);
         for (const entry of look.entries) write(log, entry);
+        for (const moment of moments.next(position.state, isDelivered)) platform.onMoment?.(moment);
         if (look.settled !== null) resolve(look.settled);
       },
     });
@@ -77,6 +77,7 @@ export function startDaemon(
   actor.on('*', (emitted) => {
     // Events come before the snapshot's subscribers, and after the snapshot.
     identify(actor.getSnapshot().context.deviceId);
+    if (emitted.type === 'certificate.renewed') moments.noteRenewal();
     write(log, entryOfEmitted(emitted));
   });
   actor.start();
@@ -87,6 +88,24 @@ export function startDaemon(
     stop() {
       endHeartbeat();
       actor.stop();
+    },
+  };
+}
+
+/** What the services report of the identity, as lines of the log. */
+function reportsTo(
+  report: (entry: LogEntry) => void,
+  identify: (deviceId: string | null) => void,
+  noteLeft: () => void,
+) {
+  return {
+    onQuarantined(error: OnboardingError) {
+      identify(error.deviceId);
+      report(entryOfQuarantined(error));
+    },
+    onLeft(reason: LeaveReason) {
+      noteLeft();
+      report(entryOfLeft(reason));
     },
   };
 }

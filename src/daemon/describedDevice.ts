@@ -1,4 +1,6 @@
 import { type DeviceFields, deviceFields } from '../services/onboarding/deviceFields.ts';
+import { announcedBy } from '../services/onboarding/register.ts';
+import type { Announced } from '../services/state/deviceState.ts';
 import type { Settings } from './actors.ts';
 import type { Platform } from './platform.ts';
 import { entryOfLeftOut, type Report } from './transitionLog.ts';
@@ -11,6 +13,19 @@ export function warnedOnce(report: Report): (leftOut: DeviceFields['leftOut']) =
       if (!said.has(one.message)) report(entryOfLeftOut(one));
       said.add(one.message);
     }
+  };
+}
+
+const unknownFacts = { serial: null, machineId: null };
+
+/** What a device of an id announces now, for `registration.onChange`. */
+export function announcement(
+  { facts }: Pick<Platform, 'facts'>,
+  { config: { device }, hostname }: Pick<Settings, 'config' | 'hostname'>,
+): (id: string) => Announced {
+  return (id) => {
+    const known = { id, hostname, ...(facts?.() ?? unknownFacts) };
+    return announcedBy(deviceFields(device, known, null).fields);
   };
 }
 
@@ -31,9 +46,9 @@ export function withDevice(
     readonly begin: (device: DeviceFields['fields']) => () => void;
   },
 ): () => void {
-  const { serial, machineId } = facts?.() ?? { serial: null, machineId: null };
+  const known = { id, hostname, ...(facts?.() ?? unknownFacts) };
   const start = (found: string | null) => {
-    const { fields, leftOut } = deviceFields(device, { id, hostname, serial, machineId }, found);
+    const { fields, leftOut } = deviceFields(device, known, found);
     warn(leftOut);
     return begin(fields);
   };

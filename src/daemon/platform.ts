@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
 import type { discover } from '../adapters/discovery.ts';
+import { sha256 } from '../adapters/disk/digest.ts';
 import { exportFile } from '../adapters/disk/exportedFile.ts';
 import { takeEarlyKey } from '../adapters/earlyKey.ts';
 import type { CurrentIdentity } from '../adapters/est.ts';
@@ -32,11 +33,13 @@ import {
   type StateDirectory,
 } from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
+import type { Moment } from './moments.ts';
 
 /** Everything outside the daemon that it uses: the adapters, or a simulation. */
 export interface Platform {
   readonly directory: StateDirectory;
   readonly exportFile: DeliverPorts['exportFile'];
+  readonly sha256: DeliverPorts['sha256'];
   /** Reads a file that another program may have written. No files where absent */
   readonly readOutside?: AdoptPorts['readOutside'];
   readonly pki: CertificateReader & KeyReader & RequestCertificatePorts['pki'] & AdoptPorts['pki'];
@@ -71,6 +74,8 @@ export interface Platform {
   readonly recall?: (state: DeviceState | null) => Progress | null;
   /** Called with a failure that is a bug, besides the log: it has a stack. */
   readonly onBug?: (error: unknown) => void;
+  /** Tells whoever is to act on it; what was published before says the same. Never waits, never throws. */
+  readonly onMoment?: (moment: Moment) => void;
   /** The state machine's timers; the system's by default */
   readonly timers?: {
     setTimeout(call: (...args: unknown[]) => void, ms: number): unknown;
@@ -98,6 +103,7 @@ export function createPlatform({
     tailscaleId: () => tailscaleId(),
     directory: state.directory,
     exportFile,
+    sha256,
     readOutside,
     pki,
     newKey: () => takeEarlyKey(config.identity.keyType) ?? pki.generateKey(config.identity.keyType),

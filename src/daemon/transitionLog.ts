@@ -1,7 +1,7 @@
 import type { Log } from '../adapters/logger.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
-import type { EventName, FieldsOf, LevelOf, StateName } from '../events.ts';
+import type { EventName, FieldsOf, LeaveReason, LevelOf, StateName } from '../events.ts';
 import type { EmittedEvent, Failed } from '../machines/contracts.ts';
 import type { Failure } from '../machines/failure.ts';
 import type { Adopted } from '../services/onboarding/adoptIdentity.ts';
@@ -65,10 +65,8 @@ export function entryOfEmitted(emitted: EmittedEvent): LogEntry {
       const message = `NATS refuses the new certificate for good: the one before is back, valid until ${fields.notAfter}`;
       return ['warn', type, message, fields];
     }
-    case 'registration.left': {
-      const { type, ...fields } = emitted;
-      return ['warn', type, `the device is not registered any more: ${fields.reason}`, fields];
-    }
+    case 'registration.left':
+      return entryOfLeft(emitted.reason);
     case 'address.refused': {
       const { type, ...fields } = emitted;
       return ['warn', type, `the new NATS address is not taken: ${fields.code}: ${fields.cause}`, fields];
@@ -94,6 +92,11 @@ function entryOfFailure({ type, urgent, ...fields }: Failed): LogEntry {
 export function entryOfQuarantined({ code, reason, class: errorClass, message }: OnboardingError): LogEntry {
   const failed = { step: 'idle', code, reason, class: errorClass, attempt: 1 } as const;
   return ['warn', 'step.failed', message, { ...failed, retryInMs: 0, cause: message }];
+}
+
+/** What the log says of a registered device that is not registered any more. */
+export function entryOfLeft(reason: LeaveReason): LogEntry {
+  return ['warn', 'registration.left', `the device is not registered any more: ${reason}`, { reason }];
 }
 
 /** What the log says of an earlier agent's identity that was taken over. */

@@ -19,8 +19,8 @@ export type Lack =
   | 'certificate-expired'
   | 'registration-missing';
 
-/** Why `registered` is left: by what the disk lacks, by a certificate that NATS refuses for good, or by a failure. */
-export type LeaveReason = Lack | 'certificate-refused' | 'permanent-failure';
+/** Why `registered` is left: what the disk lacks, a certificate that NATS refuses for good, a failure, or other fields to announce. */
+export type LeaveReason = Lack | 'certificate-refused' | 'permanent-failure' | 'announcement-changed';
 
 /**
  * The truth table of resuming. Every step is safe to repeat, so the earliest unfinished one is entered.

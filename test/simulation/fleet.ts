@@ -29,6 +29,8 @@ export interface SimulatedFleet {
   readonly registry: Map<string, string>;
   /** Message ids of questions that were heard, per device, since its last answer. */
   readonly heard: Map<string, Set<string>>;
+  /** Message ids of which a device has read that the stream dropped their repetition: it holds the question. */
+  readonly dropped: Set<string>;
   readonly signed: SigningRequest[];
   /** The fleet's NATS was opened with a certificate of the fleet. */
   readonly wasOpened: () => boolean;
@@ -81,6 +83,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   const rogue = ca.replaceAll('fleetroot', 'rogueroot').replace('fleet root', 'rogue root');
   const registry = new Map<string, string>();
   const heard = new Map<string, Set<string>>();
+  const dropped = new Set<string>();
   const signed: SigningRequest[] = [];
   const seenIds = new Map<string, number>();
   const results = new Map<string, Message>();
@@ -270,7 +273,10 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
           if (world.natsFault() === 'publish denied') deny('publish', subject);
           else
             hear(deviceId, headers['Nats-Msg-Id'] ?? '', (message) =>
-              deliver(() => queue.push({ type: 'reply', message })),
+              deliver(() => {
+                if (message.text?.includes('"duplicate":true')) dropped.add(headers['Nats-Msg-Id'] ?? '');
+                queue.push({ type: 'reply', message });
+              }),
             );
         });
       },
@@ -353,6 +359,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     ca,
     registry,
     heard,
+    dropped,
     signed,
     wasOpened: () => opened,
     wasOpenedWith: (certificate) => openedWith.has(certificate),

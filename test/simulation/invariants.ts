@@ -107,10 +107,11 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       if (state?.registration) violate('a registered device asks again');
       if (state?.request?.messageId !== messageId) violate('a question left before it was durable');
       const open = fleet.heard.get(id) ?? new Set();
+      const isRepeated = open.has(messageId ?? '');
       if (plan.adopted !== undefined && id !== adopted.id)
         violate('a question under another id than the agent’s');
-      if (open.size > 0 && !open.has(messageId ?? '') && !lostState())
-        violate('a question under a new message id, while the former has no answer');
+      if (!isRepeated && [...open].some((former) => !fleet.dropped.has(former)) && !lostState())
+        violate('a question under a new message id, while the former has no answer and was not dropped');
     },
 
     /** The device says that it is registered. */
@@ -125,6 +126,13 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       else if (state.provisioned.natsUrl !== natsUrl)
         violate('registered, with the address of another server');
       else if (state.registration.alias === earlierAlias) violate('registered by an old result');
+    },
+
+    /** What the fleet was told of a device that tells changes. @param buildVersion that runs */
+    checkAnnounced(buildVersion: string): void {
+      const announced = durableState()?.registration?.announced;
+      if (announced?.buildVersion !== buildVersion && !lostState())
+        violate(`build version ${buildVersion} runs, and ${announced?.buildVersion} was announced`);
     },
 
     checkRenewed(): void {

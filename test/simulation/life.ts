@@ -1,3 +1,4 @@
+import { sha256 } from '../../src/adapters/disk/digest.ts';
 import { readOwn, refreshFile } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { type AgentSettings, noAgent } from '../../src/config/agentSettings.ts';
@@ -208,10 +209,13 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       ...usualConfig.identity,
       deviceId: plan.clash ? clashing : plan.earlierLife ? handedOn : null,
     },
-    registration: { ...usualConfig.registration, api: plan.api },
+    registration: { ...usualConfig.registration, api: plan.api, onChange: of('update').length > 0 },
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
     renewal: { ...usualConfig.renewal, newKey: plan.newKey },
   };
+
+  const versionAt = (number: number) =>
+    `${of('update').filter(({ boot: from }) => from <= number).length + 1}`;
 
   function worldOf(own: Boot): Platform {
     const timed = (call: () => void) => () => own.alive && call();
@@ -219,6 +223,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
       readOutside: (path) => readOwn(path, disk.disk),
       exportFile: (path, text, mode) => refreshFile(path, text, mode, { disk: disk.disk }),
+      sha256,
       pki,
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),
       post(json, signal) {
@@ -265,6 +270,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (number === boots && since() < healAt) damage(file, how);
     }
     for (const { boot: number } of of('other machine')) if (number === boots && since() < healAt) moveDisk();
+    const device = { ...config.device, buildVersion: versionAt(boots) };
     const logContext: LogContext = { deviceId: null, state: 'idle' };
     const own: Boot = {
       number: boots,
@@ -285,7 +291,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       own.daemon = startDaemon(
         world,
         {
-          config,
+          config: { ...config, device },
           hostname: 'device',
           agent: plan.adopted === undefined ? noAgent : agent,
           fleetCa: plan.pinned ? pki.parseCertificates(fleet.ca).map(({ fingerprint }) => fingerprint) : null,
@@ -360,6 +366,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (typeof fields.retryInMs !== 'number' && plan.failedAfterMs > 0)
         violate(`${text}: waits for nothing`);
     }
+    if (event === 'registration.left') reached.add('left the registration');
     if (event === 'device.registered') {
       own.registered = true;
       invariants.checkRegistered();
@@ -439,6 +446,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     powerOff('restart', 1000);
     await loop.run(loop.now() + 3 * minute, broken, afterEach);
     if (!broken() && !registered()) violate('registered, started again, and not registered');
+    if (!broken() && config.registration.onChange) invariants.checkAnnounced(versionAt(boots));
     if (plan.isRevoked) await comeBack();
     const isShort = plan.certificateLifeMs < 10 * hour;
     const liveOnMs = plan.liveOnMs ?? (isShort ? 1.3 * plan.certificateLifeMs : 0);

@@ -36,10 +36,22 @@ export const mutants: readonly Mutant[] = [
     '{ ...state.request, messageId: randomUUID(), publishes: state.request.publishes + 1 }',
   ),
   one(
+    'a question gets a new message id as soon as the stream has stored it',
+    'src/services/onboarding/judgeResult.ts',
+    "if (acknowledgement === 'duplicate') return",
+    'if (acknowledgement !== null) return',
+  ),
+  one(
+    'a new message id is not recorded before it is published',
+    'src/services/onboarding/register.ts',
+    'const request = renewMessageId(attempt.ports);',
+    'const request = { messageId: attempt.ports.randomUUID(), firstAt: isoTime(attempt.ports.now()), publishes: 1, afterSequence: null, afterStoredAt: null, announced: null };',
+  ),
+  one(
     'a question is not recorded before it is published',
     'src/services/onboarding/register.ts',
-    'const request = recordRequest(ports, session, last);',
-    'const request = { messageId: ports.randomUUID(), firstAt: isoTime(ports.now()), publishes: 1, afterSequence: null, afterStoredAt: null };',
+    'const request = recordRequest(ports, session, last, announcedBy(attempt.options.device));',
+    'const request = { messageId: ports.randomUUID(), firstAt: isoTime(ports.now()), publishes: 1, afterSequence: null, afterStoredAt: null, announced: null };',
   ),
   {
     name: 'a damaged state makes a new identity',
@@ -85,6 +97,18 @@ export const mutants: readonly Mutant[] = [
     'src/services/onboarding/pendingRequest.ts',
     'before.request !== null || before.mayBeRegistered',
     'false',
+  ),
+  one(
+    'a device that registers anew does not know that it is registered',
+    'src/services/onboarding/leaveRegistration.ts',
+    'mayBeRegistered: true',
+    'mayBeRegistered: false',
+  ),
+  one(
+    'a changed announcement is not registered',
+    'src/services/onboarding/leaveRegistration.ts',
+    'keys.every((key) => before[key] === now[key])',
+    'true',
   ),
   one(
     'a result of any age is taken for the answer',
@@ -148,7 +172,7 @@ export const mutants: readonly Mutant[] = [
   ),
   one(
     'a device whose certificate was refused forgets that it was registered',
-    'src/services/onboarding/verifyRegistration.ts',
+    'src/services/onboarding/leaveRegistration.ts',
     'mayBeRegistered: true,',
     'mayBeRegistered: false,',
   ),

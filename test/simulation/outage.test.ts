@@ -41,8 +41,6 @@ function disk(hasCertificate: boolean): StateDirectory {
     settle: () => undefined,
     note: () => undefined,
     restrict: () => undefined,
-    settle: () => undefined,
-    note: () => undefined,
     quarantine: (name) => name,
     remove: () => undefined,
   };
@@ -71,6 +69,7 @@ async function dayOf(next: () => OnboardingError, hasCertificate: boolean) {
     {
       directory: disk(hasCertificate),
       pki,
+      sha256: (text) => text,
       exportFile: () => undefined,
       newKey: async () => pki.keyPem('own'),
       post: fail,

@@ -85,6 +85,8 @@ export type Adversity =
   | { readonly kind: 'clock step'; readonly at: number; readonly byMs: number }
   | { readonly kind: 'no battery'; readonly wallAtBoot: number; readonly setAfterMs: number }
   | { readonly kind: 'other machine'; readonly boot: number }
+  /** From this boot on another build runs. */
+  | { readonly kind: 'update'; readonly boot: number }
   | { readonly kind: 'suspend'; readonly at: number; readonly ms: number }
   | Window<'disk', DiskFault>
   | Window<'provisioning', (typeof provisioningFaults)[number]>
@@ -151,6 +153,8 @@ export function planOf(seed: number): Plan {
   if (earlierLife && chanceOf(seed, 'slow clock')() < 0.5) {
     adversities.push({ kind: 'clock step', at: 0, byMs: -2 * minute });
   }
+  const update = chanceOf(seed, 'update');
+  if (update() < 0.2) adversities.push({ kind: 'update', boot: wholeBetween(update, 2, 4) });
   if (chance() < 0.2) {
     const from = chance() < 0.5 ? 0 : scaleBetween(chance, minute, 60 * minute);
     const to = isShort ? healAt : from + scaleBetween(chance, minute, 45 * minute);

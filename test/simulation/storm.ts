@@ -99,6 +99,7 @@ function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: 
     randomUUID: () => `${index}-0`,
     connectTimeoutMs: 35_000,
     machine: () => ({ hardware: null, installation: null }),
+    sha256: (text: string) => text,
     now: loop.now,
     monotonic: loop.now,
     random: chance,

@@ -21,6 +21,8 @@ export interface DeliverPorts {
   readonly exportFile: (path: string, text: string, mode: number, group: string | null) => void;
   /** @returns the text; null if there is no such file. @throws {OnboardingError} STATE_UNWRITABLE for everything else */
   readonly readOutside: (path: string) => string | null;
+  /** @returns SHA-256, hex */
+  readonly sha256: (text: string) => string;
 }
 
 export interface DeliverOptions {
@@ -136,7 +138,8 @@ function exportIdentity(
   const judged = due.flatMap((one) => {
     const { is, target, text } = one;
     try {
-      return [{ ...one, standing: standingExport(ports.pki, is, ports.readOutside(target.path), text) }];
+      const existing = ports.readOutside(target.path);
+      return [{ ...one, existing, standing: standingExport(ports.pki, is, existing, text) }];
     } catch (error) {
       failures.push(failure(one, error));
       return [];
@@ -146,15 +149,16 @@ function exportIdentity(
     standing === 'foreign' && !known.includes(target.path);
   const isHeld = judged.some((one) => one.is !== 'identity' && isForeign(one));
   const writable: Due[] = [];
+  const kept: Pick<Due, 'target' | 'text'>[] = [];
   for (const one of judged) {
     const { path } = one.target;
-    if (one.standing === 'same') continue;
-    if (isForeign(one)) failures.push(failure(one, foreign(one)));
+    if (one.standing === 'same') kept.push({ target: one.target, text: one.existing ?? one.text });
+    else if (isForeign(one)) failures.push(failure(one, foreign(one)));
     else if (isHeld && !known.includes(path) && one.standing !== 'equal')
       failures.push(failure(one, foreign(one, 'is for a folder with the files of another identity')));
     else writable.push(one);
   }
-  return [...failures, ...exportAll(ports, writable)];
+  return [...failures, ...exportAll(ports, writable, kept)];
 }
 
 function foreign({ item, target }: Due, what = 'holds that of another identity'): OnboardingError {
@@ -166,14 +170,24 @@ function foreign({ item, target }: Due, what = 'holds that of another identity')
 }
 
 /**
- * Writes each file. Its path is durable in the state before: `reset` forgets none. One that cannot be written keeps none
- * of the others. The compose file goes before the token, for whose arrival others wait (protocol.md, part 4).
+ * Writes each file. Path and digest are durable in the state before: `reset` forgets none, and knows what was put in the
+ * place of one. One that cannot be written keeps none of the others. The compose file goes before the token, for whose
+ * arrival others wait (protocol.md, part 4).
+ *
+ * @param kept files that are this device's as they stand
  */
-function exportAll({ directory, exportFile }: DeliverPorts, due: readonly Due[]): ExportFailure[] {
-  if (due.length === 0) return [];
-  const known = new Set(currentState(directory).exported);
-  const fresh = new Set(due.map(({ target }) => target.path).filter((path) => !known.has(path)));
-  if (fresh.size > 0) updateState(directory, ({ exported }) => ({ exported: [...exported, ...fresh] }));
+function exportAll(
+  { directory, exportFile, sha256 }: DeliverPorts,
+  due: readonly Due[],
+  kept: readonly Pick<Due, 'target' | 'text'>[] = [],
+): ExportFailure[] {
+  if (due.length + kept.length === 0) return [];
+  const state = currentState(directory);
+  const known = [...kept, ...due].reduce(
+    (before, { target, text }) => withExport(before, target.path, sha256(text)),
+    state,
+  );
+  if (known !== state) updateState(directory, () => known);
   const ordered = [...due].sort((a, b) => Number(a.item === 'token') - Number(b.item === 'token'));
   return ordered.flatMap((one) => {
     const { path, mode, group } = one.target;
@@ -184,6 +198,22 @@ function exportAll({ directory, exportFile }: DeliverPorts, due: readonly Due[])
       return [failure(one, error)];
     }
   });
+}
+
+/** How many contents of an export are known: a renewal that could not be delivered leaves an earlier one. */
+const knownContents = 4;
+
+/** @returns the same state if it knows the export already */
+function withExport(state: DeviceState, path: string, digest: string): DeviceState {
+  const digests = state.exportDigests[path] ?? [];
+  const isKnown = state.exported.includes(path);
+  if (isKnown && digests.at(-1) === digest) return state;
+  const others = digests.filter((one) => one !== digest).slice(1 - knownContents);
+  return {
+    ...state,
+    exported: isKnown ? state.exported : [...state.exported, path],
+    exportDigests: { ...state.exportDigests, [path]: [...others, digest] },
+  };
 }
 
 /** @throws what is not a failure of the disk */

@@ -1,6 +1,6 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { isoTime, type OpenRequest } from '../state/deviceState.ts';
-import { isAcknowledgement, type Message, type Result, readResult } from './registrationResult.ts';
+import { type Message, type Result, readAcknowledgement, readResult } from './registrationResult.ts';
 import { checkClock } from './requestCertificate.ts';
 
 /** What the device knows when a message arrives. Times in milliseconds since 1970. */
@@ -23,6 +23,8 @@ export interface Facts {
 export type Verdict =
   | { readonly kind: 'answer'; readonly result: Result }
   | { readonly kind: 'ignored'; readonly reason: Ignored }
+  /** The stream of requests held the request already and dropped this one: nobody hears it. */
+  | { readonly kind: 'duplicate' }
   /** The server says that the request reached neither a fleet manager nor a stream. */
   | { readonly kind: 'nobody listens' }
   /** CLOCK_WRONG or REGISTRATION_ANSWER_INVALID: the attempt fails. */
@@ -50,7 +52,9 @@ export const toleranceMs = 5 * 60_000;
  */
 export function judgeResult(message: Message, pendingRequest: OpenRequest | null, facts: Facts): Verdict {
   if (facts.source === 'reply' && message.status !== null) return { kind: 'nobody listens' };
-  if (facts.source === 'reply' && isAcknowledgement(message.text)) return ignored('acknowledgement');
+  const acknowledgement = facts.source === 'reply' ? readAcknowledgement(message.text) : null;
+  if (acknowledgement === 'duplicate') return { kind: 'duplicate' };
+  if (acknowledgement !== null) return ignored('acknowledgement');
   // A message that arrives before the request is sent does not answer it.
   if (pendingRequest === null) return ignored('nothing requested');
   try {

@@ -1,5 +1,6 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import {
+  type Announced,
   type DeviceState,
   isoTime,
   type OpenRequest,
@@ -25,7 +26,7 @@ export interface Answer {
 
 /**
  * Records the request durably before it is published: after a crash the device knows that it may have been sent. An open
- * request keeps its message id.
+ * request keeps its message id: whether a stream holds it is not known until that says so.
  *
  * @param last the last result in the stream before the first publish
  * @throws {OnboardingError} STATE_*
@@ -34,15 +35,42 @@ export function recordRequest(
   { directory, now, randomUUID }: RequestPorts,
   session: Session,
   last: Message | 'none' | 'unavailable',
+  announced: Announced,
 ): OpenRequest {
   const { request } = updateState(directory, (state) => ({
     ...opened(session, state),
     request: state.request
       ? { ...state.request, publishes: state.request.publishes + 1 }
-      : { messageId: randomUUID(), firstAt: isoTime(now()), publishes: 1, ...stalenessAfter(last) },
+      : {
+          messageId: randomUUID(),
+          firstAt: isoTime(now()),
+          publishes: 1,
+          announced,
+          ...stalenessAfter(last),
+        },
   }));
   if (request === null)
     throw new OnboardingError('STATE_CORRUPT', 'the request was not recorded', { class: 'transient' });
+  return request;
+}
+
+/**
+ * A new message id for a request that the stream holds and whose answer is lost: under the former one the stream drops
+ * every repetition for its duplicate window, two minutes or more. Durable before the publish. It stays the same request:
+ * an answer to any of its publishes is its answer, and the fleet manager accepts a device once, however often it hears it.
+ *
+ * @throws {OnboardingError} STATE_*
+ */
+export function renewMessageId({ directory, randomUUID }: RequestPorts): OpenRequest {
+  const { request } = updateState(directory, (state) => ({
+    request: state.request && {
+      ...state.request,
+      messageId: randomUUID(),
+      publishes: state.request.publishes + 1,
+    },
+  }));
+  if (request === null)
+    throw new OnboardingError('STATE_CORRUPT', 'the request does not exist any more', { class: 'transient' });
   return request;
 }
 
@@ -92,21 +120,21 @@ export function persistResult(
 ): Registration {
   const askedBefore = before.request !== null || before.mayBeRegistered;
   if (result.kind === 'success' || (askedBefore && isAlreadyRegistered(result.error))) {
-    const alias = result.kind === 'success' ? result.alias : null;
-    // A device that came back keeps what the fleet gave it then: the refusal holds neither alias nor token.
-    const former = result.kind === 'success' ? null : before.formerRegistration;
-    const registration = former
-      ? { ...former, at: isoTime(now()) }
-      : { alias, at: isoTime(now()), result: message.text ?? '' };
-    updateState(directory, (state) => ({
+    const { registration } = updateState(directory, (state) => ({
       ...opened(session, state),
       ...answered,
-      registration,
+      registration: {
+        ...received(message, result, state),
+        at: isoTime(now()),
+        announced: state.request?.announced ?? null,
+      },
       formerRegistration: null,
       verifiedAt: isoTime(now()),
       lastRejection: null,
       mayBeRegistered: false,
     }));
+    if (registration === null)
+      throw new OnboardingError('STATE_CORRUPT', 'the registration was not kept', { class: 'transient' });
     return registration;
   }
   updateState(directory, (state) => ({
@@ -122,6 +150,17 @@ export function persistResult(
       reason: reasonOfRejection(result.error),
     },
   );
+}
+
+/** A refusal holds neither alias nor token: a device that came back keeps what the fleet gave it before. */
+function received(
+  { text }: Message,
+  result: Result,
+  { formerRegistration }: DeviceState,
+): Pick<Registration, 'alias' | 'result'> {
+  if (result.kind === 'success') return { alias: result.alias, result: text ?? '' };
+  const { alias, result: kept } = formerRegistration ?? { alias: null, result: text ?? '' };
+  return { alias, result: kept };
 }
 
 /** The position in the stream that an answer must come after. @param last the last message that the stream holds */

@@ -1,6 +1,13 @@
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import type { RegisterEvent } from '../../machines/contracts.ts';
-import { currentState, type DeviceState, files, isoTime, type OpenRequest } from '../state/deviceState.ts';
+import {
+  type Announced,
+  currentState,
+  type DeviceState,
+  files,
+  isoTime,
+  type OpenRequest,
+} from '../state/deviceState.ts';
 import type { Certificate, CertificateReader } from './acceptCertificate.ts';
 import { type Facts, judgeResult } from './judgeResult.ts';
 import {
@@ -9,6 +16,7 @@ import {
   type RequestPorts,
   recordOpened,
   recordRequest,
+  renewMessageId,
   withdrawRequest,
 } from './pendingRequest.ts';
 import type { Message } from './registrationResult.ts';
@@ -48,8 +56,9 @@ const firstPollMs = 1_000;
 const slowestPollMs = 5_000;
 
 /**
- * One attempt to register, from connecting to the result. It is safe to repeat: the request keeps its message id, is
- * recorded before it is published, and an existing answer is adopted before the request is published again.
+ * One attempt to register, from connecting to the result. It is safe to repeat: the request is recorded before it is
+ * published, keeps its message id until a stream says that it holds it, and an existing answer is adopted before the
+ * request is published again.
  *
  * @param emit receives events for the machine; none after ANSWERED or FAILED
  * @returns a function that aborts the attempt
@@ -141,6 +150,11 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
       // A message read after the publish may have arrived before it: it can only answer the request open at that time.
       const isEarly = event.type === 'live' && !event.afterPublish;
       const answer = answerIn(attempt, event, isEarly ? before.request : (published ?? before.request));
+      if (answer === 'duplicate') {
+        // The stream holds the request of an earlier attempt, and the look above brought no answer: that one is lost.
+        if (published?.messageId === before.request?.messageId) published = publishAnew(attempt);
+        continue;
+      }
       if (answer !== null) return answer;
       if (event.type !== 'stored') continue;
       if (event.last === 'unavailable' && resultsDenied) throw denied('subscription', results);
@@ -161,9 +175,25 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
  * @throws {OnboardingError} NATS_*: it could not be sent and is withdrawn; STATE_*
  */
 function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): OpenRequest {
-  const { ports, identity, certificate, session, before } = attempt;
+  const { ports, session } = attempt;
   attempt.signal.throwIfAborted();
-  const request = recordRequest(ports, session, last);
+  const request = recordRequest(ports, session, last, announcedBy(attempt.options.device));
+  send(attempt, request);
+  attempt.emit({ type: 'ASKED' });
+  return request;
+}
+
+/** Repeats a request that the stream holds, under a new message id. @throws {OnboardingError} NATS_*, STATE_* */
+function publishAnew(attempt: Attempt): OpenRequest {
+  attempt.signal.throwIfAborted();
+  const request = renewMessageId(attempt.ports);
+  send(attempt, request);
+  return request;
+}
+
+/** @throws {OnboardingError} NATS_*: it could not be sent and is withdrawn */
+function send(attempt: Attempt, request: OpenRequest): void {
+  const { ports, identity, certificate, session, before } = attempt;
   const headers = {
     ID: identity.deviceId,
     timestamp: wholeSeconds(ports.now()),
@@ -176,8 +206,6 @@ function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): Open
     withdrawRequest(ports, before);
     throw error;
   }
-  attempt.emit({ type: 'ASKED' });
-  return request;
 }
 
 /** @throws {OnboardingError} if the request can no longer be answered */
@@ -192,14 +220,14 @@ function failIfFatal(attempt: Attempt, event: SessionEvent & { type: 'denied' })
 
 /**
  * @param pendingRequest the request that was open when the message arrived
- * @returns null if the event is not an answer
+ * @returns null if the event is not an answer; `duplicate`: the stream dropped the request, which it held already
  * @throws {OnboardingError} if the event makes the attempt fail
  */
 function answerIn(
   attempt: Attempt,
   event: SessionEvent & { type: Facts['source'] },
   pendingRequest: OpenRequest | null,
-): Answer | null {
+): Answer | 'duplicate' | null {
   const message = event.type === 'stored' ? event.last : event.message;
   if (typeof message === 'string') return null;
   const { ports, options, before, certificate } = attempt;
@@ -215,6 +243,8 @@ function answerIn(
   switch (verdict.kind) {
     case 'answer':
       return { message, result: verdict.result };
+    case 'duplicate':
+      return 'duplicate';
     case 'ignored':
       return null;
     case 'failed':
@@ -259,6 +289,12 @@ function identityOf(state: DeviceState, { directory }: RegisterPorts, options: R
   }
   const { certificate, caCertificate, natsUrl } = state.provisioned;
   return { deviceId: state.deviceId, key, certificate, caCertificate, natsUrl: options.natsUrl ?? natsUrl };
+}
+
+/** What of the body `registration.onChange` watches. */
+export function announcedBy(device: RegisterOptions['device']): Announced {
+  const { alias = null, currentOwner = null, buildVersion = null } = device;
+  return { alias, currentOwner, buildVersion };
 }
 
 function bodyOf({ ports, options, identity }: Attempt, certificate: string) {

@@ -30,7 +30,7 @@ const verdictSchema = v.object({
   error: v.fallback(v.nullable(v.string()), null),
 });
 const acknowledgementSchema = v.union([
-  v.object({ stream: v.string(), seq: v.unknown() }),
+  v.object({ stream: v.string(), seq: v.unknown(), duplicate: v.fallback(v.optional(v.boolean()), false) }),
   v.object({ error: v.custom<Record<string, unknown>>(isRecord) }),
 ]);
 const longestResult = 4 * 1024 * 1024;
@@ -114,12 +114,18 @@ export function resultField(result: unknown, name: string): unknown {
     : undefined;
 }
 
-/** Whether this is a stream's acknowledgement of the publish, which is not an answer. */
-export function isAcknowledgement(text: string | null): boolean {
+/**
+ * Reads a stream's acknowledgement of the publish, which is not an answer.
+ *
+ * @returns `duplicate`: the stream held a message of this id already and dropped this one; null: no acknowledgement
+ */
+export function readAcknowledgement(text: string | null): 'stored' | 'duplicate' | null {
   try {
-    return v.is(acknowledgementSchema, parseJson(text ?? '', { maxDepth: deepestResult }));
+    const parsed = v.safeParse(acknowledgementSchema, parseJson(text ?? '', { maxDepth: deepestResult }));
+    if (!parsed.success) return null;
+    return 'duplicate' in parsed.output && parsed.output.duplicate === true ? 'duplicate' : 'stored';
   } catch {
-    return false;
+    return null;
   }
 }
 

@@ -171,6 +171,7 @@ function isOfStranger(
 const forgetStranger: Partial<DeviceState> = {
   pinnedCa: null,
   registration: null,
+  formerRegistration: null,
   request: null,
   lastRejection: null,
   mayBeRegistered: true,

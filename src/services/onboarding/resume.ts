@@ -1,8 +1,9 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { Resumed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
-import { type Facts, lackOf, stageOf } from '../../machines/stage.ts';
+import { type Facts, type LeaveReason, lackOf, stageOf } from '../../machines/stage.ts';
 import {
+  type Announced,
   type DeviceState,
   files,
   isDeviceId,
@@ -17,6 +18,7 @@ import {
 import { boundTo, type HardwareId, isClone } from '../state/hardwareBinding.ts';
 import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
 import { keyFor, settleKeys } from './keyRotation.ts';
+import { leaveIfChanged } from './leaveRegistration.ts';
 import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
@@ -34,6 +36,8 @@ export interface ResumePorts {
   readonly randomUUID: () => string;
   /** Says which damaged file was set aside, and what became of it. */
   readonly onQuarantined: (error: OnboardingError) => void;
+  /** Says that the device has to register anew, and why, once that is durable. */
+  readonly onLeft: (reason: LeaveReason) => void;
 }
 
 /**
@@ -42,6 +46,7 @@ export interface ResumePorts {
  *
  * @param configuredId `identity.deviceId`
  * @param fleetCa SHA-256 of the CAs that the configuration allows, hex; a certificate of another is none. null: any
+ * @param announcement what a device of this id announces now; null: a change of it means nothing
  * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_CLONED, STATE_UNWRITABLE;
  *   with the device id if `state.json` could be read
  */
@@ -49,12 +54,13 @@ export function resume(
   ports: ResumePorts,
   configuredId: string | null,
   fleetCa: readonly string[] | null = null,
+  announcement: ((deviceId: string) => Announced) | null = null,
 ): Resumed {
   const deviceId = assertOwnState(ports);
   const identified = (error: OnboardingError) => (deviceId === null ? error : error.of(deviceId));
   const onQuarantined = (error: OnboardingError) => ports.onQuarantined(identified(error));
   try {
-    return readFacts({ ...ports, onQuarantined }, configuredId, fleetCa);
+    return readFacts({ ...ports, onQuarantined }, configuredId, fleetCa, announcement);
   } catch (error) {
     throw error instanceof OnboardingError ? identified(error) : error;
   }
@@ -64,11 +70,14 @@ function readFacts(
   ports: ResumePorts,
   configuredId: string | null,
   fleetCa: readonly string[] | null,
+  announcement: ((deviceId: string) => Announced) | null,
 ): Resumed {
   const { directory, now } = ports;
   const found = loadOrQuarantineKey(ports);
   const loaded = bind(ports, loadOrRebuildState(ports, found, configuredId));
-  const { state, key } = settleKeys(ports, loaded, found);
+  const { state: settled, key } = settleKeys(ports, loaded, found);
+  const state =
+    announcement === null ? settled : leaveIfChanged(ports, settled, announcement(settled.deviceId));
   directory.refresh(files.deviceId, state.deviceId, 0o644);
   if (key !== null) directory.restrict(files.key, 0o600);
   const facts: Facts = {
@@ -109,6 +118,14 @@ function isCandidateUsable(
   );
 }
 
+/** Thrown for a state whose reset has begun: what is left of it is no identity, and is not made whole again. */
+class InterruptedResetError extends OnboardingError {
+  constructor(deviceId: string) {
+    const message = `the reset of ${deviceId} was interrupted: run \`onboardd reset\` again`;
+    super('STATE_CORRUPT', message, { deviceId });
+  }
+}
+
 /**
  * What a newer version left is not ours to judge, nor is its key; what another machine left is not ours to use.
  *
@@ -117,7 +134,8 @@ function isCandidateUsable(
  */
 function assertOwnState({ directory, machine }: ResumePorts): string | null {
   try {
-    const { deviceId, machine: bound } = parseState(directory.read(files.state) ?? '');
+    const { deviceId, machine: bound, resetting } = parseState(directory.read(files.state) ?? '');
+    if (resetting) throw new InterruptedResetError(deviceId);
     if (bound === null || !isClone(bound, machine())) return deviceId;
     throw new OnboardingError(
       'STATE_CLONED',
@@ -126,7 +144,8 @@ function assertOwnState({ directory, machine }: ResumePorts): string | null {
     );
   } catch (error) {
     const { code } = error as OnboardingError;
-    if (error instanceof NewerStateError || code === 'STATE_CLONED') throw error;
+    if (error instanceof NewerStateError || error instanceof InterruptedResetError || code === 'STATE_CLONED')
+      throw error;
     return null;
   }
 }
@@ -236,6 +255,7 @@ function rebuild(
       publishes: 1,
       afterSequence: null,
       afterStoredAt: null,
+      announced: null,
     },
   };
 }
@@ -264,7 +284,7 @@ function rebuildRegistration(directory: StateDirectory, now: number): Registrati
     const read = readKeptResult(result);
     const registered = read.kind === 'success' || isAlreadyRegistered(read.error);
     const alias = read.kind === 'success' ? read.alias : null;
-    return registered ? { alias, at: new Date(now).toISOString(), result } : null;
+    return registered ? { alias, at: new Date(now).toISOString(), result, announced: null } : null;
   } catch {
     return null;
   }

@@ -8,6 +8,7 @@ import {
   updateState,
 } from '../state/deviceState.ts';
 import { keyFor, rollBack, settleKeys } from './keyRotation.ts';
+import { leave } from './leaveRegistration.ts';
 import { isExpired, leafOf, type TryRenewedPorts } from './renewCertificate.ts';
 import { opens, type RequestCertificateOptions, readKey } from './requestCertificate.ts';
 
@@ -57,14 +58,10 @@ export function giveUpCertificate(ports: Pick<VerifyPorts, 'directory' | 'pki' |
 }
 
 function leaveRegistration(directory: StateDirectory): DeviceState {
-  return updateState(directory, ({ provisioned, registration, formerRegistration }) => ({
-    provisioned: provisioned && { ...provisioned, opened: false, refused: true },
+  return updateState(directory, (state) => ({
+    ...leave(state),
+    provisioned: state.provisioned && { ...state.provisioned, opened: false, refused: true },
     candidate: null,
     previous: null,
-    registration: null,
-    formerRegistration: registration ?? formerRegistration,
-    request: null,
-    // “already registered” is this device itself.
-    mayBeRegistered: true,
   }));
 }

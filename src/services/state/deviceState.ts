@@ -44,6 +44,13 @@ const provisionedSchema = v.object({
 /** A certificate beside the one in use; damage there costs a request, not the identity. */
 const spareSchema = v.fallback(v.nullable(v.object({ ...provisionedSchema.entries, opened: flag })), null);
 
+/** What a registration tells the fleet and `registration.onChange` watches: as it was sent; null: left out. */
+const announcedSchema = v.object({
+  alias: v.nullable(text),
+  currentOwner: v.nullable(text),
+  buildVersion: v.nullable(text),
+});
+
 const requestSchema = v.object({
   /** `Nats-Msg-Id`, the same over all attempts */
   messageId: text,
@@ -58,6 +65,8 @@ const requestSchema = v.object({
   afterSequence: v.fallback(v.nullable(count), null),
   /** When the stream stored that result, by the stream's clock; null if there was none */
   afterStoredAt: v.fallback(v.nullable(time), null),
+  /** By its first publish: the fleet may have heard that one. Older versions recorded none. */
+  announced: v.fallback(v.nullable(announcedSchema), null),
 });
 
 const registrationSchema = v.object({
@@ -65,6 +74,8 @@ const registrationSchema = v.object({
   at: time,
   /** The fleet's result as it arrived, JSON text, with its secrets. */
   result: text,
+  /** By the request that it answers; null: older versions recorded none */
+  announced: v.fallback(v.nullable(announcedSchema), null),
 });
 
 const visitSchema = v.object({
@@ -122,12 +133,22 @@ const stateSchema = v.pipe(
     /** An earlier publish of a rejected request had no answer: the fleet may have accepted the device then. */
     mayBeRegistered: flag,
     registration: v.nullable(registrationSchema),
-    /** The registration that was left because NATS refused the certificate: it holds the result if the fleet still knows the device. */
+    /**
+     * The registration that was left to register anew: if the fleet answers "already registered", it means this one,
+     * whose result counts.
+     */
     formerRegistration: v.fallback(v.nullable(registrationSchema), null),
     /** When the device last opened NATS with its certificate; null: not recorded */
     verifiedAt: v.fallback(v.nullable(time), null),
     /** Absolute paths of all files that were ever exported, in the order of their first export */
     exported: tolerantList(path),
+    /**
+     * Path of an export -> SHA-256, hex, of what was written there or is about to be, the newest last. A path without any
+     * was written by an older version, or by the earlier agent.
+     */
+    exportDigests: v.fallback(v.record(v.string(), v.array(v.string())), {}),
+    /** `reset` has begun: nothing here is an identity to start from any more. */
+    resetting: flag,
     /** What older versions kept here for `status`; it is read and not written again. */
     progress: v.fallback(v.nullable(progressSchema), null),
   }),
@@ -151,6 +172,7 @@ type Immutable<T> = T extends object ? { readonly [Key in keyof T]: Immutable<T[
 export type DeviceState = Immutable<v.InferOutput<typeof stateSchema>>;
 export type Provisioned = NonNullable<DeviceState['provisioned']>;
 export type OpenRequest = NonNullable<DeviceState['request']>;
+export type Announced = Immutable<v.InferOutput<typeof announcedSchema>>;
 export type Registration = NonNullable<DeviceState['registration']>;
 /** The data for `status`; no decision depends on it, and it is not durable. */
 export type Progress = NonNullable<DeviceState['progress']>;
@@ -213,6 +235,8 @@ export function newState(deviceId: string, idIsNew = false): DeviceState {
     formerRegistration: null,
     verifiedAt: null,
     exported: [],
+    exportDigests: {},
+    resetting: false,
     progress: null,
   };
 }

@@ -1,9 +1,13 @@
-import { files } from './deviceState.ts';
+import { type DeviceState, files, newState } from './deviceState.ts';
 import { isOwnFile, ownFileOf, ownFiles } from './ownFiles.ts';
+
+const keys: readonly string[] = [files.key, files.nextKey, files.previousKey];
 
 export interface ResetPorts {
   /** Names in the state directory */
   readonly list: () => string[];
+  /** The state says from now on that a reset has begun, durably; no-op if there is none to be read. Never throws. */
+  readonly mark: () => void;
   /**
    * Removes a file of the state directory, durably. No-op if it does not exist.
    *
@@ -13,20 +17,39 @@ export interface ResetPorts {
   readonly remove: (name: string) => boolean;
   /** Removes the exported files. @throws {OnboardingError} STATE_UNWRITABLE */
   readonly removeExports: () => void;
+  /** Replaces the state by one that holds only the device id; null: that is forgotten too. @throws {OnboardingError} STATE_UNWRITABLE */
+  readonly keepId: (() => void) | null;
 }
 
 /**
- * Forgets the identity. The key goes first, so that an interruption never leaves a key beside a state that does not
- * know it. The exported files go before the state, which has the only list of them: running an interrupted reset again
- * completes it. Files of other programs stay.
+ * Forgets the identity. The state is marked first: a start refuses what a reset left half done. Then the keys go, so
+ * that an interruption never leaves a key beside a state that does not know it. The exported files go before the state,
+ * which has the only list of them: running an interrupted reset again completes it. Files of other programs stay.
  */
-export function reset({ list, remove, removeExports }: ResetPorts): void {
-  const found = list().filter(isOwnFile);
-  const ordered = [...found].sort((a, b) => rank(a) - rank(b));
-  const isKey = (name: string) => ownFileOf(name) === files.key;
-  for (const name of ordered.filter(isKey)) remove(name);
+export function reset({ list, mark, remove, removeExports, keepId }: ResetPorts): void {
+  const found = filesToRemove(list(), keepId !== null);
+  const isKey = (name: string) => keys.includes(ownFileOf(name) ?? '');
+  mark();
+  for (const name of found.filter(isKey)) remove(name);
   removeExports();
-  for (const name of ordered.filter((one) => !isKey(one))) remove(name);
+  for (const name of found.filter((one) => !isKey(one))) remove(name);
+  keepId?.();
+}
+
+/** Of the names in a state directory those that a reset removes, in its order. */
+export function filesToRemove(names: readonly string[], keepsId: boolean): string[] {
+  const kept: readonly string[] = keepsId ? [files.state, files.deviceId] : [];
+  return names.filter((name) => isOwnFile(name) && !kept.includes(name)).sort((a, b) => rank(a) - rank(b));
+}
+
+/**
+ * A device that keeps only its id: the next start makes a fresh key. "Already registered" means itself if it was, or may
+ * have been: the fleet knows the id until somebody takes it out there.
+ */
+export function stateWithId(before: DeviceState): DeviceState {
+  const { deviceId, machine, registration, formerRegistration, request, mayBeRegistered } = before;
+  const wasHeard = registration !== null || formerRegistration !== null || request !== null;
+  return { ...newState(deviceId), machine, mayBeRegistered: mayBeRegistered || wasHeard };
 }
 
 function rank(name: string): number {

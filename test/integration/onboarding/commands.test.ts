@@ -125,6 +125,78 @@ test('reset forgets the identity and its copies, and the device gets another one
   expect(state(device).deviceId).not.toBe(deviceId);
 });
 
+test('reset --keep-id keeps the id and nothing else: a fresh key, and the fleet’s “already registered” means itself', async () => {
+  const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
+  const pat = join(fleet.dir, 'PAT.pat');
+  const device = at(fleet, { exports: { token: pat } });
+  await onboard(device);
+  const { deviceId } = state(device);
+  const key = readFileSync(join(device.stateDir, 'identity.key'), 'utf8');
+  const { status, stdout } = runToEnd(['reset', '--keep-id', '--yes', '--config', device.configFile]);
+  expect(status).toBe(0);
+  expect(stdout).toContain(`will remove ${join(device.stateDir, 'identity.key')}\n`);
+  expect(stdout).toContain(`will remove ${pat}\n`);
+  expect(stdout).toContain(`will keep the device id ${deviceId}\n`);
+  expect(readdirSync(device.stateDir).sort()).toEqual(['device_id.txt', 'state.json']);
+  expect(existsSync(pat)).toBe(false);
+  expect(state(device)).toMatchObject({ deviceId, provisioned: null, pinnedCa: null, registration: null });
+  await onboard(device);
+  expect(state(device).deviceId).toBe(deviceId);
+  expect(readFileSync(join(device.stateDir, 'identity.key'), 'utf8')).not.toBe(key);
+  expect(fleet.manager.accepted.get(deviceId)?.count).toBe(1);
+});
+
+test('reset leaves what an operator put in the place of an export, and what it never wrote', async () => {
+  const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
+  const [pat, key, never] = ['PAT.pat', 'own.key', 'compose.yml'].map((name) => join(fleet.dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const device = at(fleet, { exports: { token: pat, key, configuration: never } });
+  await onboard(device);
+  writeFileSync(pat, 'put here by hand');
+  writeFileSync(never, 'services: {}');
+  const asked = runToEnd(['reset', '--config', device.configFile]);
+  expect(asked.status).toBe(64);
+  expect(asked.stdout).toContain(`will leave ${pat}: its content is not what onboardd wrote there\n`);
+  expect(asked.stdout).toContain(`will remove ${key}\n`);
+  expect(asked.stdout).not.toContain(never);
+  expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
+  expect([pat, key, never].map((path) => existsSync(path))).toEqual([true, false, true]);
+  expect(readFileSync(pat, 'utf8')).toBe('put here by hand');
+});
+
+test('a device whose reset was interrupted starts with nothing of its old identity, until the reset is run again', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  await onboard(device);
+  const before = state(device);
+  writeFileSync(join(device.stateDir, 'state.json'), JSON.stringify({ ...before, resetting: true }));
+  rmSync(join(device.stateDir, 'identity.key'));
+  const program = launch(device, ['--once']);
+  expect(await program.ended).toBe(1);
+  expect(program.lines.at(-2)).toMatchObject({ event: 'device.failed', code: 'STATE_CORRUPT' });
+  expect(program.lines.find((line) => line.event === 'step.failed')?.cause).toMatch(/onboardd reset/);
+  expect(existsSync(join(device.stateDir, 'identity.key'))).toBe(false);
+  expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
+  await onboard(device);
+  expect(state(device).deviceId).not.toBe(before.deviceId);
+});
+
+test('reset --keep-id is refused if no id can be read, and changes nothing', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  await onboard(device);
+  writeFileSync(join(device.stateDir, 'state.json'), '{');
+  rmSync(join(device.stateDir, 'device_id.txt'));
+  const names = readdirSync(device.stateDir);
+  const { status, stderr } = runToEnd(['reset', '--keep-id', '--yes', '--config', device.configFile]);
+  expect(status).toBe(1);
+  expect(stderr).toContain('STATE_CORRUPT');
+  expect(readdirSync(device.stateDir)).toEqual(names);
+});
+
 test('reset is refused while a daemon runs', async () => {
   const fleet = await fleetWith();
   const device = at(fleet);

@@ -49,6 +49,43 @@ test('a device that asked before, and whose answer was lost, takes “already re
   expect(fleet.manager.accepted.get(state(device).deviceId)?.count).toBe(1);
 });
 
+test('a device whose answer was lost, while the stream holds its request, is registered within seconds and accepted once', async () => {
+  const fleet = await fleetWith();
+  fleet.manager.behave = (_, n) => (n === 1 ? 'lose' : undefined);
+  const device = at(fleet, { registration: { timeoutMs: 1000 } });
+  const program = await onboard(device);
+  const seconds =
+    (Number(program.lines.find(({ event }) => event === 'device.registered')?.durationMs) || 0) / 1000;
+  // The stream's own window for duplicates is two minutes.
+  expect(seconds).toBeLessThan(30);
+  expect(fleet.manager.requests).toHaveLength(2);
+  expect(fleet.manager.accepted.get(state(device).deviceId)?.count).toBe(1);
+  expect(fleet.manager.errors).toEqual([]);
+}, 180_000);
+
+test('a device that is killed between the acknowledgement and the result asks again under a new id, durable before', async () => {
+  const fleet = await fleetWith();
+  fleet.manager.behave = (_, n) => (n === 1 ? 'lose' : undefined);
+  const device = at(fleet);
+  const program = launch(device);
+  await fleet.manager.journal.atLeast(1);
+  program.child.kill('SIGKILL');
+  await program.ended;
+  const { deviceId, request } = state(device);
+  fleet.manager.behave = () => 'hold';
+  const second = launch(device);
+  await fleet.manager.journal.atLeast(2);
+  // The publish of the first id once more, and the new one.
+  expect(state(device).request).toMatchObject({ firstAt: request.firstAt, publishes: 3 });
+  expect(state(device).request.messageId).not.toBe(request.messageId);
+  second.child.kill('SIGKILL');
+  await second.ended;
+  await fleet.manager.release();
+  await onboard(device);
+  expect(fleet.manager.requests).toHaveLength(2);
+  expect(fleet.manager.accepted.get(deviceId)?.count).toBe(1);
+});
+
 test('a result that was published while the device was off is adopted and nothing is asked again', async () => {
   const fleet = await fleetWith();
   fleet.manager.behave = () => 'hold';
@@ -173,7 +210,8 @@ test.each([
   await program.ended;
   const again = launch(device);
   await again.until((line) => line.event === 'state.changed' && line.to === 'registering');
-  await expect.poll(() => state(device).request?.publishes, { timeout: 15_000 }).toBe(2);
+  // The repetition, which the stream dropped, and the one under a new id.
+  await expect.poll(() => state(device).request?.publishes, { timeout: 15_000 }).toBe(3);
   await fleet.manager.release();
   await again.until((line) => line.event === 'device.registered');
   expect(state(device).registration.alias).toBe('Alphalaptop-1');

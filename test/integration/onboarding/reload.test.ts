@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { at, fleetWith, launch, onboard } from '../../support/harness.ts';
+import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { type Device, type Line, newDevice, programFile, runToEnd } from '../../support/program.ts';
 
 const isRegistered = (line: Line) => line.event === 'device.registered';
@@ -136,4 +136,63 @@ loader._load = function (name, ...more) {
 };`,
   );
   await onboard(at(fleet, ec), { NODE_OPTIONS: `--require ${preload}` });
+});
+
+test('with registration.onChange a device whose alias changed registers anew, and keeps id and result', async () => {
+  const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
+  const device = at(fleet, {
+    ...ec,
+    device: { type: 'mobile', alias: 'one' },
+    registration: { onChange: true },
+  });
+  const program = launch(device);
+  const { deviceId } = await program.until(isRegistered);
+  program.child.kill('SIGHUP');
+  await program.until(isReloaded);
+  rewrite(device, { device: { type: 'mobile', alias: 'two' } });
+  program.child.kill('SIGHUP');
+  const left = await program.until((line) => line.event === 'registration.left');
+  expect(left).toMatchObject({ level: 'info', reason: 'announcement-changed', deviceId });
+  await program.until(
+    (line) => isRegistered(line) && program.lines.indexOf(line) > program.lines.indexOf(left),
+  );
+  expect(fleet.manager.requests.map(({ id, body }) => [id, body?.alias])).toEqual([
+    [deviceId, 'one'],
+    [deviceId, 'two'],
+  ]);
+  expect(fleet.manager.accepted.get(String(deviceId))?.count).toBe(1);
+  expect(state(device)).toMatchObject({
+    registration: { alias: 'one', announced: { alias: 'two' } },
+    formerRegistration: null,
+  });
+  expect(JSON.parse(state(device).registration.result)).toMatchObject({ token: 'aGVsbG8K' });
+});
+
+test('a device that is killed as it leaves its registration registers anew at the next start, once', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet, {
+    ...ec,
+    device: { type: 'mobile', alias: 'one' },
+    registration: { onChange: true },
+  });
+  await onboard(device);
+  rewrite(device, { device: { type: 'mobile', alias: 'two' } });
+  const program = launch(device);
+  await program.until((line) => line.event === 'registration.left');
+  program.child.kill('SIGKILL');
+  await program.ended;
+  const next = await onboard(device);
+  expect(next.lines.some((line) => line.event === 'registration.left')).toBe(false);
+  expect((await onboard(device)).lines.some((line) => line.event === 'step.failed')).toBe(false);
+  expect(state(device).registration).toMatchObject({ announced: { alias: 'two' } });
+  expect(fleet.manager.accepted.get(state(device).deviceId)?.count).toBe(1);
+});
+
+test('without registration.onChange a changed alias changes nothing', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet, { ...ec, device: { type: 'mobile', alias: 'one' } });
+  await onboard(device);
+  rewrite(device, { device: { type: 'mobile', alias: 'two' } });
+  await onboard(device);
+  expect(fleet.manager.requests).toHaveLength(1);
 });

@@ -10,7 +10,7 @@ import { parseNatsAddresses } from '../../../src/config/natsAddress.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
 import { describe, OnboardingError, redact } from '../../../src/errors/onboardingError.ts';
 import { acceptCertificate } from '../../../src/services/onboarding/acceptCertificate.ts';
-import { isAcknowledgement, readResult } from '../../../src/services/onboarding/registrationResult.ts';
+import { readAcknowledgement, readResult } from '../../../src/services/onboarding/registrationResult.ts';
 import { requestCertificate } from '../../../src/services/onboarding/requestCertificate.ts';
 import { resume } from '../../../src/services/onboarding/resume.ts';
 import {
@@ -60,7 +60,12 @@ const state: DeviceState = {
     renewAt: new Date(now).toISOString(),
     opened: true,
   },
-  registration: { alias: 'a', at: new Date(now).toISOString(), result: '{"status":"success"}' },
+  registration: {
+    alias: 'a',
+    at: new Date(now).toISOString(),
+    result: '{"status":"success"}',
+    announced: null,
+  },
 };
 const success = '{"status":"success","payload":{"alias":"a","token":"aGVsbG8K"},"alias":"a"}';
 
@@ -160,7 +165,7 @@ const targets: Target[] = [
     share: 0.3,
     property: fc.asyncProperty(fc.oneof(anyText, mutated(success)), async (text) => {
       const result = await tried(() => readResult(text));
-      isAcknowledgement(text);
+      readAcknowledgement(text);
       if (result?.kind === 'success') {
         const json = JSON.parse(text);
         must(json.status === 'success' || json.status === undefined, `registered on ${text}`);
@@ -237,6 +242,7 @@ const targets: Target[] = [
                 machine: () => ({ hardware: null, installation: null }),
                 randomUUID: () => 'ffff-ffff',
                 onQuarantined: () => {},
+                onLeft: () => {},
               },
               null,
             ),

@@ -62,6 +62,22 @@ try {
     `[Unit]\nAfter=${target}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n` +
       `ExecStart=/bin/sh -c "date +%%s.%%N > /run/dependent"\n[Install]\nWantedBy=${target}\n`,
   );
+  const unit = (name: string, text: string) => writeFileSync(join(tree, 'etc/systemd/system', name), text);
+  unit(
+    'bound.service',
+    `[Unit]\nAfter=${target}\nBindsTo=${target}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n` +
+      `ExecStart=/bin/true\nExecStop=/bin/sh -c "echo stopped >> /run/bound"\n[Install]\nWantedBy=${target}\n`,
+  );
+  unit(
+    'part.service',
+    '[Unit]\nPartOf=onboardd-renewed.target\n[Service]\nExecStart=/bin/sleep infinity\n' +
+      '[Install]\nWantedBy=multi-user.target\n',
+  );
+  unit(
+    'told.service',
+    '[Service]\nType=oneshot\nExecStart=/bin/sh -c "echo told >> /run/told"\n' +
+      '[Install]\nWantedBy=onboardd-renewed.target\n',
+  );
   if (architecture === 'arm64') liftWhatEmulationLacks();
   await unconfigured();
   await firstBoot();
@@ -69,6 +85,7 @@ try {
   await withoutNotify();
   await upgraded();
   await again();
+  await told();
   await killed();
   await hung();
   await cloned();
@@ -110,7 +127,8 @@ function liftWhatEmulationLacks(): void {
 async function unconfigured(): Promise<void> {
   const started = Date.now();
   machine = await boot(tree);
-  await machine.run('systemctl', 'enable', '-q', 'dependent.service');
+  const dependents = ['dependent.service', 'bound.service', 'part.service', 'told.service'];
+  await machine.run('systemctl', 'enable', '-q', ...dependents);
   await isHealthy();
   assert.equal(await active('onboardd.service'), 'inactive');
   assert.match(
@@ -288,6 +306,40 @@ async function again(): Promise<void> {
     required(service) < required(reached) && required(reached) <= required(dependent),
     'out of order',
   );
+}
+
+/** What the daemon leaves in its runtime directory reaches the units that ask for it, once for each time. */
+async function told(): Promise<void> {
+  const here = required(machine);
+  const started = Date.now();
+  const raise = (flag: string) =>
+    // As the daemon does.
+    here.run(
+      ...['setpriv', '--reuid=onboardd', '--regid=onboardd', '--clear-groups'],
+      ...['sh', '-c', `: > /run/onboardd/${flag}`],
+    );
+  const lines = (file: string, count: number) =>
+    here.until(['sh', '-c', `cat ${file} | wc -l`], (text) => text === `${count}`, 20_000 * slow);
+  const pid = await here.property('part.service', 'MainPID');
+  const isFresh = (before: string) => (text: string) => text !== '0' && text !== before;
+  for (const times of [1, 2]) {
+    const before = await here.property('part.service', 'MainPID');
+    await raise('renewed');
+    await lines('/run/told', times);
+    await here.until(['systemctl', 'show', '-P', 'MainPID', 'part.service'], isFresh(before), 20_000 * slow);
+  }
+  assert.notEqual(pid, await here.property('part.service', 'MainPID'));
+  tell('renewed, twice: units are told, and restarted', started);
+  const unbound = Date.now();
+  await here.run('systemctl', 'stop', 'onboardd.service');
+  assert.equal(await active('bound.service'), 'active');
+  await raise('unregistered');
+  await lines('/run/bound', 1);
+  await here.until(['systemctl', 'is-active', target], (text) => text === 'inactive', 20_000 * slow);
+  await here.run('systemctl', 'start', 'onboardd.service');
+  await here.until(['systemctl', 'is-active', 'bound.service'], (text) => text === 'active', 60_000 * slow);
+  await lines('/run/bound', 1);
+  tell('not registered any more: what is bound to it is stopped, and started once it is registered', unbound);
 }
 
 async function killed(): Promise<void> {

@@ -79,7 +79,7 @@ test.each<[unknown, string]>([
   [{ ...required, retry: [1] }, 'retry is [1]; allowed: an object'],
   [
     { ...required, retyr: 1 },
-    'retyr is 1; unknown key; allowed: stateDir, provisioning, identity, device, nats, registration, retry, renewal, exports, metrics, log',
+    'retyr is 1; unknown key; allowed: stateDir, provisioning, identity, device, nats, registration, retry, renewal, hooks, exports, metrics, log',
   ],
   [
     { ...required, renewal: { att: 1 } },

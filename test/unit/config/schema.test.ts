@@ -81,6 +81,7 @@ interface Expected {
     readonly caCertificate: 'answer' | 'chain';
     readonly resultStream: string | null;
     readonly timeoutMs: number;
+    readonly onChange: boolean;
   };
   readonly retry: {
     readonly initialMs: number;
@@ -89,6 +90,7 @@ interface Expected {
     readonly failedAfterMs: number;
   };
   readonly renewal: { readonly at: number | readonly [number, number]; readonly newKey: boolean };
+  readonly hooks: { readonly dir: string };
   readonly exports: Readonly<Record<string, ExportSetting>>;
   readonly metrics: { readonly textfile: string | null };
   readonly log: {
@@ -140,9 +142,13 @@ test('a configuration has a value for every key, from the host or the schema', (
         tailscaleID: null,
       },
       nats: { url: null, proxy: null, tls: 'required' },
-      registration: { api: 'jetstream', caCertificate: 'answer', resultStream: null, timeoutMs: 30_000 },
+      registration: {
+        ...{ api: 'jetstream', caCertificate: 'answer', resultStream: null, timeoutMs: 30_000 },
+        onChange: false,
+      },
       retry: { initialMs: 1000, maxMs: 300_000, factor: 2, failedAfterMs: 900_000 },
       renewal: { at: [0.7, 0.9], newKey: false },
+      hooks: { dir: '/etc/onboardd/hooks.d' },
       exports: {},
       metrics: { textfile: null },
       log: { level: 'info', format: 'json' },

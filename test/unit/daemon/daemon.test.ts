@@ -28,6 +28,7 @@ function boot(stored: Map<string, string>, hardware: string, more: Partial<Platf
     directory,
     pki,
     exportFile: () => undefined,
+    sha256: (text) => text,
     newKey: () => new Promise(() => {}),
     post: () => new Promise(() => {}),
     connect: () => new Promise(() => {}),
@@ -107,7 +108,6 @@ test('attempts that fail write nothing to the state directory', async () => {
       note: change,
       restrict: () => undefined,
       quarantine: (name) => name,
-      remove: () => undefined,
     },
     post: () => {
       posts++;

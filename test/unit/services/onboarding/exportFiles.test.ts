@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { sha256 } from '../../../../src/adapters/disk/digest.ts';
 import { exportFile, groupId } from '../../../../src/adapters/disk/exportedFile.ts';
 import { readRegularFile } from '../../../../src/adapters/regularFile.ts';
 import { type ExportSetting, exportTarget } from '../../../../src/config/exports.ts';
@@ -60,13 +61,14 @@ function device(
   const at = new Date(now).toISOString();
   updateState(directory, () => ({
     provisioned: { certificate, caCertificate, natsUrl: 'tls://nats:4222', renewAt: at, opened: true },
-    registration: { alias: null, at, result: JSON.stringify(result) },
+    registration: { alias: null, at, result: JSON.stringify(result), announced: null },
   }));
   const ports = {
     directory,
     pki,
     now: () => now,
     readOutside: readRegularFile,
+    sha256,
     exportFile(...[path, ...rest]: Parameters<typeof exportFile>) {
       onWrite(path);
       exportFile(path, ...rest);

@@ -39,6 +39,7 @@ const request: OpenRequest = {
   publishes: 1,
   afterSequence: null,
   afterStoredAt: null,
+  announced: null,
 };
 /** Published when the stream held a result of an hour ago at place 5. */
 const afterFive: OpenRequest = { ...request, afterSequence: 5, afterStoredAt: at(now - hour) };
@@ -137,9 +138,9 @@ test.each<[string, Row, object]>([
     ignored('acknowledgement'),
   ],
   [
-    'an acknowledgement of a duplicate says nothing of the answer',
+    'an acknowledgement of a duplicate says that the stream holds the request and dropped this one',
     { message: { text: '{"stream":"ACTIONS","seq":7,"duplicate":true}' }, facts: reply },
-    ignored('acknowledgement'),
+    { kind: 'duplicate' },
   ],
   [
     'an error of the stream at the reply address says nothing of the answer',

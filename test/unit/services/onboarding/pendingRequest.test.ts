@@ -23,7 +23,9 @@ const provisioned = {
 };
 const request: OpenRequest = {
   ...{ messageId: 'm', firstAt: at, publishes: 1, afterSequence: 7, afterStoredAt: at },
+  announced: null,
 };
+const announced = { alias: 'a', currentOwner: null, buildVersion: '1' };
 const message: Message = {
   ...{ text: '{"status":"success"}', id: null, timestamp: 't' },
   ...{ storedAt: null, sequence: null, status: null },
@@ -65,29 +67,29 @@ test.each<[string, Message | 'none' | 'unavailable', Partial<OpenRequest>]>([
   ],
 ])('a first request is recorded with what comes before it, if the stream %s', (_, last, after) => {
   const { ports, state } = device();
-  const expected = { messageId: 'u', firstAt: at, publishes: 1, ...after };
-  expect(recordRequest(ports, overTls, last)).toEqual(expected);
+  const expected = { messageId: 'u', firstAt: at, publishes: 1, announced, ...after };
+  expect(recordRequest(ports, overTls, last, announced)).toEqual(expected);
   expect(state().request).toEqual(expected);
 });
 
 test('a request that is open keeps all that it has, and counts the publish', () => {
   const { ports, state } = device({ request });
-  expect(recordRequest(ports, overTls, 'none')).toEqual({ ...request, publishes: 2 });
+  expect(recordRequest(ports, overTls, 'none', announced)).toEqual({ ...request, publishes: 2 });
   expect(state().request?.publishes).toBe(2);
 });
 
 test('over TLS a request records that the certificate opened NATS, and pins its CA; in clear text neither', () => {
   const secured = device();
-  recordRequest(secured.ports, overTls, 'none');
+  recordRequest(secured.ports, overTls, 'none', announced);
   expect(secured.state()).toMatchObject({ provisioned: { ...provisioned, opened: true }, pinnedCa: 'CA' });
   const plain = device();
-  recordRequest(plain.ports, inClear, 'none');
+  recordRequest(plain.ports, inClear, 'none', announced);
   expect(plain.state()).toMatchObject({ provisioned, pinnedCa: null });
 });
 
 test('without a certificate there is nothing that opened', () => {
   const { ports, state } = device({ provisioned: null });
-  recordRequest(ports, overTls, 'none');
+  recordRequest(ports, overTls, 'none', announced);
   expect(state()).toMatchObject({ provisioned: null, pinnedCa: null });
 });
 
@@ -107,7 +109,7 @@ test.each<[string, Session, Partial<DeviceState>, number]>([
 test('a request that nobody heard is taken back, and an earlier one comes back as it was', () => {
   for (const open of [null, request]) {
     const { ports, before, state } = device({ request: open });
-    recordRequest(ports, overTls, 'none');
+    recordRequest(ports, overTls, 'none', announced);
     withdrawRequest(ports, before);
     expect(state().request).toEqual(open);
     expect(state().pinnedCa).toBe('CA');
@@ -120,10 +122,10 @@ const refused: Result = { kind: 'failure', error: 'no' };
 
 test('a success closes the request, and is kept as it arrived', () => {
   const { ports, before, state } = device({ lastRejection: 'old', mayBeRegistered: true });
-  recordRequest(ports, overTls, 'none');
+  recordRequest(ports, overTls, 'none', announced);
   persistResult(ports, overTls, { message, result: success }, before);
   expect(state()).toMatchObject({
-    registration: { alias: 'Alpha', at, result: message.text },
+    registration: { alias: 'Alpha', at, result: message.text, announced },
     ...{ request: null, idIsNew: false, lastRejection: null, mayBeRegistered: false, pinnedCa: 'CA' },
   });
 });
@@ -133,7 +135,7 @@ test.each<[string, Partial<DeviceState>]>([
   ['may have been registered', { mayBeRegistered: true }],
 ])('"already registered" is a success to a device that %s', (_, changes) => {
   const { ports, before, state } = device(changes);
-  recordRequest(ports, overTls, 'none');
+  recordRequest(ports, overTls, 'none', announced);
   persistResult(ports, overTls, { message, result: already }, before);
   expect(state()).toMatchObject({
     registration: { alias: null, at, result: message.text },
@@ -143,7 +145,7 @@ test.each<[string, Partial<DeviceState>]>([
 
 test('"already registered" is a refusal to a device that asks for the first time', () => {
   const { ports, before, state } = device();
-  recordRequest(ports, overTls, 'none');
+  recordRequest(ports, overTls, 'none', announced);
   expect(() => persistResult(ports, overTls, { message, result: already }, before)).toThrow(
     expect.objectContaining({
       code: 'REGISTRATION_REJECTED',
@@ -162,7 +164,7 @@ test.each<[string, Partial<DeviceState>, boolean]>([
   ['an earlier doubt stays', { mayBeRegistered: true }, true],
 ])('after a refusal, %s', (_, changes, expected) => {
   const { ports, before, state } = device(changes);
-  recordRequest(ports, overTls, 'none');
+  recordRequest(ports, overTls, 'none', announced);
   expect(() => persistResult(ports, overTls, { message, result: refused }, before)).toThrow(
     /rejected the device: no$/,
   );

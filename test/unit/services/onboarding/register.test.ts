@@ -29,12 +29,14 @@ const nothing: Message = {
   sequence: null,
   status: null,
 };
+const success = '{"status":"success","alias":"a"}';
 const alreadyRegistered = '{"status":"failure","error":"device already registered"}';
 
 /** A question that was published once and has no answer. */
 function openRequest(at: number, more: Partial<OpenRequest> = {}): OpenRequest {
   const firstAt = new Date(at).toISOString();
-  return { messageId: 'q', firstAt, publishes: 1, afterSequence: null, afterStoredAt: null, ...more };
+  const stale = { afterSequence: null, afterStoredAt: null };
+  return { messageId: 'q', firstAt, publishes: 1, announced: null, ...stale, ...more };
 }
 
 /** One attempt against a session that the test plays. */
@@ -42,7 +44,13 @@ function attempt(
   stored: Message | 'none' | 'unavailable' = 'none',
   changes: Partial<DeviceState> = {},
   refuseToAsk?: Error,
-  options: { api?: 'jetstream' | 'request'; isSilent?: boolean; abortsAt?: string; at?: number } = {},
+  options: {
+    api?: 'jetstream' | 'request';
+    isSilent?: boolean;
+    abortsAt?: string;
+    at?: number;
+    device?: Record<string, string | null>;
+  } = {},
 ) {
   const stream = { last: stored, isSilent: options.isSilent ?? false };
   const contents = new Map([[files.key as string, keyPem('k1')]]);
@@ -115,7 +123,13 @@ function attempt(
         return () => timers.delete(ms);
       },
     },
-    { api: options.api ?? 'jetstream', device: {}, natsUrl: null, caCertificate: 'answer', builtAt: 0 },
+    {
+      api: options.api ?? 'jetstream',
+      device: options.device ?? {},
+      natsUrl: null,
+      caCertificate: 'answer',
+      builtAt: 0,
+    },
     (event) => {
       told.push(event);
       if (event.type === options.abortsAt) abort();
@@ -191,6 +205,90 @@ test('a refusal of a repeated question does not make a stranger of a device that
   expect(next.state().registration).not.toBeNull();
 });
 
+const dropped = '{"stream":"ACTIONS","seq":7,"duplicate":true}';
+
+test('a repeated question that the stream dropped is asked again at once, under a new id that is durable before', async () => {
+  const asking = attempt('none', { request: openRequest(now) });
+  await asking.until('ASKED');
+  asking.reply({ text: dropped });
+  await expect.poll(() => asking.calls).toEqual(['subscribe', 'look', 'ask', 'ask']);
+  expect(asking.state().request).toMatchObject({ messageId: 'question-1', publishes: 3 });
+  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'ASKED']);
+  asking.reply({ text: alreadyRegistered });
+  await asking.until('ANSWERED');
+  expect(asking.state().registration).not.toBeNull();
+});
+
+test('one attempt asks under one new id, whatever the stream says of that', async () => {
+  const asking = attempt('none', { request: openRequest(now) });
+  await asking.until('ASKED');
+  asking.reply({ text: dropped });
+  asking.reply({ text: dropped });
+  asking.reply({ text: success });
+  await asking.until('ANSWERED');
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask', 'ask', 'close']);
+});
+
+test('a first question that the stream says it dropped is not asked again', async () => {
+  const asking = attempt();
+  await asking.until('ASKED');
+  asking.reply({ text: dropped });
+  asking.reply({ text: success });
+  await asking.until('ANSWERED');
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask', 'close']);
+});
+
+test('a question that the stream has stored keeps its id over a restart, for as long as its repetition is not dropped', async () => {
+  const first = attempt();
+  await first.until('ASKED');
+  first.reply({ text: '{"stream":"ACTIONS","seq":7}' });
+  first.push({ type: 'closed', error: new OnboardingError('NATS_UNREACHABLE', 'it broke') });
+  await first.until('FAILED');
+  const { request } = first.state();
+  const next = attempt('none', first.state());
+  await next.until('ASKED');
+  expect(next.state().request).toEqual({ ...request, publishes: 2 });
+});
+
+test('on a full disk a question that the stream dropped is not asked under a new id', async () => {
+  const asking = attempt('none', { request: openRequest(now) });
+  await asking.until('ASKED');
+  asking.disk.isFull = true;
+  asking.reply({ text: dropped });
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
+  expect(asking.calls).toEqual(['subscribe', 'look', 'ask', 'close']);
+});
+
+test('what was announced is kept with the question, by its first publish, and with its answer', async () => {
+  const asking = attempt('none', {}, undefined, {
+    device: { alias: 'a', currentOwner: null, deviceType: 'x' },
+  });
+  await asking.until('ASKED');
+  const announced = { alias: 'a', currentOwner: null, buildVersion: null };
+  expect(asking.state().request).toMatchObject({ announced });
+  const next = attempt('none', asking.state(), undefined, { device: { alias: 'b' } });
+  await next.until('ASKED');
+  next.reply({ text: success });
+  await next.until('ANSWERED');
+  expect(next.state().registration).toMatchObject({ announced });
+});
+
+test('“already registered” to a device that left its registration keeps what it got then', async () => {
+  const result = '{"status":"success","alias":"old","token":"dA=="}';
+  const formerRegistration = { alias: 'old', at: new Date(now).toISOString(), result, announced: null };
+  const asking = attempt('none', { formerRegistration, mayBeRegistered: true }, undefined, {
+    device: { alias: 'new' },
+  });
+  await asking.until('ASKED');
+  asking.reply({ text: alreadyRegistered });
+  expect(await asking.until('ANSWERED')).toMatchObject({ alias: 'old' });
+  expect(asking.state()).toMatchObject({
+    registration: { alias: 'old', result, announced: { alias: 'new' } },
+    formerRegistration: null,
+    mayBeRegistered: false,
+  });
+});
+
 test('“already registered” to the first question of a device is a clash', async () => {
   const first = attempt();
   await first.until('ASKED');
@@ -202,6 +300,7 @@ const formerRegistration = {
   alias: 'Alpha',
   at: new Date(now - 1000 * hour).toISOString(),
   result: '{"status":"success","alias":"Alpha","token":"secret"}',
+  announced: null,
 };
 
 test('“already registered” to a device whose certificate was refused is itself, with the result of then', async () => {
@@ -210,7 +309,11 @@ test('“already registered” to a device whose certificate was refused is itse
   back.reply({ text: alreadyRegistered });
   expect(await back.until('ANSWERED')).toMatchObject({ alias: 'Alpha' });
   expect(back.state()).toMatchObject({
-    registration: { ...formerRegistration, at: new Date(now).toISOString() },
+    registration: {
+      ...formerRegistration,
+      at: new Date(now).toISOString(),
+      announced: { alias: null, currentOwner: null, buildVersion: null },
+    },
     formerRegistration: null,
     verifiedAt: new Date(now).toISOString(),
   });
@@ -234,7 +337,12 @@ test('a question whose date is of 1970, rebuilt under a wrong clock, makes no ol
 });
 
 test('an answer that was kept is not asked for again, whatever failed after it', async () => {
-  const registration = { alias: 'a', at: new Date(now).toISOString(), result: '{"status":"success"}' };
+  const registration = {
+    alias: 'a',
+    at: new Date(now).toISOString(),
+    result: '{"status":"success"}',
+    announced: null,
+  };
   const kept = attempt('none', { registration });
   await kept.until('ANSWERED');
   expect(kept.told.map(({ type }) => type)).toEqual(['ANSWERED']);
@@ -246,7 +354,6 @@ function storedResult(text: string, sequence: number, storedAt: number): Message
   const timestamp = new Date(storedAt).toISOString();
   return { ...nothing, text, id: deviceId, timestamp, storedAt, sequence };
 }
-const success = '{"status":"success","alias":"a"}';
 
 test.each([
   ['success', success],

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseNatsAddresses } from '../../../../src/config/natsAddress.ts';
 import {
-  isAcknowledgement,
   isAlreadyRegistered,
+  readAcknowledgement,
   readKeptResult,
   readResult,
   resultField,
@@ -34,7 +34,7 @@ test('an alias is taken without the blanks around it', () => {
 
 test.each([66, 100_000])('a result that is nested %i levels deep is refused', (levels) => {
   expect(() => readResult(`{"status":"success","x":${deep(levels)}}`)).toThrow(invalid);
-  expect(isAcknowledgement(`{"stream":"a","seq":1,"x":${deep(levels)}}`)).toBe(false);
+  expect(readAcknowledgement(`{"stream":"a","seq":1,"x":${deep(levels)}}`)).toBeNull();
 });
 
 test('what an earlier version kept is read all the same, without an alias that none may show', () => {
@@ -55,19 +55,23 @@ test('a refusal is one line of at most 300 characters, read in a moment', () => 
 });
 
 test.each([
-  ['{"stream":"a","seq":1}', true],
-  ['{"stream":"a","seq":null,"more":1}', true],
-  ['{"error":{"code":503}}', true],
-  ['{"stream":"a"}', false],
-  ['{"stream":1,"seq":1}', false],
-  ['{"error":"no"}', false],
-  ['{"error":[]}', false],
-  ['{"status":"success"}', false],
-  ['[]', false],
-  ['null', false],
-  ['', false],
-])('%s is the acknowledgement of a stream: %s', (text, expected) => {
-  expect(isAcknowledgement(text)).toBe(expected);
+  ['{"stream":"a","seq":1}', 'stored'],
+  ['{"stream":"a","seq":1,"duplicate":false}', 'stored'],
+  ['{"stream":"a","seq":1,"duplicate":"yes"}', 'stored'],
+  ['{"stream":"a","seq":1,"duplicate":true}', 'duplicate'],
+  ['{"error":{"code":503},"duplicate":true}', 'stored'],
+  ['{"stream":"a","seq":null,"more":1}', 'stored'],
+  ['{"error":{"code":503}}', 'stored'],
+  ['{"stream":"a"}', null],
+  ['{"stream":1,"seq":1}', null],
+  ['{"error":"no"}', null],
+  ['{"error":[]}', null],
+  ['{"status":"success"}', null],
+  ['[]', null],
+  ['null', null],
+  ['', null],
+])('%s as the acknowledgement of a stream: %s', (text, expected) => {
+  expect(readAcknowledgement(text)).toBe(expected);
 });
 
 test.each([
@@ -197,7 +201,7 @@ test.each<[unknown, unknown]>([
 });
 
 test('an acknowledgement is text, of at most 64 levels', () => {
-  expect(isAcknowledgement(null)).toBe(false);
-  expect(isAcknowledgement(`{"stream":"a","seq":${deep(63)}}`)).toBe(true);
-  expect(isAcknowledgement(`{"stream":"a","seq":${deep(64)}}`)).toBe(false);
+  expect(readAcknowledgement(null)).toBeNull();
+  expect(readAcknowledgement(`{"stream":"a","seq":${deep(63)}}`)).toBe('stored');
+  expect(readAcknowledgement(`{"stream":"a","seq":${deep(64)}}`)).toBeNull();
 });

@@ -47,7 +47,12 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
     ...newState('device-1'),
     provisioned: old,
     pinnedCa: caCertificate,
-    registration: { alias: 'Alpha', at: new Date(now).toISOString(), result: '{"token":"secret"}' },
+    registration: {
+      alias: 'Alpha',
+      at: new Date(now).toISOString(),
+      result: '{"token":"secret"}',
+      announced: null,
+    },
     ...changes,
   };
   const contents = new Map([
@@ -62,8 +67,6 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
     settle: () => undefined,
     note: () => undefined,
     restrict: () => undefined,
-    settle: () => undefined,
-    note: () => undefined,
     quarantine: (name) => name,
     remove: (name) => void contents.delete(name),
   };

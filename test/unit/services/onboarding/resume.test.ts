@@ -40,7 +40,7 @@ const provisioned = {
   opened: true,
 };
 const success = '{"status":"success","alias":"Alpha"}';
-const registration = { alias: 'Alpha', at: iso(now - hour), result: success };
+const registration = { alias: 'Alpha', at: iso(now - hour), result: success, announced: null };
 const stateOf = (changes: Partial<DeviceState> = {}): string =>
   JSON.stringify({ ...newState(oldId), ...changes });
 
@@ -86,6 +86,7 @@ function start(
     machine: () => options.machine ?? here,
     randomUUID: () => uuid,
     onQuarantined: (error) => void quarantined.push(error),
+    onLeft: () => undefined,
   };
   const run = () => resume(ports, options.configuredId ?? null, options.fleetCa);
   return { run, held, writes, restricted, quarantined, state: () => currentState(directory) };
@@ -272,7 +273,7 @@ test('a damaged state is rebuilt from the copies beside it', () => {
     mayBeRegistered: true,
     request: {
       ...{ messageId: uuid, firstAt: iso(now), publishes: 1 },
-      ...{ afterSequence: null, afterStoredAt: null },
+      ...{ afterSequence: null, afterStoredAt: null, announced: null },
     },
   });
   expect(device.held.get('state.json.damaged')).toBe('{');
@@ -339,7 +340,7 @@ test.each([
   const device = start({ ...key, ...copies, [files.registration]: text });
   device.run();
   if (expected === null) expect(device.state().registration).toBeNull();
-  else expect(device.state().registration).toEqual({ ...expected, at: iso(now) });
+  else expect(device.state().registration).toEqual({ ...expected, at: iso(now), announced: null });
 });
 
 test('without a key a damaged state gives back the id, and no certificate', () => {
@@ -417,7 +418,14 @@ function directoryIn(stored: Map<string, string>): StateDirectory {
 
 function startIn(stored: Map<string, string>) {
   const machine = () => ({ hardware: null, installation: null });
-  const ports = { pki, now: () => now, machine, randomUUID: () => 'f-f', onQuarantined: () => {} };
+  const ports = {
+    pki,
+    now: () => now,
+    machine,
+    randomUUID: () => 'f-f',
+    onQuarantined: () => {},
+    onLeft: () => {},
+  };
   return resume({ directory: directoryIn(stored), ...ports }, null);
 }
 
@@ -452,7 +460,7 @@ function provisionedUntil(notAfter: number, key = 'k1') {
 }
 function registeredWith(changes: Partial<DeviceState>, keys: Record<string, string> = {}) {
   const at = new Date(now).toISOString();
-  const registration = { alias: 'Alpha', at, result: '{}' };
+  const registration = { alias: 'Alpha', at, result: '{}', announced: null };
   const state = {
     ...newState('d1'),
     provisioned: provisionedUntil(now + 1e9),

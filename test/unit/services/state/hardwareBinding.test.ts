@@ -44,6 +44,7 @@ function start(here: HardwareId, stored: Map<string, string>) {
     machine: () => here,
     randomUUID: () => 'f-f',
     onQuarantined: () => {},
+    onLeft: () => {},
   };
   return resume(ports, null);
 }

@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
-import { reset } from '../../../../src/services/state/reset.ts';
+import { type DeviceState, newState } from '../../../../src/services/state/deviceState.ts';
+import { filesToRemove, reset, stateWithId } from '../../../../src/services/state/reset.ts';
 
 const own = ['device_id.txt', 'identity.crt', 'identity.key', 'identity.key.damaged-1', 'state.json'];
 
-/** A state directory that notes what is removed, and ends at the step that the test names. */
-function interrupted(at: string | null): string[] {
+/** A state directory that notes what is done, and ends at the step that the test names. */
+function interrupted(at: string | null, keepsId = false): string[] {
   const done: string[] = [];
   const step = (name: string) => {
     if (name === at) throw new Error('the power is off');
@@ -12,22 +13,72 @@ function interrupted(at: string | null): string[] {
     return true;
   };
   const run = () =>
-    reset({ list: () => ['notes.txt', ...own], remove: step, removeExports: () => step('exports') });
+    reset({
+      list: () => ['notes.txt', ...own],
+      mark: () => step('mark'),
+      remove: step,
+      removeExports: () => step('exports'),
+      keepId: keepsId ? () => step('keep id') : null,
+    });
   if (at === null) run();
   else expect(run).toThrow('the power is off');
   return done;
 }
 
-test('the key goes first, and the exported files before the state that knows them', () => {
+test('the state is marked first, then the key goes, and the exported files before the state that knows them', () => {
   const done = interrupted(null);
-  expect([...done].sort()).toEqual([...own, 'exports'].sort());
-  expect(done.slice(0, 3)).toEqual(['identity.key', 'identity.key.damaged-1', 'exports']);
+  expect([...done].sort()).toEqual([...own, 'exports', 'mark'].sort());
+  expect(done.slice(0, 5)).toEqual([
+    'mark',
+    'identity.key',
+    'identity.key.damaged-1',
+    'exports',
+    'state.json',
+  ]);
+});
+
+test('a device that keeps its id loses everything else, and last the mark', () => {
+  expect(interrupted(null, true)).toEqual([
+    'mark',
+    'identity.key',
+    'identity.key.damaged-1',
+    'exports',
+    'identity.crt',
+    'keep id',
+  ]);
 });
 
 test.each([
+  'mark',
   'identity.key',
   'exports',
   'state.json',
 ])('interrupted at %s, the state is there for the next try', (at) => {
   expect(interrupted(at)).not.toContain('state.json');
+});
+
+test('what is damaged or half written goes too, whatever is kept', () => {
+  const names = ['state.json', '.state.json.tmp', 'state.json.damaged-1', 'device_id.txt', 'other'];
+  expect(filesToRemove(names, true)).toEqual(['.state.json.tmp', 'state.json.damaged-1']);
+});
+
+const registration = { alias: 'a', at: new Date(0).toISOString(), result: '{}', announced: null };
+const request = {
+  ...{ messageId: 'q', firstAt: new Date(0).toISOString(), publishes: 1 },
+  ...{ afterSequence: null, afterStoredAt: null, announced: null },
+};
+
+test.each<[string, Partial<DeviceState>, boolean]>([
+  ['was registered', { registration }, true],
+  ['registers anew', { formerRegistration: registration }, true],
+  ['has asked', { request }, true],
+  ['was never heard', {}, false],
+])('a device that keeps its id and %s knows whether the fleet may know it', (_, changes, expected) => {
+  const machine = { hardware: 'h', installation: null };
+  const before = { ...newState('d1', true), machine, pinnedCa: 'CA', exported: ['/a'], ...changes };
+  expect(stateWithId({ ...before, resetting: true })).toEqual({
+    ...newState('d1'),
+    machine,
+    mayBeRegistered: expected,
+  });
 });
