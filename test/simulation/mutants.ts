@@ -173,8 +173,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'a device whose certificate was refused forgets that it was registered',
     'src/services/onboarding/verifyRegistration.ts',
-    'mayBeRegistered: true,',
-    'mayBeRegistered: false,',
+    '...leave(state),',
+    '...leave(state), mayBeRegistered: false,',
   ),
   one(
     'a certificate that never opens NATS is tried for ever',
