@@ -172,9 +172,9 @@ export const mutants: readonly Mutant[] = [
   ),
   one(
     'a device whose certificate was refused forgets that it was registered',
-    'src/services/onboarding/leaveRegistration.ts',
-    'mayBeRegistered: true,',
-    'mayBeRegistered: false,',
+    'src/services/onboarding/verifyRegistration.ts',
+    '...leave(state),',
+    '...leave(state), mayBeRegistered: false,',
   ),
   one(
     'a certificate that never opens NATS is tried for ever',

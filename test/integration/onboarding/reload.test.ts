@@ -152,7 +152,7 @@ test('with registration.onChange a device whose alias changed registers anew, an
   rewrite(device, { device: { type: 'mobile', alias: 'two' } });
   program.child.kill('SIGHUP');
   const left = await program.until((line) => line.event === 'registration.left');
-  expect(left).toMatchObject({ level: 'info', reason: 'announcement-changed', deviceId });
+  expect(left).toMatchObject({ level: 'warn', reason: 'announcement-changed', deviceId });
   await program.until(
     (line) => isRegistered(line) && program.lines.indexOf(line) > program.lines.indexOf(left),
   );

@@ -129,6 +129,8 @@ test('a renewed certificate and its new key wait for NATS, outlive a kill, and n
   const first = ['identity.key', 'identity.crt'].map((name) => file(device, name));
   await fleet.nats.kill();
   await program.until(failedWith('renewing', 'NATS_UNREACHABLE'));
+  // It is logged before it is saved.
+  await expect.poll(() => status(device).lastError?.code).toBe('NATS_UNREACHABLE');
   program.child.kill('SIGKILL');
   await program.ended;
   expect(['identity.key', 'identity.crt'].map((name) => file(device, name))).toEqual(first);
