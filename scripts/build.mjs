@@ -31,6 +31,8 @@ const common = {
   platform: 'node',
   target: 'node20',
   format: 'cjs',
+  // A script that runs from a code cache has no loader for import(): what stays outside the bundle is required.
+  supported: { 'dynamic-import': false },
   minifySyntax: minify,
   minifyWhitespace: minify,
   logLevel: 'warning',

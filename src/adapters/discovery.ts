@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type { MulticastDNS, ResponsePacket } from 'multicast-dns';
 import { networkFailure, observedFailure } from '../errors/networkProblem.ts';
 
@@ -15,7 +16,11 @@ const mostRecords = 256;
 /** Opens the socket; loaded only for a device that discovers its server. */
 export type OpenMulticast = () => Promise<MulticastDNS>;
 
-const openMulticast: OpenMulticast = async () => (await import('multicast-dns')).default();
+const openMulticast: OpenMulticast = async () => {
+  // multicast-dns asks for them in a callback of its own, where a failure (a sandbox without AF_NETLINK) ends the process.
+  networkInterfaces();
+  return (await import('multicast-dns')).default();
+};
 
 /**
  * Looks for provisioning servers by multicast DNS (DNS-SD).

@@ -1,5 +1,7 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+
+const { O_WRONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 /**
  * Files in `$RUNTIME_DIRECTORY` that path units look at. `renewed`: written at each renewal. `unregistered`: the device
@@ -13,7 +15,8 @@ export function setRuntimeFlag(directory: string | undefined, flag: RuntimeFlag,
   if (first === '') return;
   try {
     const path = join(first, flag);
-    if (isSet) writeFileSync(path, '', { mode: 0o644 });
+    // Root may be here, in a folder of the service's user: no link is followed, and nothing is emptied.
+    if (isSet) closeSync(openSync(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o644));
     else rmSync(path, { force: true });
   } catch {
     // The directory is the service manager's; without it nobody waits.

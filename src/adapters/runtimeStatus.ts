@@ -1,7 +1,8 @@
-import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Status } from '../services/diagnostics/status.ts';
 import { isRecord, parseJson } from '../text/json.ts';
+import { readRegularFile } from './regularFile.ts';
 
 /**
  * `/run/onboardd/status.json`: the status without secrets, readable for everybody. Without a runtime directory the file
@@ -61,7 +62,7 @@ const newer = { waitsFor: null, problems: [] };
 /** @returns what the daemon published; null if it cannot be read, or is not a status */
 export function readRuntimeStatus(path: string): Status | null {
   try {
-    const json = parseJson(readFileSync(path, 'utf8'));
+    const json = parseJson(readRegularFile(path) ?? '');
     return isRecord(json) && typeof json.state === 'string' && Array.isArray(json.history)
       ? { ...newer, ...(json as unknown as Status) }
       : null;

@@ -29,10 +29,10 @@ const progress: ReadonlySet<EventName> = new Set([
 
 /** What makes two lines the same; null: the line is always written. */
 function keyOf(event: EventName, fields: Readonly<Record<string, unknown>>): string | null {
-  const { step, code, reason, from, to } = fields;
+  const { step, code, reason, level, from, to } = fields;
   switch (event) {
     case 'step.failed':
-      return step === 'reload' ? null : JSON.stringify([event, step, code, reason]);
+      return step === 'reload' ? null : JSON.stringify([event, step, code, reason, level]);
     case 'device.failed':
     case 'address.refused':
     case 'certificate.useless':
@@ -47,7 +47,7 @@ function keyOf(event: EventName, fields: Readonly<Record<string, unknown>>): str
 /**
  * Decides whether a line is written. The same failure is written a few times at once, then after gaps that double up to
  * an hour, so that an outage of a day leaves fewer than 100 lines; a change of state that goes round in circles only the
- * first few times.
+ * first few times. A failure whose level rises is another one.
  *
  * @returns `repeated`: how many such lines were left out since the last one; null: this one is left out, too
  */
@@ -78,7 +78,7 @@ export function thinned(
 export function summarised(write: Log, monotonic: () => number): Log {
   let memory = nothingWritten;
   return (level, event, message, fields) => {
-    const { memory: next, repeated } = thinned(memory, event, { ...fields }, monotonic());
+    const { memory: next, repeated } = thinned(memory, event, { ...fields, level }, monotonic());
     memory = next;
     if (repeated !== null) write(level, event, message, repeated === 0 ? fields : { ...fields, repeated });
   };

@@ -220,7 +220,7 @@ async function dial(
   try {
     return { connection: await abortable(secured, signal), isEncrypted: true, isGivenUp };
   } catch (error) {
-    const failure = broken ?? natsError(error, address, serverVerified);
+    const failure = broken ?? believed(natsError(error, address, serverVerified), serverVerified);
     if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
       const connection = await abortable(base, signal).catch((plain: unknown) => {
         throw natsError(plain, address, false);
@@ -229,6 +229,13 @@ async function dial(
     }
     throw failure;
   }
+}
+
+/** Before the server has proved itself anybody on the path can send an alert: it is shown, and is no refusal. */
+function believed(failure: OnboardingError, serverVerified: boolean): OnboardingError {
+  if (serverVerified || failure.reason !== 'client-certificate-refused') return failure;
+  const { code, message, reason } = failure;
+  return new OnboardingError(code, message, { reason, cause: new Error('before the server proved itself') });
 }
 
 /** What the address itself carries, for CONNECT. */

@@ -45,7 +45,8 @@ export async function lastByConsumer(
     callback: (error, message) => {
       if (error !== null || message.data.length === 0) return;
       const pushed = placed(message);
-      if (pushed === null) return;
+      // A second consumer on this inbox, made for a late answer of the first, brings the same again.
+      if (pushed === null || (newest !== 'none' && pushed.sequence <= newest.sequence)) return;
       // What the stream held already comes first, and once.
       const isFollowing = newest !== 'none' || !isExpected;
       newest = pushed;

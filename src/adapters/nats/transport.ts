@@ -69,11 +69,15 @@ class NatsTransport implements Transport {
     signal.addEventListener('abort', onAbort, { once: true });
     this.#closed.finally(() => signal.removeEventListener('abort', onAbort));
     try {
-      this.#use(
+      const socket =
         proxy === null
           ? connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs })
-          : await openTunnel(proxy, { host: hostname, port }, 'nats', signal),
-      );
+          : await openTunnel(proxy, { host: hostname, port }, 'nats', signal);
+      this.#use(socket);
+      if (this.#isClosed) {
+        socket.destroy();
+        throw this.closeError ?? new Error('the connection was given up');
+      }
       this.#serverInfo = await readServerInfo(this.#socket as Socket, tls !== null);
       if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, hostname, tls)));
     } catch (error) {

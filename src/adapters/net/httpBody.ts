@@ -26,6 +26,8 @@ export async function readBody(response: IncomingMessage): Promise<string> {
   return bytes.toString('utf8').replace(/^\ufeff/, '');
 }
 
+type Unpacker = (data: Buffer, options: object, done: (error: Error | null, out: Buffer) => void) => void;
+
 async function unpacked(bytes: Buffer, encoding: string): Promise<Buffer> {
   const name = encoding.trim().toLowerCase();
   if (name === '' || name === 'identity' || bytes.length === 0) return bytes;
@@ -33,15 +35,14 @@ async function unpacked(bytes: Buffer, encoding: string): Promise<Buffer> {
   const zlib = await import('node:zlib');
   const limit = { maxOutputLength: longestBody };
   const isZlib = ((bytes[0] ?? 0) & 0x0f) === 8;
-  const unpack = {
+  const unpackers = {
     gzip: zlib.gunzip,
     'x-gzip': zlib.gunzip,
     // Some servers send it without the header of zlib.
     deflate: isZlib ? zlib.inflate : zlib.inflateRaw,
     br: zlib.brotliDecompress,
-  }[name] as
-    | ((data: Buffer, options: object, done: (error: Error | null, out: Buffer) => void) => void)
-    | undefined;
+  } as Readonly<Record<string, Unpacker>>;
+  const unpack = Object.hasOwn(unpackers, name) ? unpackers[name] : undefined;
   if (unpack === undefined) throw invalid(`in a content encoding that is not known: ${name}`);
   try {
     return await promisify(unpack)(bytes, limit);

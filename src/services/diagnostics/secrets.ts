@@ -3,6 +3,11 @@ import { redact } from '../../errors/onboardingError.ts';
 const mask = '***';
 /** Shorter texts are no secrets: masking them would make holes in everything else. */
 const shortest = 6;
+/** `RABBITMQ_PASSWORD=…` of an environment file, `UtmSecret: …` of a YAML file */
+const namedLine =
+  /^(\s*(?:export\s+)?[\w.-]*(?:token|secrets?|passw(?:or)?d|credentials?)\s*[:=]\s*)\S.*$/gim;
+/** `user:password@host`, which is an address here without a scheme, too */
+const loginWithoutScheme = /(^|[\s"'=,])[^\s"'=,@/]+:[^\s"',@/]*@(?=[\w[])/gm;
 
 /**
  * Masks what must not leave the device: known secrets wherever they are, user information of URLs, private keys, and
@@ -16,6 +21,8 @@ export function maskSecrets(text: string, known: readonly string[]): string {
   const named = without
     .replace(/("[^"]*(?:token|secret|password|passwd|credential)"\s*:\s*)"(?:[^"\\]|\\.)*"/gi, `$1"${mask}"`)
     .replace(/([?&][\w-]*(?:token|secret|password|key|sig)[\w-]*=)[^&\s"]+/gi, `$1${mask}`)
+    .replace(namedLine, `$1${mask}`)
+    .replace(loginWithoutScheme, `$1${mask}@`)
     .replace(/\bBearer\s+[\w.~+/=-]+/gi, `Bearer ${mask}`);
   return redact(named);
 }

@@ -1,5 +1,9 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { natsClient } from '../../../src/adapters/nats/client.ts';
+import { isRefusal } from '../../../src/errors/networkProblem.ts';
+import type { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { Identity } from '../../../src/services/onboarding/register.ts';
 import type { Session, SessionEvent } from '../../../src/services/onboarding/session.ts';
 import { createAuthority } from '../../fleet/ca.ts';
@@ -149,5 +153,28 @@ test('a half-open link ends with its pings, as a timeout', async () => {
     ]);
   } finally {
     await relay.stop();
+  }
+});
+
+test('an alert about the certificate from a server that has not proved itself is shown, and is no refusal', async () => {
+  const { identity } = await serverWith();
+  const alert = Buffer.from([0x15, 3, 3, 0, 2, 2, 42]);
+  const stranger = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.write(
+      'INFO {"server_id":"x","version":"2.9.10","proto":1,"headers":true,"tls_required":true,"max_payload":1048576}\r\n',
+    );
+    socket.once('data', () => socket.end(alert));
+  });
+  await once(stranger.listen(0, '127.0.0.1'), 'listening');
+  try {
+    const natsUrl = `127.0.0.1:${(stranger.address() as AddressInfo).port}`;
+    const failure = (await open({ ...identity, natsUrl }).catch(
+      (error: unknown) => error,
+    )) as OnboardingError;
+    expect(failure).toMatchObject({ code: 'NATS_TLS', reason: 'client-certificate-refused' });
+    expect(isRefusal(failure)).toBe(false);
+  } finally {
+    stranger.close();
   }
 });

@@ -31,6 +31,11 @@ test.each<[string, Parameters<typeof written>[0], unknown[]]>([
     [0, 100, 200, 300, 400, 600],
   ],
   [
+    'a failure whose level rises is written at once',
+    [...failures(6, 100), [600, 'step.failed', { ...failure, level: 'error' }]],
+    [0, 100, 200, 300, 400, 600],
+  ],
+  [
     'a failure in another step is written at once',
     [...failures(6, 100), [600, 'step.failed', { ...failure, step: 'renewing' }]],
     [0, 100, 200, 300, 400, 600],

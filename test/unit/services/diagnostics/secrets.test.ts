@@ -20,6 +20,16 @@ test.each([
     'a [private key] b',
     [],
   ],
+  [
+    'a line of an environment file',
+    'A=1\nRABBITMQ_PASSWORD=hunter2 x\nB=2',
+    'A=1\nRABBITMQ_PASSWORD=***\nB=2',
+    [],
+  ],
+  ['a line of a YAML file', '  UtmSecret: hunter2', '  UtmSecret: ***', []],
+  ['a login without a scheme', '"proxy": "u:pw@proxy:3128"', '"proxy": "***@proxy:3128"', []],
+  ['no file that holds a secret', 'SECRETS_AUTH_TOKEN_FILE=PAT.pat', 'SECRETS_AUTH_TOKEN_FILE=PAT.pat', []],
+  ['no time', '2026-11-24T12:00:00Z at 10:00', '2026-11-24T12:00:00Z at 10:00', []],
   ['no path to a token', '"tokenFile": "/etc/token"', '"tokenFile": "/etc/token"', []],
 ])('%s is masked', (_, text, masked, known) => {
   expect(maskSecrets(text, known)).toBe(masked);
