@@ -77,7 +77,7 @@ export function startDaemon(
   actor.on('*', (emitted) => {
     // Events come before the snapshot's subscribers, and after the snapshot.
     identify(actor.getSnapshot().context.deviceId);
-    if (emitted.type === 'certificate.renewed') moments.noteRenewal();
+    moments.noteEmitted(emitted.type);
     write(log, entryOfEmitted(emitted));
   });
   actor.start();

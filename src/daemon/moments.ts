@@ -1,11 +1,12 @@
 import type { StateName } from '../events.ts';
+import type { EmittedEvent } from '../machines/contracts.ts';
 
 /** What happened to the device that somebody outside wants to hear of. `left`: it is not registered any more. */
 export type Moment = 'registered' | 'renewed' | 'failed' | 'left';
 
 export interface Moments {
-  /** The certificate was renewed, and is delivered next. */
-  noteRenewal(): void;
+  /** Another certificate is delivered next: a renewed one, or again the one before. */
+  noteEmitted(type: EmittedEvent['type']): void;
   /** The facts on disk say that the device is not registered any more. */
   noteLeft(): void;
   /** @param isDelivered the device is registered and everything was delivered */
@@ -21,8 +22,8 @@ export function watchMoments(): Moments {
   let isRegistered = false;
   let before: StateName = 'idle';
   return {
-    noteRenewal() {
-      isRenewed = true;
+    noteEmitted(type) {
+      isRenewed ||= type === 'certificate.renewed' || type === 'certificate.rolled-back';
     },
     noteLeft() {
       isRegistered = true;

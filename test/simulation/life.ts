@@ -366,7 +366,6 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (typeof fields.retryInMs !== 'number' && plan.failedAfterMs > 0)
         violate(`${text}: waits for nothing`);
     }
-    if (event === 'registration.left') reached.add('left the registration');
     if (event === 'device.registered') {
       own.registered = true;
       invariants.checkRegistered();

@@ -156,6 +156,8 @@ test("generation 3: the YAML's files are adopted, exported beside it, and its ar
   });
   expect(readFileSync(join(folder, 'PAT.pat'), 'utf8')).toBe('user token\n');
   expect(existsSync(join(folder, 'docker-compose.yml'))).toBe(true);
+  // Whatever is there would be adopted again.
+  writeFileSync(join(folder, 'identity.key'), 'the key of another');
   const { status, stdout } = runToEnd([
     'reset',
     '--yes',

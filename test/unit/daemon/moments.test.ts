@@ -2,13 +2,15 @@ import { expect, test } from 'vitest';
 import { watchMoments } from '../../../src/daemon/moments.ts';
 import type { StateName } from '../../../src/events.ts';
 
-type Step = StateName | 'delivered' | 'renewal' | 'left';
+type Step = StateName | 'delivered' | 'renewal' | 'rollback' | 'failure' | 'left';
 
 /** What the moments are, one list for each step; `delivered` is `registered` once everything was delivered. */
 function momentsOf(...steps: Step[]): string[][] {
   const moments = watchMoments();
   return steps.map((step) => {
-    if (step === 'renewal') moments.noteRenewal();
+    if (step === 'renewal') moments.noteEmitted('certificate.renewed');
+    else if (step === 'rollback') moments.noteEmitted('certificate.rolled-back');
+    else if (step === 'failure') moments.noteEmitted('step.failed');
     else if (step === 'left') moments.noteLeft();
     else return moments.next(step === 'delivered' ? 'registered' : step, step === 'delivered');
     return [];
@@ -36,6 +38,14 @@ test('a renewal is told once its files are where they belong', () => {
     'delivered',
   ] as const;
   expect(momentsOf(...steps)).toEqual([[], ['registered'], [], [], [], ['renewed'], []]);
+});
+
+test('a certificate that is brought back is told like a renewed one, a failure is not', () => {
+  expect(momentsOf('delivered', 'rollback', 'registered', 'delivered').flat()).toEqual([
+    'registered',
+    'renewed',
+  ]);
+  expect(momentsOf('delivered', 'failure', 'registered', 'delivered').flat()).toEqual(['registered']);
 });
 
 test('a device that looks at its facts has not left; one that asks anew has, and is registered again later', () => {

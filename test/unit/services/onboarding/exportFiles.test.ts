@@ -234,6 +234,18 @@ test('the same in another form is left as the earlier agent wrote it', () => {
   expect(read('identity.key')).toBe(pki.keyPem('own'));
 });
 
+test('what is there by this device is known by path and digest, whether it was written or left as it was', () => {
+  writeFileSync(path('device_id.txt'), `${id}\n`);
+  const { deliver, directory } = device(exportsOfIdentity());
+  deliver();
+  const { exported, exportDigests } = currentState(directory);
+  expect(exported).toEqual(expect.arrayContaining([path('device_id.txt'), path('identity.key')]));
+  expect(exportDigests).toMatchObject({
+    [path('device_id.txt')]: [sha256(`${id}\n`)],
+    [path('identity.key')]: [sha256(pki.keyPem('own'))],
+  });
+});
+
 test('what another agent wrote to its identity file stays, and concerns no other export', () => {
   writeFileSync(path('identity.txt'), 'something else');
   const { deliver } = device({ ...exportsOfIdentity(), identity: path('identity.txt') });

@@ -3,6 +3,7 @@ import { type DeviceState, newState } from '../../../../src/services/state/devic
 import { filesToRemove, reset, stateWithId } from '../../../../src/services/state/reset.ts';
 
 const own = ['device_id.txt', 'identity.crt', 'identity.key', 'identity.key.damaged-1', 'state.json'];
+const rotated = ['identity.key.next', 'identity.key.previous'];
 
 /** A state directory that notes what is done, and ends at the step that the test names. */
 function interrupted(at: string | null, keepsId = false): string[] {
@@ -35,6 +36,18 @@ test('the state is marked first, then the key goes, and the exported files befor
     'exports',
     'state.json',
   ]);
+});
+
+test('the keys of a rotation under way go before the exported files, too', () => {
+  const done: string[] = [];
+  reset({
+    list: () => [...own, ...rotated],
+    mark: () => undefined,
+    remove: (name) => done.push(name) > 0,
+    removeExports: () => void done.push('exports'),
+    keepId: null,
+  });
+  expect(done.slice(0, done.indexOf('exports'))).toEqual(expect.arrayContaining(rotated));
 });
 
 test('a device that keeps its id loses everything else, and last the mark', () => {
