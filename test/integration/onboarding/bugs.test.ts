@@ -68,7 +68,7 @@ test('a bug in a step is told with the line of the source, and the device tries 
   expect(status).toBe(7);
   expect(stdout).toMatch(/"code":"INTERNAL"/);
   expect(stderr).toMatch(/^onboardd: RangeError: no key\n {4}at /);
-  expect(stderr).toContain('src/adapters/pki.ts:');
+  expect(stderr).toContain('src/adapters/keyPair.ts:');
 });
 
 test('an error of the catalogue leaves no trace', () => {

@@ -27,6 +27,7 @@ test('a new device passes all states, is accepted once, and leaves its files pri
     'registration.json': '600',
     'service_nats_url.txt': '644',
     'state.json': '600',
+    'status.json': '644',
   });
   expect(statSync(device.stateDir).mode & 0o777).toBe(0o700);
   expect(JSON.stringify(program.lines)).not.toMatch(/c2VjcmV0|PRIVATE KEY/);
