@@ -33,12 +33,16 @@ const heading = (title) => `${title}\n${'='.repeat(title.length)}\n\n`;
 export function billOfMaterials(version, date) {
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 };
   const bill = JSON.parse(
-    execFileSync(
-      'npm',
-      ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only'],
-      options,
-    ),
+    execFileSync('npm', ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'], options),
   );
+  // npm's own `--omit dev` leaves out what a tool needs, too.
+  const held = new Set(bundled().map(({ name, version: of }) => `${name}@${of}`));
+  const shown = (reference) => held.has(reference);
+  bill.components = bill.components.filter(({ 'bom-ref': reference }) => shown(reference));
+  const whole = bill.metadata.component['bom-ref'];
+  bill.dependencies = bill.dependencies
+    .filter(({ ref }) => ref === whole || shown(ref))
+    .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(shown) }));
   delete bill.serialNumber;
   bill.metadata = { timestamp: `${date}T00:00:00Z`, component: bill.metadata.component };
   // npm names it by the folder that it lies in.
