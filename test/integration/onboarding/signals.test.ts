@@ -16,7 +16,7 @@ test('the daemon stays after it registered and ends with 0 at SIGTERM', async ()
 test('told to stop while it still loads its modules, it ends with 0, says so, and begins nothing', async () => {
   const fleet = await fleetWith();
   const preload = join(fleet.dir, 'stop.cjs');
-  writeFileSync(preload, whileLoading('SIGTERM'));
+  writeFileSync(preload, whileLoading('SIGTERM', 'node:https'));
   const device = at(fleet);
   const program = launch(device, [], { NODE_OPTIONS: `--require ${preload}` });
   expect(await program.ended).toBe(0);
@@ -27,19 +27,19 @@ test('told to stop while it still loads its modules, it ends with 0, says so, an
 test('the other commands end by the signal, as commands do', async () => {
   const fleet = await fleetWith();
   const preload = join(fleet.dir, 'stop.cjs');
-  writeFileSync(preload, whileLoading('SIGINT'));
+  writeFileSync(preload, whileLoading('SIGINT', 'node:readline/promises'));
   const { signal } = runToEnd(['reset', '--yes', '--config', at(fleet).configFile], {
     NODE_OPTIONS: `--require ${preload}`,
   });
   expect(signal).toBe('SIGINT');
 });
 
-/** A preload that sends the signal when the program loads a module that it needs late. */
-function whileLoading(signal: NodeJS.Signals): string {
+/** A preload that sends the signal when the program loads a module that the command needs late. */
+function whileLoading(signal: NodeJS.Signals, late: string): string {
   return `const loader = require('node:module');
 const load = loader._load;
 loader._load = function (name, ...more) {
-  if (name === 'node:readline/promises') process.kill(process.pid, '${signal}');
+  if (name === '${late}') process.kill(process.pid, '${signal}');
   return load.call(this, name, ...more);
 };`;
 }

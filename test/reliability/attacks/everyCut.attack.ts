@@ -28,6 +28,8 @@ test.each<[string, string, (info: string, forged: string) => string]>([
     const device = at(fleet, {
       nats: { url: `tls://127.0.0.1:${attacker.port}` },
       retry: { initialMs: 1, maxMs: 10, factor: 2 },
+      // Every failure has its line: none is left out as a repetition.
+      log: { level: 'debug', format: 'json' },
     });
     // A certificate that never opens NATS is replaced, and tried on.
     const program = launch(device);

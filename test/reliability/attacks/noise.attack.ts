@@ -73,7 +73,8 @@ test.each([seed])('no damaged certificate is kept, and after a hundred of them t
   const chance = chanceOf(seed, 'certificates');
   fleet.provisioning.behave = (_, n) =>
     n > attempts ? undefined : { answer: (right) => ({ certificate: mutated(right, chance) }) };
-  const device = at(fleet, { ...ec, retry: hasty });
+  // Every failure has its line: none is left out as a repetition.
+  const device = at(fleet, { ...ec, retry: hasty, log: { level: 'debug', format: 'json' } });
   const program = launch(device);
   await program.until((line) => line.event === 'device.registered');
   const refused = program.lines.filter(({ event, step }) => event === 'step.failed' && step === 'csr');
