@@ -88,7 +88,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       if (keys.size > mostKeys) violate(`${keys.size} keys were sent to be signed`);
       if (plan.adopted === undefined) return;
       if (id !== adopted.id) violate('the id of the earlier agent was not kept');
-      const mayLoseKey = plan.adopted === 'no key' || damaged.includes('identity.key');
+      const isRotated = plan.newKey && certified.size > 0;
+      const mayLoseKey = plan.adopted === 'no key' || damaged.includes('identity.key') || isRotated;
       if (key !== adopted.key && !mayLoseKey) violate('the key of the earlier agent was not kept');
     },
 
@@ -112,6 +113,12 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
         violate('a question under another id than the agent’s');
       if (!isRepeated && [...open].some((former) => !fleet.dropped.has(former)) && !lostState())
         violate('a question under a new message id, while the former has no answer and was not dropped');
+    },
+
+    /** The registration that it had, and so the answer, is left: the next question is another one. */
+    noteLeft(): void {
+      const state = durableState();
+      if (state !== null && state.registration === null) fleet.heard.get(state.deviceId)?.clear();
     },
 
     /** The device says that it is registered. */

@@ -357,7 +357,10 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       renewedAt ??= own.steps;
       invariants.checkRenewed();
     }
-    if (event === 'registration.left') reached.add(`left: ${fields.reason}`);
+    if (event === 'registration.left') {
+      reached.add(`left: ${fields.reason}`);
+      invariants.noteLeft();
+    }
     if (event === 'certificate.rolled-back') reached.add('rolled back');
     if (event === 'step.failed') {
       reached.add(`code ${fields.code} in ${fields.step}`);

@@ -79,7 +79,11 @@ function readFacts(
   const state =
     announcement === null ? settled : leaveIfChanged(ports, settled, announcement(settled.deviceId));
   directory.refresh(files.deviceId, state.deviceId, 0o644);
-  if (key !== null) directory.restrict(files.key, 0o600);
+  if (key !== null) {
+    directory.restrict(files.key, 0o600);
+    // No key is written any more, which would make the id's copy durable: without it a damaged state would lose the id.
+    directory.settle();
+  }
   const facts: Facts = {
     key: key !== null,
     certificate: certificateFact(ports.pki, state, key, fleetCa, now()),
