@@ -24,7 +24,8 @@ const noMount = isRoot ? null : 'needs root, to mount a file system';
 const noOwner = isRoot ? null : 'needs root, to give a file another owner';
 const unwritable = ['STATE_UNWRITABLE'];
 const corrupt = ['STATE_CORRUPT'];
-const names = Object.values(files);
+/** The keys of a rotation are there only while one is under way. */
+const names = Object.values(files).filter((name) => name !== files.nextKey && name !== files.previousKey);
 
 const mount = (...args: string[]) => {
   const { status, stderr } = spawnSync('mount', args, { encoding: 'utf8' });
