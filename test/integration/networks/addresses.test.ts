@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
-import { type ProvisioningServer, postProvision } from '../../../src/adapters/provisioningApi.ts';
+import { postProvision } from '../../../src/adapters/provisioningApi.ts';
 import { startSlowListener } from '../../fleet/slowListener.ts';
 import { closedPort } from '../../support/observabilityHarness.ts';
+import { serverAt } from '../../support/provisioningServer.ts';
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -23,16 +24,6 @@ function resolveTo(...addresses: string[]): void {
   }) as never);
 }
 
-const serverAt = (url: string): ProvisioningServer => ({
-  url,
-  path: '/api/devices/provision',
-  ca: null,
-  clientCertFile: null,
-  clientKeyFile: null,
-  proxyFor: () => null,
-  tokenFile: null,
-  userAgent: 'test',
-});
 const ask = (port: number, ms = 20_000) =>
   postProvision(serverAt(`http://device.test:${port}`), '{}', AbortSignal.timeout(ms));
 

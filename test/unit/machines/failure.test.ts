@@ -3,9 +3,8 @@ import type { ErrorClass, ErrorCode } from '../../../src/errors/catalogue.ts';
 import { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { Context, Policy, Step } from '../../../src/machines/contracts.ts';
 import { afterFailure, errorOf, isClockSensitive, timeoutsOf } from '../../../src/machines/failure.ts';
+import { initialContext } from '../../../src/machines/onboardingSetup.ts';
 import { unpaced } from '../../../src/machines/requestPace.ts';
-import { untried } from '../../../src/machines/unopened.ts';
-import { noRefusals, unverified } from '../../../src/machines/verification.ts';
 
 const now = 5_000_000;
 const policy: Policy = {
@@ -15,22 +14,7 @@ const policy: Policy = {
   connectTimeoutMs: 35_000,
   refusalsCount: true,
 };
-const context: Context = {
-  deviceId: 'a',
-  alias: null,
-  step: 'idle',
-  attempt: 3,
-  failure: null,
-  delayMs: 0,
-  nextRetryAt: null,
-  renewAt: null,
-  notAfter: null,
-  verification: unverified,
-  trial: noRefusals,
-  candidate: null,
-  pace: unpaced,
-  unopened: untried,
-};
+const context: Context = { ...initialContext, deviceId: 'a', attempt: 3 };
 const never: Policy = { ...policy, retry: { ...policy.retry, failedAfterMs: 0 } };
 
 function fail(step: Step, error: OnboardingError, chosen: Policy = policy, before: Partial<Context> = {}) {
