@@ -27,6 +27,8 @@ export type ProvisioningBehaviour =
   | {
       /** before anything is done or said */
       delayMs?: number;
+      /** awaited before anything is done or said */
+      after?: Promise<unknown>;
       /** one of an error makes no certificate either; its body is then, by default, `{"error": …}` */
       status?: number;
       headers?: Record<string, string>;
@@ -63,9 +65,10 @@ export async function misbehave(
     response.socket?.end();
     return;
   }
-  const { delayMs, status, headers, body, encoding, redirect, date } =
+  const { delayMs, after, status, headers, body, encoding, redirect, date } =
     typeof behaviour === 'object' ? behaviour : {};
   if (delayMs !== undefined) await passed(delayMs, response);
+  await after;
   if (response.destroyed) return;
   if (date !== undefined) response.sendDate = false;
   if (date) response.setHeader('Date', date.toUTCString());
