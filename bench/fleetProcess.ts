@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { startFleet } from '../test/fleet/fleet.ts';
+import { startFleet } from '../fleet/fleet.ts';
 
 /** Where the fleet listens. */
 export interface FleetAddress {

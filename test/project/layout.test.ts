@@ -134,3 +134,11 @@ test('the lock file names no registry', () => {
     /"resolved"|https?:\/\/[^"]*\.tgz/,
   );
 });
+
+test('the workbench fleet imports nothing of the tests', () => {
+  const names = readdirSync(join(root, 'fleet'), { recursive: true, encoding: 'utf8' });
+  const foreign = names
+    .filter((name) => /\.tsx?$/.test(name))
+    .filter((name) => /from '[./]*\/test\//.test(readFileSync(join(root, 'fleet', name), 'utf8')));
+  expect(foreign).toEqual([]);
+});

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startFleet } from '../fleet/fleet.ts';
+import { startFleet } from '../../fleet/fleet.ts';
 import { type Device, newDevice, programFile, removeDevices, runToEnd, start } from './program.ts';
 
 /** Onboards devices against the stand-in fleet, each with the real program as its own process. */

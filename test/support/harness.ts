@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect } from 'vitest';
-import { type Fleet, type FleetOptions, startFleet } from '../fleet/fleet.ts';
+import { type Fleet, type FleetOptions, startFleet } from '../../fleet/fleet.ts';
 import { type Device, type Line, newDevice, type Running, removeDevices, start } from './program.ts';
 
 let fleet: Fleet | undefined;

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
+import type { Fleet } from '../../fleet/fleet.ts';
 import type { Check } from '../../src/services/diagnostics/check.ts';
-import type { Fleet } from '../fleet/fleet.ts';
 import { at as atFleet } from './harness.ts';
 import type { Device } from './program.ts';
 import { runCommand } from './runCommand.ts';

@@ -4,12 +4,12 @@ import { get as getHttps } from 'node:https';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { connect as connectTls, createServer as createTls, type TlsOptions } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Authority, createAuthority } from '../../../fleet/ca.ts';
 import { postProvision } from '../../../src/adapters/provisioningApi.ts';
 import type { ErrorCode as Code } from '../../../src/errors/catalogue.ts';
 import { classifyNetworkError, networkFailure } from '../../../src/errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { Reason } from '../../../src/errors/reasons.ts';
-import { type Authority, createAuthority } from '../../fleet/ca.ts';
 import { closedPort } from '../../support/observabilityHarness.ts';
 import { serverAt } from '../../support/provisioningServer.ts';
 

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Fleet } from '../../fleet/fleet.ts';
+import type { Fleet } from '../../../fleet/fleet.ts';
 import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { runToEnd, temporaryFolder } from '../../support/program.ts';
 

@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import { createAuthority } from '../../../fleet/ca.ts';
+import { type NatsServer, startNats } from '../../../fleet/nats.ts';
 import { natsClient } from '../../../src/adapters/nats/client.ts';
 import { isRefusal } from '../../../src/errors/networkProblem.ts';
 import type { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { Identity } from '../../../src/services/onboarding/register.ts';
 import type { Session, SessionEvent } from '../../../src/services/onboarding/session.ts';
-import { createAuthority } from '../../fleet/ca.ts';
-import { type NatsServer, startNats } from '../../fleet/nats.ts';
 import { startRelay } from '../../fleet/relay.ts';
 import { removeDevices, temporaryFolder } from '../../support/program.ts';
 

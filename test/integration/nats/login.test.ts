@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from 'vitest';
+import { createAuthority } from '../../../fleet/ca.ts';
+import { type Child, startChild } from '../../../fleet/childProcess.ts';
 import { natsServer } from '../../../scripts/nats-server.mjs';
 import { natsClient } from '../../../src/adapters/nats/client.ts';
-import { createAuthority } from '../../fleet/ca.ts';
-import { type Child, startChild } from '../../fleet/childProcess.ts';
 
 let server: Child | undefined;
 afterEach(async () => {

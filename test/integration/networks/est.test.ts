@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { createAuthority } from '../../fleet/ca.ts';
+import { createAuthority } from '../../../fleet/ca.ts';
+import type { Fleet } from '../../../fleet/fleet.ts';
 import { type EstServer, startEst } from '../../fleet/est.ts';
-import type { Fleet } from '../../fleet/fleet.ts';
 import { failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { type Device, newDevice, temporaryFolder } from '../../support/program.ts';
 

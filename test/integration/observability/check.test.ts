@@ -6,7 +6,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { createAuthority } from '../../fleet/ca.ts';
+import { createAuthority } from '../../../fleet/ca.ts';
 import { fleetWith, launch } from '../../support/harness.ts';
 import { at, checks, closedPort, patience, registered } from '../../support/observabilityHarness.ts';
 import { newDevice } from '../../support/program.ts';

@@ -3,7 +3,7 @@ import { createPrivateKey } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Fleet } from '../../fleet/fleet.ts';
+import type { Fleet } from '../../../fleet/fleet.ts';
 import { at, failure, fleetWith, launch, onboard, state, states } from '../../support/harness.ts';
 import { type Device, runToEnd, temporaryFolder } from '../../support/program.ts';
 

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
-import type { Fleet } from '../../fleet/fleet.ts';
+import type { Fleet } from '../../../fleet/fleet.ts';
 import { at, fleetWith } from '../../support/harness.ts';
 import { programFile, temporaryFolder } from '../../support/program.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts';
+import type { ProvisioningBehaviour } from '../../../fleet/provisioningBehaviour.ts';
 import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 
 test('a certificate for another key is refused and not kept', async () => {

@@ -2,8 +2,8 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createAuthority } from '../../fleet/ca.ts';
-import type { Fleet, FleetOptions } from '../../fleet/fleet.ts';
+import { createAuthority } from '../../../fleet/ca.ts';
+import type { Fleet, FleetOptions } from '../../../fleet/fleet.ts';
 import { at as deviceAt, fleetWith, launch } from '../../support/harness.ts';
 import { type Device, runToEnd, temporaryFolder } from '../../support/program.ts';
 

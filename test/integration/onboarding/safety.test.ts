@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createAuthority } from '../../fleet/ca.ts';
+import { createAuthority } from '../../../fleet/ca.ts';
 import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { newDevice, programFile, runToEnd } from '../../support/program.ts';
 import { runCommand } from '../../support/runCommand.ts';

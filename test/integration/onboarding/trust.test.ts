@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createAuthority } from '../../fleet/ca.ts';
+import { createAuthority } from '../../../fleet/ca.ts';
 import { at, failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { runToEnd } from '../../support/program.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { RightAnswer } from '../../fleet/provisioningBehaviour.ts';
+import type { RightAnswer } from '../../../fleet/provisioningBehaviour.ts';
 import { heartbeat, peakMemory } from '../../support/attackers/heartbeat.ts';
 import { startHostileNats } from '../../support/attackers/hostileNats.ts';
 import { type Chance, chanceOf, pick, scaleBetween, wholeBetween } from '../../support/chance.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Fleet, startFleet } from '../../fleet/fleet.ts';
+import { type Fleet, startFleet } from '../../../fleet/fleet.ts';
 import type { Device } from '../../support/program.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
 import { inParallel, sample, seeded } from '../../support/sample.ts';

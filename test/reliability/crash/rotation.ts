@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startFleet } from '../../fleet/fleet.ts';
+import { startFleet } from '../../../fleet/fleet.ts';
 import { type Device, removeDevices, start } from '../../support/program.ts';
 import { spawnProgram, spoiling } from '../../support/strace/strace.ts';
 import { newLife } from '../../support/strace/tracedLife.ts';

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Fleet } from '../../fleet/fleet.ts';
+import type { Fleet } from '../../../fleet/fleet.ts';
 import type { Device, Line } from '../../support/program.ts';
 import { runProgram, spawnProgram } from '../../support/strace/strace.ts';
 import { newLife, type Sight, sightOf } from '../../support/strace/tracedLife.ts';

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
+import { createAuthority } from '../../../fleet/ca.ts';
 import { readAgentEnvironment } from '../../../src/adapters/configFile.ts';
 import * as pki from '../../../src/adapters/pki.ts';
 import { parseNatsAddresses } from '../../../src/config/natsAddress.ts';
@@ -20,7 +21,6 @@ import {
   parseState,
   type StateDirectory,
 } from '../../../src/services/state/deviceState.ts';
-import { createAuthority } from '../../fleet/ca.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
 import { anyShape, everyShape, growthFault, type Shape } from './growth.ts';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { startFleet } from '../../fleet/fleet.ts';
+import { startFleet } from '../../../fleet/fleet.ts';
 import { startRelay } from '../../fleet/relay.ts';
 import { histogram, linePlot } from '../../support/plot.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';

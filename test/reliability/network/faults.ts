@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startFleet } from '../../fleet/fleet.ts';
+import { startFleet } from '../../../fleet/fleet.ts';
 import { type Device, newDevice, start } from '../../support/program.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
 import { runCommand } from '../../support/runCommand.ts';

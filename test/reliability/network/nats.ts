@@ -1,6 +1,6 @@
-import { createAuthority } from '../../fleet/ca.ts';
-import type { Fleet } from '../../fleet/fleet.ts';
-import type { Rights } from '../../fleet/natsConfig.ts';
+import { createAuthority } from '../../../fleet/ca.ts';
+import type { Fleet } from '../../../fleet/fleet.ts';
+import type { Rights } from '../../../fleet/natsConfig.ts';
 import { seeded } from '../../support/sample.ts';
 import { noFirewall, spoilPort } from './firewall.ts';
 import { ago, hour, link, type Made, type Row, relayTo, server, through } from './row.ts';

@@ -3,8 +3,8 @@ import { request } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { createAuthority, type Validity } from '../../fleet/ca.ts';
-import type { Fleet } from '../../fleet/fleet.ts';
+import { createAuthority, type Validity } from '../../../fleet/ca.ts';
+import type { Fleet } from '../../../fleet/fleet.ts';
 import { noFirewall, spoilPort } from './firewall.ts';
 import { ago, hour, link, provisioning, type Row } from './row.ts';
 

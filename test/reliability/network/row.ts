@@ -1,6 +1,6 @@
-import type { Fleet, FleetOptions } from '../../fleet/fleet.ts';
-import type { ManagerBehaviour } from '../../fleet/manager.ts';
-import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts';
+import type { Fleet, FleetOptions } from '../../../fleet/fleet.ts';
+import type { ManagerBehaviour } from '../../../fleet/manager.ts';
+import type { ProvisioningBehaviour } from '../../../fleet/provisioningBehaviour.ts';
 import { type RelayOptions, startRelay } from '../../fleet/relay.ts';
 import type { Line } from '../../support/program.ts';
 

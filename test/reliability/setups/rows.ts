@@ -4,11 +4,11 @@ import { createServer as createHttp, type RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
+import { createAuthority } from '../../../fleet/ca.ts';
+import { type Fleet, type FleetOptions, startFleet } from '../../../fleet/fleet.ts';
+import type { ProvisioningBehaviour } from '../../../fleet/provisioningBehaviour.ts';
 import type { ErrorCode } from '../../../src/errors/catalogue.ts';
 import type { Reason } from '../../../src/errors/reasons.ts';
-import { createAuthority } from '../../fleet/ca.ts';
-import { type Fleet, type FleetOptions, startFleet } from '../../fleet/fleet.ts';
-import type { ProvisioningBehaviour } from '../../fleet/provisioningBehaviour.ts';
 import { type Device, newDevice, start } from '../../support/program.ts';
 
 /** One set-up that is broken in one way, with what both commands have to name. */

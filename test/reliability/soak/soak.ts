@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { startFleet } from '../../fleet/fleet.ts';
+import { startFleet } from '../../../fleet/fleet.ts';
 import { startRelay } from '../../fleet/relay.ts';
 import { linePlot, type Series } from '../../support/plot.ts';
 import { type Device, newDevice, type Running, removeDevices, start } from '../../support/program.ts';

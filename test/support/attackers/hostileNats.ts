@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Authority } from '../../fleet/ca.ts';
+import type { Authority } from '../../../fleet/ca.ts';
 import { atEnd } from '../atEnd.ts';
 
 export interface HostileNats {

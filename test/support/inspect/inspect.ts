@@ -1,4 +1,4 @@
-import { startFleet } from '../../fleet/fleet.ts';
+import { startFleet } from '../../../fleet/fleet.ts';
 import { serveMachine } from './server.ts';
 
 /** Shows one device in the browser while it onboards against the stand-in fleet. Ends by Ctrl-C. */

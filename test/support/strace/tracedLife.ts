@@ -1,8 +1,8 @@
 import { createHash, createPrivateKey, createPublicKey } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Fleet } from '../../../fleet/fleet.ts';
 import { files, parseState } from '../../../src/services/state/deviceState.ts';
-import type { Fleet } from '../../fleet/fleet.ts';
 import { type Device, newDevice } from '../program.ts';
 import { runProgram } from './strace.ts';
 

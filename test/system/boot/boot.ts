@@ -17,8 +17,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startFleet } from '../../../fleet/fleet.ts';
 import { root } from '../../../packaging/tools.mjs';
-import { startFleet } from '../../fleet/fleet.ts';
 import { newerVersion } from '../package/life.ts';
 import { type Architecture, freshTree, installIn, missingForTrees, NotHere, unavailable } from './image.ts';
 import { boot, type Machine } from './machine.ts';

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createAuthority } from '../../../fleet/ca.ts';
 import { fleetCaPins } from '../../../src/adapters/fleetCa.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
 import type { Config } from '../../../src/config/schema.ts';
-import { createAuthority } from '../../fleet/ca.ts';
 
 const place = mkdtempSync(join(tmpdir(), 'fleet-ca-'));
 const path = join(place, 'ca.pem');

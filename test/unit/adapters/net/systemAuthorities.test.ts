@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createAuthority } from '../../../../fleet/ca.ts';
 import { systemAuthorities } from '../../../../src/adapters/net/systemAuthorities.ts';
-import { createAuthority } from '../../../fleet/ca.ts';
 
 const place = mkdtempSync(join(tmpdir(), 'authorities-'));
 const folder = join(place, 'certs');

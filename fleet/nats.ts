@@ -1,6 +1,6 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { natsServer } from '../../scripts/nats-server.mjs';
+import { natsServer } from '../scripts/nats-server.mjs';
 import type { Authority, Issued } from './ca.ts';
 import { type Child, startChild } from './childProcess.ts';
 import {
