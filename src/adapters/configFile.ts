@@ -61,13 +61,13 @@ export function overlayFolder(path: string): string {
 }
 
 /** One object of several: sections are merged key by key, `exports` item by item; of all else the last one wins. */
-export function laidOver(layers: readonly unknown[]): unknown {
+export function mergeLayers(layers: readonly unknown[]): unknown {
   let whole: unknown = {};
-  for (const layer of layers) whole = isRecord(whole) && isRecord(layer) ? mergedInto(whole, layer) : layer;
+  for (const layer of layers) whole = isRecord(whole) && isRecord(layer) ? mergeInto(whole, layer) : layer;
   return whole;
 }
 
-function mergedInto(base: Record<string, unknown>, layer: Record<string, unknown>): Record<string, unknown> {
+function mergeInto(base: Record<string, unknown>, layer: Record<string, unknown>): Record<string, unknown> {
   const merged = Object.entries(layer).map(([name, value]) => {
     const before = Object.hasOwn(base, name) ? base[name] : undefined;
     return [name, isRecord(before) && isRecord(value) ? { ...before, ...value } : value] as const;

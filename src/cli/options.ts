@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
-  laidOver,
+  mergeLayers,
   overlayFolder,
   overlaysOf,
   readAgentConfig,
@@ -209,7 +209,7 @@ export async function readSources(flags: CommonFlags): Promise<{
     flags: flags.stateDir === undefined ? {} : { stateDir: flags.stateDir },
     environment: { ...environment.own, ...environmentNow(process.env, atStart, serviceEnvironment()) },
     overlay: agent.overlay,
-    file: laidOver(layers),
+    file: mergeLayers(layers),
   };
   const read = {
     '--config': configFile,

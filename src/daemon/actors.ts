@@ -57,7 +57,7 @@ export function wire(
         return resumed;
       }),
       generateKey: fromPromise(({ signal }) => generateKey(platform, signal)),
-      requestCertificate: fromPromise<Issued, { again: boolean }>(({ input, signal }) =>
+      requestCertificate: fromPromise<Issued, { isReplacement: boolean }>(({ input, signal }) =>
         requestCertificate(platform, certificateOptions, input, signal),
       ),
       tryCertificate: fromPromise<Renewed, Issued>(({ input, signal }) =>

@@ -10,7 +10,7 @@ import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import { createStatusWriter } from './statusWriter.ts';
 import { entryOfEmitted, entryOfLeft, entryOfQuarantined, type LogEntry, write } from './transitionLog.ts';
-import { type Standing, standingAt, waitsAt } from './waiting.ts';
+import { type ActiveState, activeStateAt, waitsAt } from './waiting.ts';
 
 /** Fields of every line of the log, while the device runs. */
 export interface LogContext {
@@ -47,7 +47,7 @@ export function startDaemon(
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
   let position: Position = { state: logContext.state, since: platform.now(), entered: started };
-  let standing: Standing = { place: '', since: position.since };
+  let standing: ActiveState = { place: '', since: position.since };
   const timeouts = timeoutsOf(policyOf(platform, settings));
   let breakDown: (error: unknown) => void = () => {};
   const broken = new Promise<never>((_, reject) => {
@@ -64,7 +64,7 @@ export function startDaemon(
         position = look.position;
         identify(context.deviceId);
         logContext.state = position.state;
-        standing = standingAt(value, standing, times.now);
+        standing = activeStateAt(value, standing, times.now);
         const progress = { ...look.progress, waitsFor: waitsAt(standing, timeouts) };
         writer.write(progress, look.left, logContext.deviceId !== null);
         platform.announce?.(look.progress, isDelivered);

@@ -3,7 +3,7 @@ import type { timeoutsOf } from '../machines/failure.ts';
 import { isoTime, type Progress } from '../services/state/deviceState.ts';
 
 /** Where the machine stands, down to the innermost state, and since when (milliseconds since 1970). */
-export interface Standing {
+export interface ActiveState {
   readonly place: string;
   readonly since: number;
 }
@@ -22,14 +22,14 @@ const awaited: Readonly<Record<string, readonly [string, keyof Timeouts]>> = {
   'registered.verifying': ['the NATS server', 'connectTimeout'],
 };
 
-export function standingAt(value: StateValue, previous: Standing, now: number): Standing {
+export function activeStateAt(value: StateValue, previous: ActiveState, now: number): ActiveState {
   const place = placeOf(value);
   return place === previous.place ? previous : { place, since: now };
 }
 
 /** What an attempt waits for, and until when at most; null: it waits for nobody. */
 export function waitsAt(
-  { place, since }: Standing,
+  { place, since }: ActiveState,
   timeouts: Timeouts,
 ): NonNullable<Progress['waitsFor']> | null {
   const [what, limit] = awaited[place] ?? [];

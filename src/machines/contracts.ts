@@ -109,7 +109,7 @@ export interface Context {
 /** What one attempt to register reports while it is under way. */
 export type RegisterEvent =
   | { readonly type: 'CONNECTED' }
-  | { readonly type: 'ASKED' }
+  | { readonly type: 'PUBLISHED' }
   | { readonly type: 'ANSWERED'; readonly alias: string | null }
   /** The certificate has expired: nothing can be requested with it. */
   | { readonly type: 'EXPIRED' }

@@ -126,7 +126,7 @@ export function onboarding(policy: Policy, clock: Clock) {
             invoke: {
               src: 'requestCertificate',
               id: 'requestCertificate',
-              input: ({ context }) => ({ again: context.unopened.isReplaced }),
+              input: ({ context }) => ({ isReplacement: context.unopened.isReplaced }),
               onDone: [
                 { guard: 'isCandidate', target: 'trying', actions: 'noteCandidate' },
                 { target: '#onboarding.provisioned', actions: 'endReplacement' },
@@ -206,7 +206,7 @@ export function onboarding(policy: Policy, clock: Clock) {
               },
               lookingUp: {
                 description: 'Looks for a result of an earlier request in the stream, then publishes.',
-                on: { ASKED: 'awaitingResult' },
+                on: { PUBLISHED: 'awaitingResult' },
                 after: { lookUpTimeout: '#onboarding.registering.backingOff' },
               },
               awaitingResult: {

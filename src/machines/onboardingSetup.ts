@@ -114,8 +114,10 @@ function actors() {
     actors: {
       resume: fromPromise<Resumed>(() => missing('resume')),
       generateKey: fromPromise<void>(() => missing('generateKey')),
-      /** `again`: although the certificate at hand still lives. */
-      requestCertificate: fromPromise<Issued, { again: boolean }>(() => missing('requestCertificate')),
+      /** `isReplacement`: the certificate at hand is still valid, but of no use. */
+      requestCertificate: fromPromise<Issued, { isReplacement: boolean }>(() =>
+        missing('requestCertificate'),
+      ),
       /** Opens NATS with a certificate that is not kept yet, and then keeps it. */
       tryCertificate: fromPromise<Renewed, Issued>(() => missing('tryCertificate')),
       prepareIdentity: fromPromise<{ registered: boolean }>(() => missing('prepareIdentity')),

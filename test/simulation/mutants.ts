@@ -58,12 +58,12 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'src/services/onboarding/resume.ts',
-        from: 'const rebuilt = traces ? rebuild(ports, publicKey, configuredId) : null;',
+        from: 'const rebuilt = traces ? rebuild(ports, spkiSha256, configuredId) : null;',
         to: 'const rebuilt = null;',
       },
       {
         file: 'src/services/onboarding/resume.ts',
-        from: 'rebuilt === null && publicKey !== null && configuredId === null',
+        from: 'rebuilt === null && spkiSha256 !== null && configuredId === null',
         to: 'false',
       },
     ],
@@ -155,7 +155,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'a renewed certificate is taken without a trial',
     'src/services/onboarding/renewCertificate.ts',
-    'const opened = await opens(ports.connect, tried, signal);',
+    'const opened = await opensOverTls(ports.connect, tried, signal);',
     'const opened = tried === null;',
   ),
   one(
@@ -185,7 +185,7 @@ export const mutants: readonly Mutant[] = [
   one(
     'the certificate is not renewed before it runs out',
     'src/services/onboarding/resume.ts',
-    "now >= Date.parse(provisioned.renewAt) ? 'due' : 'usable'",
+    "now() >= Date.parse(provisioned.renewAt) ? 'due' : 'usable'",
     "'usable'",
   ),
   one(

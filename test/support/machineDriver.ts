@@ -92,7 +92,7 @@ export function drive(chosen: Policy = policy) {
       actors: {
         resume: work<Resumed>('resume'),
         generateKey: work<void>('generateKey'),
-        requestCertificate: work<Issued, { again: boolean }>('requestCertificate'),
+        requestCertificate: work<Issued, { isReplacement: boolean }>('requestCertificate'),
         tryCertificate: work<Renewed, Issued>('tryCertificate'),
         prepareIdentity: work<{ registered: boolean }>('prepareIdentity'),
         register: callback<{ deviceId: string }>('register'),

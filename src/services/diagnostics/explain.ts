@@ -15,12 +15,12 @@ export function explain(name: string): { readonly name: string; readonly rows: r
   const code = wanted.toUpperCase();
   if (Object.hasOwn(catalogue, code)) {
     const { class: kind, cause, remedy } = catalogue[code as ErrorCode];
-    const again =
+    const classText =
       kind === 'transient'
         ? 'transient: onboardd tries again by itself'
         : 'permanent: onboardd waits in `failed` for `retry.failedAfterMs`, then starts over';
     const rows: Row[] = [
-      ['class', again],
+      ['class', classText],
       ['cause', cause],
       ['remedy', remedy],
     ];

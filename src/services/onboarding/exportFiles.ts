@@ -8,10 +8,10 @@ import {
   updateState,
 } from '../state/deviceState.ts';
 import type { CertificateReader } from './acceptCertificate.ts';
+import { compareExport, type IdentityItem } from './compareExport.ts';
 import { resultField } from './registrationResult.ts';
 import { checkClock } from './requestCertificate.ts';
 import type { KeyReader } from './resume.ts';
-import { type IdentityItem, standingExport } from './standingExport.ts';
 
 export interface DeliverPorts {
   readonly directory: StateDirectory;
@@ -139,7 +139,7 @@ function exportIdentity(
     const { is, target, text } = one;
     try {
       const existing = ports.readOutside(target.path);
-      return [{ ...one, existing, standing: standingExport(ports.pki, is, existing, text) }];
+      return [{ ...one, existing, standing: compareExport(ports.pki, is, existing, text) }];
     } catch (error) {
       failures.push(failure(one, error));
       return [];

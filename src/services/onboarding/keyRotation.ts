@@ -2,7 +2,10 @@ import { type DeviceState, files, type StateDirectory, updateState } from '../st
 import type { CertificateReader } from './acceptCertificate.ts';
 import type { KeyReader } from './resume.ts';
 
-/** Which keys the disk holds, and which one each certificate of `state.json` is for; null: none, or damaged. */
+/**
+ * Which keys the disk holds, and which one each certificate of `state.json` is for: the SHA-256 of the
+ * SubjectPublicKeyInfo, hex; null: none, or damaged.
+ */
 export interface KeyFacts {
   readonly key: string | null;
   readonly next: string | null;
@@ -50,7 +53,7 @@ export interface KeyPorts {
 /**
  * Brings the key files in line with the state; no-op on a device that never rotated its key.
  *
- * @param key public key of `identity.key`; null: there is none
+ * @param key SHA-256 of the SubjectPublicKeyInfo of `identity.key`, hex; null: there is none
  * @returns state and key as they are then
  * @throws {OnboardingError} STATE_UNWRITABLE: what is left is as good a start as before
  */
@@ -61,10 +64,10 @@ export function settleKeys(
 ): { readonly state: DeviceState; readonly key: string | null } {
   const facts = {
     key,
-    next: publicKeyOf(pki, directory.read(files.nextKey)),
-    previous: publicKeyOf(pki, directory.read(files.previousKey)),
-    inUse: certifiedKey(pki, state.provisioned?.certificate),
-    rollback: certifiedKey(pki, state.previous?.certificate),
+    next: hashOfKey(pki, directory.read(files.nextKey)),
+    previous: hashOfKey(pki, directory.read(files.previousKey)),
+    inUse: hashOfCertifiedKey(pki, state.provisioned?.certificate),
+    rollback: hashOfCertifiedKey(pki, state.previous?.certificate),
   };
   let settled = { state, key };
   for (const step of keySteps(facts)) {
@@ -106,10 +109,10 @@ export function rollBack(directory: StateDirectory): DeviceState {
 
 /** @returns the private key, of those on disk, that a certificate is for; null: none is */
 export function keyFor({ directory, pki }: KeyPorts, certificate: string): string | null {
-  const wanted = certifiedKey(pki, certificate);
+  const wanted = hashOfCertifiedKey(pki, certificate);
   for (const name of [files.key, files.nextKey, files.previousKey]) {
     const pem = directory.read(name);
-    if (wanted !== null && pem !== null && publicKeyOf(pki, pem) === wanted) return pem;
+    if (wanted !== null && pem !== null && hashOfKey(pki, pem) === wanted) return pem;
   }
   return null;
 }
@@ -119,7 +122,8 @@ function copy(directory: StateDirectory, from: string, to: string): void {
   if (pem !== null) directory.write(to, pem, 0o600);
 }
 
-function publicKeyOf(pki: KeyReader, pem: string | null): string | null {
+/** @returns SHA-256 of its SubjectPublicKeyInfo, hex; null: no key, or a damaged one */
+function hashOfKey(pki: KeyReader, pem: string | null): string | null {
   try {
     return pem === null ? null : pki.spkiSha256Of(pem);
   } catch {
@@ -127,7 +131,8 @@ function publicKeyOf(pki: KeyReader, pem: string | null): string | null {
   }
 }
 
-function certifiedKey(pki: CertificateReader, certificate: string | undefined): string | null {
+/** @returns that of the key that the certificate is for; null: no certificate, or a damaged one */
+function hashOfCertifiedKey(pki: CertificateReader, certificate: string | undefined): string | null {
   try {
     return certificate === undefined ? null : (pki.parseCertificates(certificate)[0]?.spkiSha256 ?? null);
   } catch {

@@ -137,7 +137,7 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
   /** The request that was published over this connection */
   let published = looksFirst ? null : publish(attempt, 'unavailable');
   if (looksFirst) session.requestLastStored(results);
-  else if (usesStream) poll.arm();
+  else if (usesStream) poll.schedule();
   let resultsDenied = false;
   try {
     for await (const event of session.events) {
@@ -152,14 +152,14 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
       const answer = answerIn(attempt, event, isEarly ? before.request : (published ?? before.request));
       if (answer === 'duplicate') {
         // The stream holds the request of an earlier attempt, and the look above brought no answer: that one is lost.
-        if (published?.messageId === before.request?.messageId) published = publishAnew(attempt);
+        if (published?.messageId === before.request?.messageId) published = republish(attempt);
         continue;
       }
       if (answer !== null) return answer;
       if (event.type !== 'stored') continue;
       if (event.last === 'unavailable' && resultsDenied) throw denied('subscription', results);
       published ??= publish(attempt, event.last);
-      poll.arm();
+      poll.schedule();
     }
   } finally {
     poll.stop();
@@ -179,12 +179,12 @@ function publish(attempt: Attempt, last: Message | 'none' | 'unavailable'): Open
   attempt.signal.throwIfAborted();
   const request = recordRequest(ports, session, last, announcedBy(attempt.options.device));
   send(attempt, request);
-  attempt.emit({ type: 'ASKED' });
+  attempt.emit({ type: 'PUBLISHED' });
   return request;
 }
 
 /** Repeats a request that the stream holds, under a new message id. @throws {OnboardingError} NATS_*, STATE_* */
-function publishAnew(attempt: Attempt): OpenRequest {
+function republish(attempt: Attempt): OpenRequest {
   attempt.signal.throwIfAborted();
   const request = renewMessageId(attempt.ports);
   send(attempt, request);
@@ -263,7 +263,7 @@ function pollTimer({ ports, session, results }: Attempt) {
   let ms = firstPollMs;
   let cancel = () => {};
   return {
-    arm() {
+    schedule() {
       cancel = ports.setTimer(ms, () => session.requestLastStored(results));
       ms = Math.min(ms * 2, slowestPollMs);
     },

@@ -6,13 +6,13 @@ import { type KeyPorts, keyFor, settleKeys } from './keyRotation.ts';
 import type { Identity, RegisterPorts } from './register.ts';
 import {
   checkClock,
-  livingLeaf,
   mustProveAddress,
-  obtain,
-  opens,
+  obtainCertificate,
+  opensOverTls,
   type RequestCertificateOptions,
   type RequestCertificatePorts,
   readKey,
+  unexpiredLeaf,
   unknownAddresses,
 } from './requestCertificate.ts';
 import type { KeyReader } from './resume.ts';
@@ -43,9 +43,9 @@ export async function renewCertificate(
   checkClock(now(), options.builtAt);
   const present = readKey(directory);
   const state = currentState(directory);
-  const renews = livingLeaf(pki, state.provisioned, pki.spkiSha256Of(present), now());
+  const renews = unexpiredLeaf(pki, state.provisioned, pki.spkiSha256Of(present), now());
   const key = options.newKey ? await nextKey(ports, present, signal) : present;
-  const { candidate, issued } = await obtain(ports, options, { state, key, renews }, signal);
+  const { candidate, issued } = await obtainCertificate(ports, options, { state, key, renews }, signal);
   updateState(directory, () => ({ candidate }));
   return issued;
 }
@@ -115,7 +115,7 @@ export async function tryRenewed(
     return { ...dates, opened: true };
   }
   const tried = refusal === null ? identity : { ...identity, natsUrl: provisioned.natsUrl };
-  const opened = await opens(ports.connect, tried, signal);
+  const opened = await opensOverTls(ports.connect, tried, signal);
   adopt(ports, { ...(refusal === null ? candidate : withKnown), opened });
   return { ...dates, opened, ...(refusal !== null && { addressRefused: refusal }) };
 }
@@ -140,7 +140,7 @@ async function proveAddresses(
   );
   try {
     for (const natsUrl of unknownAddresses(identity.natsUrl, known)) {
-      const isEncrypted = await opens(
+      const isEncrypted = await opensOverTls(
         connect,
         { ...identity, natsUrl },
         AbortSignal.any([signal, limit.signal]),

@@ -68,36 +68,36 @@ export interface RequestCertificateOptions {
 /**
  * One attempt to get the first certificate: request, answer, acceptance, and only then the durable record.
  *
- * @param again although the certificate at hand still lives: it has never opened a connection to NATS
+ * @param isReplacement the certificate at hand is still valid, and is replaced: it has never opened NATS
  * @throws {OnboardingError} CLOCK_WRONG before anything is sent, PROVISIONING_*, CERTIFICATE_*, STATE_*
  */
 export async function requestCertificate(
   ports: RequestCertificatePorts,
   options: RequestCertificateOptions,
-  { again }: { again: boolean },
+  { isReplacement }: { isReplacement: boolean },
   signal: AbortSignal,
 ): Promise<Issued> {
   const { directory, pki, now } = ports;
   checkClock(now(), options.builtAt);
   const state = currentState(directory);
   const key = readKey(directory);
-  // A clock that leapt and came back led here: the certificate lives, and another one is not asked for.
-  const leaf = again ? null : livingLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
-  if (leaf !== null && state.provisioned !== null && !isOfStranger(pki, state, options.fleetCa)) {
+  // The clock jumped ahead and was set back: the certificate is valid after all, and no other is requested.
+  const leaf = isReplacement ? null : unexpiredLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
+  if (leaf !== null && state.provisioned !== null && !isFromForeignCa(pki, state, options.fleetCa)) {
     const { renewAt, opened } = state.provisioned;
     return { notAfter: leaf.notAfter.toISOString(), renewAt, opened, candidate: null };
   }
-  const { candidate, issued } = await obtain(ports, options, { state, key, renews: null }, signal);
-  if (isOfStranger(pki, state, options.fleetCa)) {
-    keep(directory, candidate, forgetStranger);
+  const { candidate, issued } = await obtainCertificate(ports, options, { state, key, renews: null }, signal);
+  if (isFromForeignCa(pki, state, options.fleetCa)) {
+    storeCertificate(directory, candidate, forgetForeignFleet);
     return { ...issued, candidate: null };
   }
   if (mustProveAddress(state, candidate, options)) return { ...issued, candidate };
-  keep(directory, candidate);
+  storeCertificate(directory, candidate);
   return { ...issued, candidate: null };
 }
 
-export interface Wanted {
+export interface CertificateOrder {
   readonly state: DeviceState;
   /** Private key to certify, PEM; durable */
   readonly key: string;
@@ -106,10 +106,10 @@ export interface Wanted {
 }
 
 /** Requests a certificate and judges it; nothing is stored. @throws {OnboardingError} PROVISIONING_*, CERTIFICATE_* */
-export async function obtain(
+export async function obtainCertificate(
   { pki, post, now, random }: Omit<RequestCertificatePorts, 'directory'>,
   options: RequestCertificateOptions,
-  { state, key, renews }: Wanted,
+  { state, key, renews }: CertificateOrder,
   signal: AbortSignal,
 ): Promise<{ readonly candidate: Provisioned; readonly issued: Renewed }> {
   if (options.isAllowed === false) {
@@ -156,7 +156,7 @@ export function mustProveAddress(
 }
 
 /** What the device has came from a CA that the configuration does not allow (any more). */
-function isOfStranger(
+function isFromForeignCa(
   reader: CertificateReader,
   { provisioned }: DeviceState,
   fleetCa: readonly string[] | null,
@@ -168,7 +168,7 @@ function isOfStranger(
  * Whoever was behind the other CA gave the result, too. The device registers anew; its own fleet may know it already,
  * from before.
  */
-const forgetStranger: Partial<DeviceState> = {
+const forgetForeignFleet: Partial<DeviceState> = {
   pinnedCa: null,
   registration: null,
   formerRegistration: null,
@@ -196,15 +196,15 @@ export async function tryCertificate(
   const known = state.provisioned?.natsUrl ?? '';
   try {
     for (const natsUrl of unknownAddresses(provisioned.natsUrl, known)) {
-      await open(ports, state.deviceId, { ...provisioned, natsUrl }, signal);
+      await openOverTls(ports, state.deviceId, { ...provisioned, natsUrl }, signal);
     }
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof OnboardingError) || !error.code.startsWith('NATS_')) throw error;
-    keep(directory, { ...provisioned, natsUrl: known });
+    storeCertificate(directory, { ...provisioned, natsUrl: known });
     return { ...issued, addressRefused: { code: error.code, cause: error.message } };
   }
-  keep(directory, { ...provisioned, opened: true });
+  storeCertificate(directory, { ...provisioned, opened: true });
   return { ...issued, opened: true };
 }
 
@@ -221,19 +221,19 @@ export function unknownAddresses(natsUrl: string, known: string): string[] {
 }
 
 /** Opens NATS over TLS, or not at all. @throws {OnboardingError} NATS_* */
-async function open(
+async function openOverTls(
   { directory, connect }: TryCertificatePorts,
   deviceId: string,
   { certificate, caCertificate, natsUrl }: Provisioned,
   signal: AbortSignal,
 ): Promise<void> {
   const identity = { deviceId, key: readKey(directory), certificate, caCertificate, natsUrl };
-  if (!(await opens(connect, identity, signal)))
+  if (!(await opensOverTls(connect, identity, signal)))
     throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server offers no TLS');
 }
 
 /** Opens NATS once and closes it. @returns whether both sides proved themselves over TLS. @throws {OnboardingError} NATS_* */
-export async function opens(
+export async function opensOverTls(
   connect: RegisterPorts['connect'],
   identity: Identity,
   signal: AbortSignal,
@@ -245,7 +245,11 @@ export async function opens(
 }
 
 /** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */
-function keep(directory: StateDirectory, provisioned: Provisioned, more: Partial<DeviceState> = {}): void {
+function storeCertificate(
+  directory: StateDirectory,
+  provisioned: Provisioned,
+  more: Partial<DeviceState> = {},
+): void {
   updateState(directory, ({ pinnedCa }) => ({
     provisioned,
     candidate: null,
@@ -261,15 +265,15 @@ export function readKey(directory: StateDirectory): string {
   return key;
 }
 
-export function livingLeaf(
+export function unexpiredLeaf(
   reader: CertificateReader,
   provisioned: Provisioned | null,
-  publicKey: string,
+  spkiSha256: string,
   now: number,
 ): Certificate | null {
   try {
     const [leaf] = provisioned ? reader.parseCertificates(provisioned.certificate) : [];
-    return leaf?.spkiSha256 === publicKey && now <= leaf.notAfter.getTime() ? leaf : null;
+    return leaf?.spkiSha256 === spkiSha256 && now <= leaf.notAfter.getTime() ? leaf : null;
   } catch {
     return null;
   }
@@ -290,17 +294,17 @@ export function checkClock(now: number, builtAt: number, accepted?: { notBefore:
   if (start !== undefined && now < start - clockSkewMs) refuse("the certificate's start", start);
 }
 
-/** Answers that say «not now»: they are worth another try without anybody's doing. */
-const passing = new Set([408, 425, 429]);
+/** Statuses below 500 of a server that may accept the same request later. */
+const transientStatuses = new Set([408, 425, 429]);
 
-const filled = v.pipe(v.string(), v.regex(/\S/));
+const nonEmpty = v.pipe(v.string(), v.regex(/\S/));
 /** The server takes the request and decides later, perhaps when a person has agreed. */
-const accepted = 202;
+const acceptedStatus = 202;
 
 const answerSchema = v.object({
-  certificate: filled,
-  caCertificate: filled,
-  fleetManagementNatsUrl: v.pipe(filled, v.trim()),
+  certificate: nonEmpty,
+  caCertificate: nonEmpty,
+  fleetManagementNatsUrl: v.pipe(nonEmpty, v.trim()),
 });
 
 /** Reads protocol.md's answer; liberal in what else it holds. @throws {OnboardingError} PROVISIONING_* */
@@ -308,15 +312,15 @@ function readAnswer(
   { status, contentType, body, retryAfterMs, server }: HttpAnswer,
   configuredNatsUrl: string | null,
 ) {
-  if (status >= 400 || status === accepted) {
-    const transient = status >= 500 || passing.has(status) || status === accepted;
+  if (status >= 400 || status === acceptedStatus) {
+    const transient = status >= 500 || transientStatuses.has(status) || status === acceptedStatus;
     const who = `the provisioning server${server === undefined ? '' : ` ${server}`}`;
     throw new OnboardingError(
       'PROVISIONING_REJECTED',
-      `${who} answered HTTP ${status}${saidIn(body, contentType)}`,
+      `${who} answered HTTP ${status}${bodyExcerpt(body, contentType)}`,
       {
         class: transient ? 'transient' : 'permanent',
-        reason: status === accepted ? 'http-202' : reasonOfStatus(status),
+        reason: status === acceptedStatus ? 'http-202' : reasonOfStatus(status),
         retryAfterMs,
       },
     );
@@ -340,7 +344,7 @@ function readAnswer(
 }
 
 /** What the server said with an HTTP error, for a message; a web page says nothing to a reader. */
-function saidIn(body: string, contentType: string | null): string {
+function bodyExcerpt(body: string, contentType: string | null): string {
   const said = isWebPage(contentType) ? '' : excerpt(body);
   return said === '' ? '' : `: ${said}`;
 }
@@ -354,8 +358,9 @@ function withCaCertificate(json: Record<string, unknown>): Record<string, unknow
   const { caCertificate = null, ca_certificate: older = null } = json;
   if (older === null) return json;
   if (caCertificate === null) return { ...json, caCertificate: older };
-  const bare = (value: unknown) => (typeof value === 'string' ? value.replace(/\s+/g, '') : value);
-  if (bare(caCertificate) !== bare(older)) throw invalid('a caCertificate and a ca_certificate that differ');
+  const withoutSpace = (value: unknown) => (typeof value === 'string' ? value.replace(/\s+/g, '') : value);
+  if (withoutSpace(caCertificate) !== withoutSpace(older))
+    throw invalid('a caCertificate and a ca_certificate that differ');
   return json;
 }
 

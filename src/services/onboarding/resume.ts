@@ -72,7 +72,7 @@ function readFacts(
   fleetCa: readonly string[] | null,
   announcement: ((deviceId: string) => Announced) | null,
 ): Resumed {
-  const { directory, now } = ports;
+  const { directory } = ports;
   const found = loadOrQuarantineKey(ports);
   const loaded = bind(ports, loadOrRebuildState(ports, found, configuredId));
   const { state: settled, key } = settleKeys(ports, loaded, found);
@@ -86,7 +86,7 @@ function readFacts(
   }
   const facts: Facts = {
     key: key !== null,
-    certificate: certificateFact(ports.pki, state, key, fleetCa, now()),
+    certificate: certificateFact(ports, state, key, fleetCa),
     result: state.registration !== null,
     candidate: isCandidateUsable(ports, state, fleetCa),
   };
@@ -163,7 +163,7 @@ function bind({ directory, machine }: ResumePorts, state: DeviceState): DeviceSt
   return next;
 }
 
-/** The public key of the key on disk. A damaged key is set aside: nothing can be done with it, and a new one can. */
+/** @returns the SHA-256 of the public key of `identity.key`, hex; null: there is none, or it is damaged and quarantined */
 export function loadOrQuarantineKey({
   directory,
   pki,
@@ -195,7 +195,7 @@ export function loadOrQuarantineKey({
 /** The state on disk; else what can be rebuilt from the copies beside it; else, where no key exists, a new device. */
 function loadOrRebuildState(
   ports: ResumePorts,
-  publicKey: string | null,
+  spkiSha256: string | null,
   configuredId: string | null,
 ): DeviceState {
   const { directory, randomUUID, machine, onQuarantined } = ports;
@@ -209,9 +209,9 @@ function loadOrRebuildState(
       damage = error;
     }
   }
-  const traces = publicKey !== null || damage !== null;
-  const rebuilt = traces ? rebuild(ports, publicKey, configuredId) : null;
-  if (rebuilt === null && publicKey !== null && configuredId === null) {
+  const traces = spkiSha256 !== null || damage !== null;
+  const rebuilt = traces ? rebuild(ports, spkiSha256, configuredId) : null;
+  if (rebuilt === null && spkiSha256 !== null && configuredId === null) {
     throw new OnboardingError(
       'STATE_CORRUPT',
       `${files.state} is damaged or gone and the device id is nowhere else, while ${files.key} is readable`,
@@ -237,14 +237,14 @@ function loadOrRebuildState(
 
 function rebuild(
   { directory, pki, now, randomUUID }: ResumePorts,
-  publicKey: string | null,
+  spkiSha256: string | null,
   configuredId: string | null,
 ): DeviceState | null {
   const deviceId = directory.read(files.deviceId)?.trim();
   if (!isDeviceId(deviceId)) return null;
   // A file that was cut short holds a text that could be an id: it must be one that we make, or the configured one.
   if (deviceId !== configuredId && !/^[0-9a-f]{32}$/.test(deviceId)) return null;
-  const provisioned = publicKey === null ? null : rebuildProvisioned(directory, pki, publicKey, now());
+  const provisioned = spkiSha256 === null ? null : rebuildProvisioned(directory, pki, spkiSha256, now());
   const registration = rebuildRegistration(directory, now());
   return {
     ...newState(deviceId),
@@ -252,7 +252,7 @@ function rebuild(
     pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
     registration,
     // A device that had its key may have asked: "already registered" is then its own registration.
-    mayBeRegistered: publicKey !== null,
+    mayBeRegistered: spkiSha256 !== null,
     request: provisioned && {
       messageId: randomUUID(),
       firstAt: new Date(now()).toISOString(),
@@ -267,7 +267,7 @@ function rebuild(
 function rebuildProvisioned(
   directory: StateDirectory,
   pki: CertificateReader,
-  publicKey: string,
+  spkiSha256: string,
   now: number,
 ): Provisioned | null {
   const certificate = directory.read(files.certificate);
@@ -275,7 +275,7 @@ function rebuildProvisioned(
   const natsUrl = directory.read(files.natsUrl)?.trim();
   if (!certificate || !caCertificate || !natsUrl) return null;
   const leaf = leafOf(pki, certificate);
-  if (leaf?.spkiSha256 !== publicKey || leafOf(pki, caCertificate) === null) return null;
+  if (leaf?.spkiSha256 !== spkiSha256 || leafOf(pki, caCertificate) === null) return null;
   // What was rolled is lost: the middle of the usual range.
   const due = renewAt(leaf, 0.8, 0, now).toISOString();
   return { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
@@ -294,19 +294,19 @@ function rebuildRegistration(directory: StateDirectory, now: number): Registrati
   }
 }
 
+/** @param spkiSha256 of the key at hand; null: there is none */
 function certificateFact(
-  pki: CertificateReader,
+  { pki, now }: ResumePorts,
   { provisioned }: DeviceState,
-  publicKey: string | null,
+  spkiSha256: string | null,
   fleetCa: readonly string[] | null,
-  now: number,
 ): Facts['certificate'] {
   if (provisioned === null) return 'none';
   if (!isFleetCa(pki, provisioned.caCertificate, fleetCa)) return 'foreign';
   const leaf = leafOf(pki, provisioned.certificate);
-  if (leaf === null || leaf.spkiSha256 !== publicKey) return 'foreign';
-  if (now > leaf.notAfter.getTime()) return 'expired';
-  return now >= Date.parse(provisioned.renewAt) ? 'due' : 'usable';
+  if (leaf === null || leaf.spkiSha256 !== spkiSha256) return 'foreign';
+  if (now() > leaf.notAfter.getTime()) return 'expired';
+  return now() >= Date.parse(provisioned.renewAt) ? 'due' : 'usable';
 }
 
 function leafOf(pki: CertificateReader, pem: string): Certificate | null {

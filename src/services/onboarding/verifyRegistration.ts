@@ -10,7 +10,7 @@ import {
 import { keyFor, rollBack, settleKeys } from './keyRotation.ts';
 import { leave } from './leaveRegistration.ts';
 import { isExpired, leafOf, type TryRenewedPorts } from './renewCertificate.ts';
-import { opens, type RequestCertificateOptions, readKey } from './requestCertificate.ts';
+import { opensOverTls, type RequestCertificateOptions, readKey } from './requestCertificate.ts';
 
 export type VerifyPorts = Pick<TryRenewedPorts, 'directory' | 'pki' | 'connect' | 'now'>;
 
@@ -29,7 +29,7 @@ export async function verifyRegistration(
   if (provisioned === null) throw new OnboardingError('STATE_CORRUPT', 'the certificate is gone');
   const key = readKey(directory);
   const natsUrl = configured ?? provisioned.natsUrl;
-  const isEncrypted = await opens(connect, { ...provisioned, deviceId, key, natsUrl }, signal);
+  const isEncrypted = await opensOverTls(connect, { ...provisioned, deviceId, key, natsUrl }, signal);
   const state = updateState(directory, () => ({
     provisioned: { ...provisioned, opened: provisioned.opened || isEncrypted },
     previous: null,

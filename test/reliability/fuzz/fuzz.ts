@@ -291,7 +291,7 @@ const targets: Target[] = [
               fleetCa: null,
               builtAt: 0,
             },
-            { again: false },
+            { isReplacement: false },
             new AbortController().signal,
           ),
         );

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import {
-  laidOver,
+  mergeLayers,
   overlaysOf,
   readAgentConfig,
   readAgentEnvironment,
@@ -109,7 +109,7 @@ test('the files of config.d beside config.json come in the order of their names,
 
 test('a layer changes the keys that it names and leaves the others, exports item by item', () => {
   expect(
-    laidOver([
+    mergeLayers([
       { device: { type: 'linux' }, exports: { key: '/a', token: '/t' } },
       {},
       { device: { alias: 'one' }, provisioning: { url: 'http://a' }, exports: { key: '/b' } },
@@ -124,8 +124,8 @@ test('a layer changes the keys that it names and leaves the others, exports item
 });
 
 test('a layer of another shape, or with a name of the language, breaks nothing', () => {
-  expect(laidOver([{ device: { type: 'a' } }, { device: 'b' }])).toEqual({ device: 'b' });
-  const hostile = laidOver([{}, JSON.parse('{"__proto__":{"polluted":1},"constructor":{"a":1}}')]);
+  expect(mergeLayers([{ device: { type: 'a' } }, { device: 'b' }])).toEqual({ device: 'b' });
+  const hostile = mergeLayers([{}, JSON.parse('{"__proto__":{"polluted":1},"constructor":{"a":1}}')]);
   expect(Object.keys(hostile as object)).toContain('constructor');
   expect(({} as Record<string, unknown>).polluted).toBeUndefined();
 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { StateValue } from 'xstate';
-import { standingAt, waitsAt } from '../../../src/daemon/waiting.ts';
+import { activeStateAt, waitsAt } from '../../../src/daemon/waiting.ts';
 import { timeoutsOf } from '../../../src/machines/failure.ts';
 import { onboarding } from '../../../src/machines/onboarding.ts';
 
@@ -25,13 +25,13 @@ test.each<[StateValue, string | null, string | null]>([
   [{ csr: 'backingOff' }, null, null],
   ['failed', null, null],
 ])('in %j a device waits for %s, at most until %s', (value, what, until) => {
-  const waits = waitsAt(standingAt(value, before, now), timeoutsOf(policy));
+  const waits = waitsAt(activeStateAt(value, before, now), timeoutsOf(policy));
   expect([waits?.what ?? null, waits?.until ?? null]).toEqual([what, until]);
 });
 
 test('the limit does not move while the device waits', () => {
-  const entered = standingAt({ csr: 'requesting' }, before, now);
-  expect(standingAt({ csr: 'requesting' }, entered, now + 5_000)).toBe(entered);
+  const entered = activeStateAt({ csr: 'requesting' }, before, now);
+  expect(activeStateAt({ csr: 'requesting' }, entered, now + 5_000)).toBe(entered);
 });
 
 test('every state of the chart that has a limit says what it waits for', () => {

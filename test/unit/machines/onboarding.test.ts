@@ -36,7 +36,10 @@ const fails = (work: Work, error: Error): Move => ({ fails: work, error });
 const waits = (ms: number): Move => ({ waits: ms });
 const throwsNext = (callback: Callback, error: Error): Move => ({ willThrow: callback, error });
 const clockStepped: Move = { sends: 'watchClock', event: { type: 'CLOCK_STEPPED' } };
-const session = (type: 'CONNECTED' | 'ASKED' | 'EXPIRED'): Move => ({ sends: 'register', event: { type } });
+const session = (type: 'CONNECTED' | 'PUBLISHED' | 'EXPIRED'): Move => ({
+  sends: 'register',
+  event: { type },
+});
 const answered: Move = { sends: 'register', event: { type: 'ANSWERED', alias: 'Alpha' } };
 const sessionFails = (error: Error): Move => ({ sends: 'register', event: { type: 'FAILED', error } });
 const facts = (stage: Stage, more: Partial<Resumed> = {}): Resumed => ({
@@ -151,7 +154,7 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
       [done('requestCertificate', kept), 'provisioned.preparing'],
       [done('prepareIdentity', { registered: false }), connecting],
       [session('CONNECTED'), 'registering.requesting.lookingUp'],
-      [session('ASKED'), 'registering.requesting.awaitingResult'],
+      [session('PUBLISHED'), 'registering.requesting.awaitingResult'],
       [answered, 'registered.delivering'],
       [done('deliverResult'), 'registered.checking'],
       [resumes('registered'), 'registered.watching'],
@@ -299,7 +302,7 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
     [
       ...toRegistering,
       [session('CONNECTED'), 'registering.requesting.lookingUp'],
-      [session('ASKED'), 'registering.requesting.awaitingResult'],
+      [session('PUBLISHED'), 'registering.requesting.awaitingResult'],
       [waits(29_999), 'registering.requesting.awaitingResult'],
       [waits(1), 'registering.backingOff'],
     ],
@@ -858,13 +861,13 @@ test('an address that is not taken is reported after the renewal', async () => {
 test('actors get what they need', async () => {
   const { inputs } = await play(toReplacementTrial);
   expect(inputs.find(([name]) => name === 'register')).toEqual(['register', { deviceId: 'device-1' }]);
-  expect(inputs.at(-2)).toEqual(['requestCertificate', { again: true }]);
+  expect(inputs.at(-2)).toEqual(['requestCertificate', { isReplacement: true }]);
   expect(inputs.at(-1)).toEqual(['tryCertificate', candidate]);
   expect((await play(toRenewalTrial)).inputs.at(-1)).toEqual(['tryRenewed', undefined]);
 });
 
 test('a first certificate is not requested again', async () => {
-  expect((await play(toCsr)).inputs.at(-1)).toEqual(['requestCertificate', { again: false }]);
+  expect((await play(toCsr)).inputs.at(-1)).toEqual(['requestCertificate', { isReplacement: false }]);
 });
 
 test('the clock is watched from the failure on', async () => {

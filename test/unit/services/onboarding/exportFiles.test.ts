@@ -7,8 +7,8 @@ import { exportFile, groupId } from '../../../../src/adapters/disk/exportedFile.
 import { readRegularFile } from '../../../../src/adapters/regularFile.ts';
 import { type ExportSetting, exportTarget } from '../../../../src/config/exports.ts';
 import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
+import { compareExport } from '../../../../src/services/onboarding/compareExport.ts';
 import { deliverResult, prepareIdentity } from '../../../../src/services/onboarding/exportFiles.ts';
-import { standingExport } from '../../../../src/services/onboarding/standingExport.ts';
 import {
   currentState,
   files,
@@ -263,7 +263,5 @@ test.each([
   ['natsUrl', 'tls://other', 'unlike'],
   ['deviceId', 'two words', 'unlike'],
 ] as const)('in the place of %s the text %j is replaced', (item, existing, standing) => {
-  expect(standingExport(pki, item, existing, item === 'key' ? pki.keyPem('own') : certificate)).toBe(
-    standing,
-  );
+  expect(compareExport(pki, item, existing, item === 'key' ? pki.keyPem('own') : certificate)).toBe(standing);
 });

@@ -170,13 +170,13 @@ function attempt(
 
 test('a full disk that keeps a question from being taken back fails the attempt', async () => {
   const unheard = attempt();
-  await unheard.until('ASKED');
+  await unheard.until('PUBLISHED');
   unheard.disk.isFull = true;
   unheard.reply({ status: 503 });
   expect(await unheard.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
 
   const denied = attempt();
-  await denied.until('ASKED');
+  await denied.until('PUBLISHED');
   denied.disk.isFull = true;
   denied.deny();
   expect(await denied.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
@@ -195,11 +195,11 @@ test('a clock that is set back while a device waits makes no old result an answe
 test('a refusal of a repeated question does not make a stranger of a device that was accepted by the first', async () => {
   const request = openRequest(now);
   const refused = attempt('none', { request });
-  await refused.until('ASKED');
+  await refused.until('PUBLISHED');
   refused.reply({ text: '{"status":"failure","error":"maintenance"}' });
   expect(await refused.until('FAILED')).toMatchObject({ error: { code: 'REGISTRATION_REJECTED' } });
   const next = attempt('none', refused.state());
-  await next.until('ASKED');
+  await next.until('PUBLISHED');
   next.reply({ text: alreadyRegistered });
   await next.until('ANSWERED');
   expect(next.state().registration).not.toBeNull();
@@ -209,11 +209,11 @@ const dropped = '{"stream":"ACTIONS","seq":7,"duplicate":true}';
 
 test('a repeated question that the stream dropped is asked again at once, under a new id that is durable before', async () => {
   const asking = attempt('none', { request: openRequest(now) });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.reply({ text: dropped });
   await expect.poll(() => asking.calls).toEqual(['subscribe', 'look', 'ask', 'ask']);
   expect(asking.state().request).toMatchObject({ messageId: 'question-1', publishes: 3 });
-  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'ASKED']);
+  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'PUBLISHED']);
   asking.reply({ text: alreadyRegistered });
   await asking.until('ANSWERED');
   expect(asking.state().registration).not.toBeNull();
@@ -221,7 +221,7 @@ test('a repeated question that the stream dropped is asked again at once, under 
 
 test('one attempt asks under one new id, whatever the stream says of that', async () => {
   const asking = attempt('none', { request: openRequest(now) });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.reply({ text: dropped });
   asking.reply({ text: dropped });
   asking.reply({ text: success });
@@ -231,7 +231,7 @@ test('one attempt asks under one new id, whatever the stream says of that', asyn
 
 test('a first question that the stream says it dropped is not asked again', async () => {
   const asking = attempt();
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.reply({ text: dropped });
   asking.reply({ text: success });
   await asking.until('ANSWERED');
@@ -240,19 +240,19 @@ test('a first question that the stream says it dropped is not asked again', asyn
 
 test('a question that the stream has stored keeps its id over a restart, for as long as its repetition is not dropped', async () => {
   const first = attempt();
-  await first.until('ASKED');
+  await first.until('PUBLISHED');
   first.reply({ text: '{"stream":"ACTIONS","seq":7}' });
   first.push({ type: 'closed', error: new OnboardingError('NATS_UNREACHABLE', 'it broke') });
   await first.until('FAILED');
   const { request } = first.state();
   const next = attempt('none', first.state());
-  await next.until('ASKED');
+  await next.until('PUBLISHED');
   expect(next.state().request).toEqual({ ...request, publishes: 2 });
 });
 
 test('on a full disk a question that the stream dropped is not asked under a new id', async () => {
   const asking = attempt('none', { request: openRequest(now) });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.disk.isFull = true;
   asking.reply({ text: dropped });
   expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
@@ -263,11 +263,11 @@ test('what was announced is kept with the question, by its first publish, and wi
   const asking = attempt('none', {}, undefined, {
     device: { alias: 'a', currentOwner: null, deviceType: 'x' },
   });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   const announced = { alias: 'a', currentOwner: null, buildVersion: null };
   expect(asking.state().request).toMatchObject({ announced });
   const next = attempt('none', asking.state(), undefined, { device: { alias: 'b' } });
-  await next.until('ASKED');
+  await next.until('PUBLISHED');
   next.reply({ text: success });
   await next.until('ANSWERED');
   expect(next.state().registration).toMatchObject({ announced });
@@ -279,7 +279,7 @@ test('“already registered” to a device that left its registration keeps what
   const asking = attempt('none', { formerRegistration, mayBeRegistered: true }, undefined, {
     device: { alias: 'new' },
   });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.reply({ text: alreadyRegistered });
   expect(await asking.until('ANSWERED')).toMatchObject({ alias: 'old' });
   expect(asking.state()).toMatchObject({
@@ -291,7 +291,7 @@ test('“already registered” to a device that left its registration keeps what
 
 test('“already registered” to the first question of a device is a clash', async () => {
   const first = attempt();
-  await first.until('ASKED');
+  await first.until('PUBLISHED');
   first.reply({ text: alreadyRegistered });
   expect(await first.until('FAILED')).toMatchObject({ error: { code: 'REGISTRATION_REJECTED' } });
 });
@@ -305,7 +305,7 @@ const formerRegistration = {
 
 test('“already registered” to a device whose certificate was refused is itself, with the result of then', async () => {
   const back = attempt('none', { mayBeRegistered: true, formerRegistration });
-  await back.until('ASKED');
+  await back.until('PUBLISHED');
   back.reply({ text: alreadyRegistered });
   expect(await back.until('ANSWERED')).toMatchObject({ alias: 'Alpha' });
   expect(back.state()).toMatchObject({
@@ -321,7 +321,7 @@ test('“already registered” to a device whose certificate was refused is itse
 
 test('a device that the fleet had forgotten takes the new result', async () => {
   const back = attempt('none', { mayBeRegistered: true, formerRegistration });
-  await back.until('ASKED');
+  await back.until('PUBLISHED');
   back.reply({ text: '{"status":"success","alias":"Beta"}' });
   expect(await back.until('ANSWERED')).toMatchObject({ alias: 'Beta' });
   expect(back.state()).toMatchObject({ registration: { alias: 'Beta' }, formerRegistration: null });
@@ -332,7 +332,7 @@ test('a question whose date is of 1970, rebuilt under a wrong clock, makes no ol
   const timestamp = new Date(now - 24 * hour).toISOString();
   const stored = { ...nothing, text: '{"status":"success"}', timestamp, storedAt: now };
   const asking = attempt(stored, { request });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(asking.state().registration).toBeNull();
 });
 
@@ -361,7 +361,7 @@ test.each([
 ])('a %s from an earlier life of the id is no answer, what the stream stores after it is', async (_, text) => {
   const old = storedResult(text, 5, now - minute);
   const asking = attempt(old);
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(asking.calls).toEqual(['subscribe', 'look', 'ask']);
   expect(asking.state().request).toMatchObject({ publishes: 1, afterSequence: 5 });
   asking.looksAgain();
@@ -376,9 +376,9 @@ test.each([
 test('the same old result is passed over at every look, and after a restart', async () => {
   const old = storedResult(success, 5, now - minute);
   const asking = attempt(old);
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   const again = attempt(old, asking.state());
-  await again.until('ASKED');
+  await again.until('PUBLISHED');
   expect(again.calls).toEqual(['subscribe', 'look', 'ask']);
   expect(again.state().request).toMatchObject({ publishes: 2, afterSequence: 5 });
   expect(again.state().registration).toBeNull();
@@ -386,7 +386,7 @@ test('the same old result is passed over at every look, and after a restart', as
 
 test('a result that was stored while the device was off is taken, and nothing is asked again', async () => {
   const asking = attempt(storedResult(success, 5, now - minute));
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   const again = attempt(storedResult('{"status":"success","alias":"new"}', 6, now + minute), asking.state());
   await again.until('ANSWERED');
   expect(again.calls).toEqual(['subscribe', 'look', 'close']);
@@ -395,7 +395,7 @@ test('a result that was stored while the device was off is taken, and nothing is
 
 test('a stream that held nothing makes whatever it stores later an answer', async () => {
   const asking = attempt('none');
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(asking.state().request).toMatchObject({ afterSequence: 0, afterStoredAt: null });
   const again = attempt(storedResult(success, 1, now), asking.state());
   await again.until('ANSWERED');
@@ -403,10 +403,10 @@ test('a stream that held nothing makes whatever it stores later an answer', asyn
 
 test('a stream that was made anew counts from 1: a result of it is told by the stream’s clock', async () => {
   const asking = attempt(storedResult(success, 500, now - hour));
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   const after = (ms: number) => attempt(storedResult(success, 1, now - hour + ms), asking.state());
   const early = after(4 * minute);
-  await early.until('ASKED');
+  await early.until('PUBLISHED');
   const anew = after(hour);
   await anew.until('ANSWERED');
   expect(anew.calls).toEqual(['subscribe', 'look', 'close']);
@@ -415,27 +415,27 @@ test('a stream that was made anew counts from 1: a result of it is told by the s
 test('an old result stays old under a device’s clock that is slow', async () => {
   // Ten minutes slow: seen with it, the result of a minute ago lies in the future.
   const asking = attempt(storedResult(success, 5, now + 9 * minute));
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   const again = attempt(storedResult(success, 5, now + 9 * minute), asking.state());
-  await again.until('ASKED');
+  await again.until('PUBLISHED');
 });
 
 test('a device that made its id asks without a look, until a question of it was answered', async () => {
   const fresh = attempt('none', { idIsNew: true });
-  await fresh.until('ASKED');
+  await fresh.until('PUBLISHED');
   expect(fresh.calls).toEqual(['subscribe', 'ask']);
   const refusal = storedResult('{"status":"failure","error":"maintenance"}', 1, now);
   fresh.reply({ text: refusal.text });
   await fresh.until('FAILED');
   const next = attempt(refusal, fresh.state());
-  await next.until('ASKED');
+  await next.until('PUBLISHED');
   expect(next.calls).toEqual(['subscribe', 'look', 'ask']);
   expect(next.state().request).toMatchObject({ afterSequence: 1 });
 });
 
 test('where no stream can be read, what arrives live is the answer', async () => {
   const asking = attempt('unavailable');
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(asking.state().request).toMatchObject({ afterSequence: null });
   asking.hear({ text: success });
   await asking.until('ANSWERED');
@@ -443,9 +443,9 @@ test('where no stream can be read, what arrives live is the answer', async () =>
 
 test('an old result that a later look finds, where the first one failed, is no answer however fresh', async () => {
   const asking = attempt('unavailable');
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   const again = attempt(storedResult(success, 5, now - minute), asking.state());
-  await again.until('ASKED');
+  await again.until('PUBLISHED');
   expect(again.state().registration).toBeNull();
   const later = attempt(storedResult(success, 6, now + minute), asking.state());
   await later.until('ANSWERED');
@@ -458,7 +458,7 @@ test('what arrives live before the question went out is no answer', async () => 
   // In one chunk: the question goes out before the second message is read, yet after it arrived.
   asking.push({ type: 'stored', last: 'none' });
   asking.hear({ text: success });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(asking.calls).toEqual(['subscribe', 'look', 'ask']);
   asking.hear({ text: '{"status":"success","alias":"new"}' });
   await asking.until('ANSWERED');
@@ -477,12 +477,12 @@ test('a question is durable before it is published, and its answer before that i
   const asking = attempt('none', { idIsNew: true });
   const recorded = () => asking.state().request?.publishes ?? null;
   expect(recorded()).toBeNull();
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(recorded()).toBe(1);
   asking.disk.isFull = true;
   asking.reply({ text: success });
   expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'STATE_UNWRITABLE' } });
-  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'ASKED', 'FAILED']);
+  expect(asking.told.map(({ type }) => type)).toEqual(['CONNECTED', 'PUBLISHED', 'FAILED']);
 });
 
 test('on a full disk nothing is published', async () => {
@@ -507,7 +507,7 @@ test.each<[string, (asking: ReturnType<typeof attempt>) => void, RegisterEvent['
   ['an abort', ({ abort }) => abort(), null],
 ])('%s closes the session and stops the look-ups', async (_, end, last) => {
   const asking = attempt();
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   await expect.poll(() => asking.timers).toEqual(new Set([1_000]));
   end(asking);
   await expect.poll(() => asking.calls.at(-1)).toBe('close');
@@ -517,7 +517,7 @@ test.each<[string, (asking: ReturnType<typeof attempt>) => void, RegisterEvent['
   await new Promise((resolve) => setImmediate(resolve));
   expect(asking.told.map(({ type }) => type)).toEqual([
     'CONNECTED',
-    'ASKED',
+    'PUBLISHED',
     ...(last === null ? [] : [last]),
   ]);
 });
@@ -546,11 +546,11 @@ test.each([
 test('a refusal that was read is no answer when it lies in the stream the next time', async () => {
   const refusal = storedResult('{"status":"failure","error":"maintenance"}', 1, now);
   const first = attempt('unavailable');
-  await first.until('ASKED');
+  await first.until('PUBLISHED');
   first.hear({ ...refusal, storedAt: null, sequence: null });
   await first.until('FAILED');
   const next = attempt('unavailable', first.state());
-  await next.until('ASKED');
+  await next.until('PUBLISHED');
   next.push({ type: 'stored', last: refusal });
   next.hear({ text: success });
   await next.until('ANSWERED');
@@ -558,7 +558,7 @@ test('a refusal that was read is no answer when it lies in the stream the next t
 
 test('what was opened over TLS is kept with the question and with its answer, whatever it is', async () => {
   const asking = attempt();
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   const { pinnedCa, provisioned } = asking.state();
   expect(provisioned?.opened).toBe(true);
   expect(pinnedCa).toBe(provisioned?.caCertificate);
@@ -586,7 +586,7 @@ test('an attempt that is aborted as soon as it is connected asks nothing', async
 
 test('a connection that ends while a device waits fails the attempt with what ended it, and the question stays open', async () => {
   const asking = attempt();
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.push({ type: 'closed', error: new OnboardingError('NATS_UNREACHABLE', 'it broke') });
   expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'NATS_UNREACHABLE' } });
   expect(asking.state().request).toMatchObject({ publishes: 1 });
@@ -598,14 +598,14 @@ test('where the subscription is denied, a stream that can be read brings the ans
   const subject = `device_results.${deviceId}.register`;
   asking.push({ type: 'denied', operation: 'subscription', subject });
   asking.push({ type: 'stored', last: 'none' });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.push({ type: 'stored', last: storedResult(success, 1, now) });
   await asking.until('ANSWERED');
 });
 
 test('a device with a new id looks at the stream only after it has asked', async () => {
   const asking = attempt('none', { idIsNew: true });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(asking.timers).toEqual(new Set([1_000]));
   asking.stream.last = storedResult(success, 1, now);
   asking.looksAgain();
@@ -615,7 +615,7 @@ test('a device with a new id looks at the stream only after it has asked', async
 
 test('the stream is looked at 1, 2, 4 and then every 5 seconds after the question', async () => {
   const asking = attempt();
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   for (const ms of [1_000, 2_000, 4_000, 5_000, 5_000]) {
     await expect.poll(() => asking.timers).toEqual(new Set([ms]));
     asking.timers.clear();
@@ -625,7 +625,7 @@ test('the stream is looked at 1, 2, 4 and then every 5 seconds after the questio
 
 test('through request and reply no stream is looked at, and nothing is subscribed to', async () => {
   const asking = attempt('none', { request: openRequest(now) }, undefined, { api: 'request' });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   expect(asking.calls).toEqual(['ask']);
   expect(asking.timers.size).toBe(0);
   asking.reply({ text: '{"token":"aGVsbG8K"}' });
@@ -638,7 +638,7 @@ test.each<[string, 'jetstream' | 'request', string, boolean]>([
   ['of the inbox, through request and reply', 'request', '_INBOX.x', true],
 ])('a denied subscription %s', async (_, api, subject, isFatal) => {
   const asking = attempt('unavailable', {}, undefined, { api });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.push({ type: 'denied', operation: 'subscription', subject });
   asking.push({ type: 'stored', last: 'unavailable' });
   if (isFatal) {
@@ -653,13 +653,13 @@ test.each<[string, 'jetstream' | 'request', string, boolean]>([
 
 test('a denied publish takes back the question of this attempt, and no earlier one', async () => {
   const first = attempt();
-  await first.until('ASKED');
+  await first.until('PUBLISHED');
   first.deny();
   await first.until('FAILED');
   expect(first.state().request).toBeNull();
   const request = openRequest(now);
   const repeated = attempt('none', { request });
-  await repeated.until('ASKED');
+  await repeated.until('PUBLISHED');
   repeated.deny();
   await repeated.until('FAILED');
   expect(repeated.state().request).toEqual(request);
@@ -681,7 +681,7 @@ test('the question of an older version, which knew no sequences, is told by the 
 
 test('a denied subject of any length makes a short message at once', async () => {
   const denied = attempt();
-  await denied.until('ASKED');
+  await denied.until('PUBLISHED');
   expect(processorMs(() => denied.deny(`device_actions.${'/'.repeat(20_000)}`))).toBeLessThan(250);
   const event = await denied.until('FAILED');
   expect(event).toMatchObject({ error: { code: 'NATS_DENIED' } });

@@ -33,7 +33,7 @@ async function askedOf(answer: Partial<HttpAnswer>, natsUrl: string | null = nul
       fleetCa: null,
       builtAt: 0,
     },
-    { again: false },
+    { isReplacement: false },
     new AbortController().signal,
   );
 }

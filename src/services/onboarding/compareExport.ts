@@ -6,26 +6,26 @@ import type { KeyReader } from './resume.ts';
 export type IdentityItem = 'deviceId' | 'key' | 'certificate' | 'caCertificate' | 'natsUrl' | 'identity';
 
 /**
- * What stands at the path of an export already: nothing; the very text; the same thing in another form (PKCS#1 instead of
- * PKCS#8, a line feed more); another identity's; or anything else.
+ * What an existing file holds, compared with what is to be exported: no file; the same text; the same thing in another
+ * form (PKCS#1 instead of PKCS#8, a line feed more); that of another identity; anything else.
  */
-export type Standing = 'absent' | 'equal' | 'same' | 'foreign' | 'unlike';
+export type Comparison = 'absent' | 'equal' | 'same' | 'foreign' | 'unlike';
 
-/** @param existing what stands there, null: no file. @param ours what is to be written */
-export function standingExport(
+/** @param existing the file's text, null: no file. @param ours what is to be written */
+export function compareExport(
   pki: CertificateReader & KeyReader,
   item: IdentityItem,
   existing: string | null,
   ours: string,
-): Standing {
+): Comparison {
   if (existing === null) return 'absent';
   if (existing === ours) return 'equal';
   switch (item) {
     case 'key':
-      return standingKey(pki, existing, ours);
+      return compareKey(pki, existing, ours);
     case 'certificate':
     case 'caCertificate':
-      return standingCertificate(pki, existing, ours, item === 'certificate');
+      return compareCertificate(pki, existing, ours, item === 'certificate');
     case 'deviceId': {
       const id = existing.trim();
       return id === ours.trim() ? 'same' : isDeviceId(id) ? 'foreign' : 'unlike';
@@ -38,7 +38,7 @@ export function standingExport(
   }
 }
 
-function standingKey(pki: KeyReader, existing: string, ours: string): Standing {
+function compareKey(pki: KeyReader, existing: string, ours: string): Comparison {
   const own = attempt(() => pki.spkiSha256Of(ours));
   const other = attempt(() => pki.spkiSha256Of(existing));
   if (other !== null) return other === own ? 'same' : 'foreign';
@@ -46,12 +46,12 @@ function standingKey(pki: KeyReader, existing: string, ours: string): Standing {
   return existing.includes('PRIVATE KEY') ? 'foreign' : 'unlike';
 }
 
-function standingCertificate(
+function compareCertificate(
   pki: CertificateReader,
   existing: string,
   ours: string,
   isLeaf: boolean,
-): Standing {
+): Comparison {
   const own = attempt(() => pki.parseCertificates(ours)) ?? [];
   const others = attempt(() => pki.parseCertificates(existing));
   if (others === null) return 'unlike';
