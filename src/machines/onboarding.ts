@@ -1,8 +1,9 @@
 import type { Clock, Policy } from './contracts.ts';
 import { initialContext, missing, onboardingSetup } from './onboardingSetup.ts';
+import { registered } from './registered.ts';
 
 /**
- * The life of a device, on one page. Leaving a step, by a timeout or a failure, aborts its work; `backingOff` and
+ * The life of a device, on one page; that of a registered one is in `registered.ts`. Leaving a step, by a timeout or a failure, aborts its work; `backingOff` and
  * `failed` record the failure that led there. Nothing here touches disk, network or clock: the actors do, and the
  * daemon provides them. A start resumes from facts on disk, never from a snapshot.
  *
@@ -21,15 +22,14 @@ export function onboarding(policy: Policy, clock: Clock) {
     exit: 'nextAttempt',
     invoke: watchClock,
   });
+  /** Waits, then goes back to `step`; at once if a set clock may cure the failure. */
+  const retryOf = (step: string) =>
+    parts.createStateConfig({
+      ...backingOff,
+      after: { backoff: step },
+      on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: step } },
+    });
   const failForGood = { guard: 'isPermanent', target: '#onboarding.failed' } as const;
-  const leaveForGood = {
-    ...failForGood,
-    actions: { type: 'reportLeft', params: { reason: 'permanent-failure' } },
-  } as const;
-  const leaveExpired = {
-    target: '#onboarding.idle',
-    actions: { type: 'reportLeft', params: { reason: 'certificate-expired' } },
-  } as const;
   /** A device that has a certificate goes on with it if another one is not to be had. */
   const keepCertificate = {
     guard: 'isReplaced',
@@ -84,11 +84,7 @@ export function onboarding(policy: Policy, clock: Clock) {
               onError: [failForGood, 'backingOff'],
             },
           },
-          backingOff: {
-            ...backingOff,
-            after: { backoff: 'resuming' },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'resuming' } },
-          },
+          backingOff: retryOf('resuming'),
         },
       },
       keygen: {
@@ -100,11 +96,7 @@ export function onboarding(policy: Policy, clock: Clock) {
             description: 'Makes the key pair and keeps it.',
             invoke: { src: 'generateKey', onDone: '#onboarding.csr', onError: [failForGood, 'backingOff'] },
           },
-          backingOff: {
-            ...backingOff,
-            after: { backoff: 'generating' },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'generating' } },
-          },
+          backingOff: retryOf('generating'),
         },
       },
       csr: {
@@ -147,11 +139,7 @@ export function onboarding(policy: Policy, clock: Clock) {
             },
             after: { connectTimeout: [keepCertificate, { target: 'backingOff' }] },
           },
-          backingOff: {
-            ...backingOff,
-            after: { backoff: 'requesting' },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'requesting' } },
-          },
+          backingOff: retryOf('requesting'),
         },
       },
       provisioned: {
@@ -171,11 +159,7 @@ export function onboarding(policy: Policy, clock: Clock) {
               onError: [failForGood, 'backingOff'],
             },
           },
-          backingOff: {
-            ...backingOff,
-            after: { backoff: 'preparing' },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'preparing' } },
-          },
+          backingOff: retryOf('preparing'),
         },
       },
       registering: {
@@ -215,156 +199,10 @@ export function onboarding(policy: Policy, clock: Clock) {
               },
             },
           },
-          backingOff: {
-            ...backingOff,
-            after: { backoff: 'requesting' },
-            on: { CLOCK_STEPPED: { guard: 'clockMayCure', target: 'requesting' } },
-          },
+          backingOff: retryOf('requesting'),
         },
       },
-      registered: {
-        description: 'The fleet manager accepted the device. `delivered`: the result is where it belongs.',
-        entry: [{ type: 'startStep', params: { step: 'registered' } }, 'noteSuccess', 'forgetVerification'],
-        initial: 'delivering',
-        states: {
-          delivering: {
-            description: 'Exports the result and the identity.',
-            invoke: {
-              src: 'deliverResult',
-              onDone: { target: 'checking', actions: 'noteSuccess' },
-              onError: [leaveForGood, 'backingOff'],
-            },
-          },
-          backingOff: {
-            ...backingOff,
-            after: { backoff: 'delivering', expiry: leaveExpired },
-            on: {
-              CLOCK_STEPPED: [
-                { guard: 'hasExpired', ...leaveExpired },
-                { guard: 'clockMayCure', target: 'delivering' },
-              ],
-            },
-          },
-          watching: {
-            description: 'Waits, and looks at the wall clock at least every minute.',
-            tags: 'delivered',
-            after: { lookInterval: 'checking' },
-          },
-          checking: {
-            description: 'Reads from disk whether the device is still registered and its certificate is due.',
-            tags: 'delivered',
-            invoke: {
-              src: 'resume',
-              id: 'resume',
-              onDone: [
-                { guard: 'mustVerify', target: 'verifying', actions: 'noteDates' },
-                { guard: 'isRegistered', target: 'watching', actions: ['noteDates', 'noteWatch'] },
-                { guard: 'mayTry', target: 'trying', actions: 'noteDates' },
-                { guard: 'mayRenew', target: 'renewing', actions: ['noteDates', 'forgetTrial'] },
-                { guard: 'isDue', target: 'watching', actions: 'noteDates' },
-                { target: '#onboarding.idle', actions: 'reportLack' },
-              ],
-              onError: [leaveForGood, 'backingOff'],
-            },
-          },
-          verifying: {
-            description: 'Opens NATS with the certificate, to see whether the fleet still knows the device.',
-            tags: 'delivered',
-            invoke: {
-              src: 'verifyRegistration',
-              onDone: { target: 'checking', actions: 'noteVerified' },
-              onError: [
-                {
-                  guard: 'isRefusedForGood',
-                  target: 'retreating',
-                  actions: ['recordFailedVerification', 'reportFailedVerification'],
-                },
-                {
-                  target: 'watching',
-                  actions: ['recordFailedVerification', 'reportFailedVerification', 'noteWatch'],
-                },
-              ],
-            },
-            after: {
-              connectTimeout: {
-                target: 'watching',
-                actions: ['recordFailedVerification', 'reportFailedVerification', 'noteWatch'],
-              },
-            },
-          },
-          retreating: {
-            description: 'NATS refuses the certificate for good: goes back to the one before, or leaves.',
-            tags: 'delivered',
-            invoke: {
-              src: 'giveUpCertificate',
-              id: 'giveUpCertificate',
-              onDone: [
-                {
-                  guard: 'isRolledBack',
-                  target: 'delivering',
-                  actions: ['reportRollback', 'restartVerification'],
-                },
-                {
-                  target: '#onboarding.idle',
-                  actions: { type: 'reportLeft', params: { reason: 'certificate-refused' } },
-                },
-              ],
-              onError: {
-                target: 'watching',
-                actions: ['recordFailedVerification', 'reportFailedVerification', 'noteWatch'],
-              },
-            },
-          },
-          renewing: {
-            description:
-              'Requests a certificate in place of the one that is due, and keeps it beside that one.',
-            tags: 'delivered',
-            entry: 'noteRequest',
-            invoke: {
-              src: 'renewCertificate',
-              id: 'renewCertificate',
-              onDone: 'trying',
-              onError: 'renewalBackingOff',
-            },
-            after: { provisioningTimeout: 'renewalBackingOff' },
-          },
-          trying: {
-            description:
-              'Opens NATS with the new certificate, which takes the place of the old one only then.',
-            tags: 'delivered',
-            invoke: {
-              src: 'tryRenewed',
-              id: 'tryRenewed',
-              onDone: [
-                {
-                  guard: 'isAddressRefused',
-                  target: 'delivering',
-                  actions: ['noteRenewed', 'reportRenewal', 'reportAddress'],
-                },
-                { target: 'delivering', actions: ['noteRenewed', 'reportRenewal'] },
-              ],
-              onError: [
-                { guard: 'isRefused', target: 'renewalBackingOff', actions: 'noteRefusedTrial' },
-                'renewalBackingOff',
-              ],
-            },
-            after: { connectTimeout: 'renewalBackingOff' },
-          },
-          renewalBackingOff: {
-            ...backingOff,
-            description: 'The renewal failed; the device stays registered with the certificate it has.',
-            tags: 'delivered',
-            entry: ['recordFailedRenewal', 'reportFailedRenewal'],
-            after: { backoff: 'checking', expiry: 'checking' },
-            on: {
-              CLOCK_STEPPED: [
-                { guard: 'clockMayCure', target: 'checking', actions: 'forgetPace' },
-                { guard: 'hasExpired', target: 'checking' },
-              ],
-            },
-          },
-        },
-      },
+      registered: registered(parts, backingOff),
       failed: {
         description: 'Somebody has to change something. Rests for `retry.failedAfterMs`, then starts over.',
         entry: ['recordFailure', 'reportFailure'],

@@ -346,3 +346,5 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
     },
   });
 }
+
+export type OnboardingSetup = ReturnType<typeof onboardingSetup>;

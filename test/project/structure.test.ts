@@ -18,8 +18,8 @@ test.each(filesOf('test/unit'))('test/unit/%s is the test of a file of src', (fi
 
 const mostLines = 60;
 const mostParameters = 4;
-/** The chart: data on one page, with no branch in it. */
-const chart = 'machines/onboarding.ts onboarding';
+/** The chart: data on two pages, with no branch in it. */
+const chart = ['machines/onboarding.ts onboarding', 'machines/registered.ts registered'];
 
 interface Measured {
   readonly name: string;
@@ -69,7 +69,7 @@ const over = (isOver: (one: Measured) => boolean) =>
   functions
     .filter(isOver)
     .map(({ name }) => name)
-    .filter((name) => name !== chart)
+    .filter((name) => !chart.includes(name))
     .sort();
 
 test(`no function of src is longer than ${mostLines} lines`, () => {
