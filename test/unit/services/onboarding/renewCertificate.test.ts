@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
-import { settleKeys } from '../../../../src/services/onboarding/keyRotation.ts';
+import { keyFor, settleKeys } from '../../../../src/services/onboarding/keyRotation.ts';
 import type { Identity } from '../../../../src/services/onboarding/register.ts';
 import { renewCertificate, tryRenewed } from '../../../../src/services/onboarding/renewCertificate.ts';
 import type { Session } from '../../../../src/services/onboarding/session.ts';
@@ -73,6 +73,9 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
   const tried: Identity[] = [];
   const failing = new Map<string, Error>();
   const asked: pki.SigningRequest[] = [];
+  const plain = new Set<string>();
+  const silent = new Set<string>();
+  const timers: { ms: number; end: () => void; cancelled: boolean }[] = [];
   let made = 0;
   const ports = {
     directory,
@@ -80,12 +83,21 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
     now: () => now,
     random: () => 0.5,
     newKey: async () => pki.keyPem(`new${++made}`),
-    setTimer: () => () => undefined,
-    async connect(identity: Identity): Promise<Session> {
+    setTimer(ms: number, end: () => void) {
+      const timer = { ms, end, cancelled: false };
+      timers.push(timer);
+      return () => {
+        timer.cancelled = true;
+      };
+    },
+    async connect(identity: Identity, attempt: AbortSignal): Promise<Session> {
       tried.push(identity);
       const error = failing.get(identity.natsUrl);
       if (error) throw error;
-      return { isEncrypted: true, close: async () => undefined } as unknown as Session;
+      if (silent.has(identity.natsUrl))
+        await new Promise((_, reject) => attempt.addEventListener('abort', () => reject(attempt.reason)));
+      const isEncrypted = !plain.has(identity.natsUrl);
+      return { isEncrypted, close: async () => undefined } as unknown as Session;
     },
     async post(json: string) {
       const request = JSON.parse((JSON.parse(json) as { csr: string }).csr) as pki.SigningRequest;
@@ -104,6 +116,9 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
     ports,
     tried,
     failing,
+    plain,
+    silent,
+    timers,
     asked,
     contents,
     state: () => currentState(directory),
@@ -216,15 +231,145 @@ test.each([
   });
 });
 
-test.each([
-  ['it is gone', null],
-  ['it is for a key that is gone', provisionedWith('lost', hour)],
-])('a renewed certificate cannot be tried: %s', async (_, lost) => {
-  const { ports } = device({ candidate: lost });
+test.each<[string, Partial<DeviceState>]>([
+  ['it is gone', { candidate: null }],
+  ['it is for a key that is gone', { candidate: provisionedWith('lost', hour) }],
+  ['it is damaged', { candidate: { ...candidate, certificate: 'damaged' } }],
+  ['there is none in use', { candidate, provisioned: null }],
+])('a renewed certificate cannot be tried: %s', async (_, changes) => {
+  const { ports, tried } = device(changes);
   await expect(tryRenewed(ports, options, signal)).rejects.toMatchObject({
     code: 'STATE_CORRUPT',
     class: 'transient',
+    message: 'the renewed certificate is gone',
   });
+  expect(tried).toEqual([]);
+});
+
+const dates = { notAfter: new Date(now + 10 * hour).toISOString(), renewAt: candidate.renewAt };
+const atForeign = { ...candidate, natsUrl: foreign };
+
+test.each<[string, Partial<DeviceState>, object]>([
+  ['opened', { candidate }, { ...dates, opened: true }],
+  ['opened at an address that had to prove itself', { candidate: atForeign }, { ...dates, opened: true }],
+  [
+    'not tried',
+    { candidate: atForeign, provisioned: provisionedWith('old', -1) },
+    {
+      ...dates,
+      opened: false,
+      addressRefused: {
+        code: 'NATS_UNREACHABLE',
+        cause: 'the certificate expired before it could be opened',
+      },
+    },
+  ],
+])('a renewed certificate that was %s is told with its dates', async (_, changes, told) => {
+  const { ports, state } = device(changes);
+  expect(await tryRenewed(ports, options, signal)).toEqual(told);
+  expect(state().provisioned?.opened).toBe((told as { opened: boolean }).opened);
+});
+
+test('a new address without TLS is not taken', async () => {
+  const { ports, plain, tried, state } = device({ candidate: atForeign });
+  plain.add(foreign);
+  expect(await tryRenewed(ports, options, signal)).toEqual({
+    ...dates,
+    opened: true,
+    addressRefused: { code: 'NATS_NOT_SECURE', cause: 'the NATS server offers no TLS' },
+  });
+  expect(tried.map(({ natsUrl }) => natsUrl)).toEqual([foreign, known]);
+  expect(state().provisioned?.natsUrl).toBe(known);
+});
+
+test('a new address that is silent leaves time for the known one', async () => {
+  const { ports, silent, timers, tried } = device({ candidate: atForeign });
+  silent.add(foreign);
+  const renewed = tryRenewed(ports, options, signal);
+  await expect.poll(() => timers.length).toBe(1);
+  expect(timers[0]).toMatchObject({ ms: 15_000, cancelled: false });
+  timers[0]?.end();
+  expect((await renewed).addressRefused).toEqual({
+    code: 'NATS_UNREACHABLE',
+    cause: 'the new NATS address did not open in 15000 ms',
+  });
+  expect(timers[0]?.cancelled).toBe(true);
+  expect(tried.map(({ natsUrl }) => natsUrl)).toEqual([foreign, known]);
+});
+
+test('a trial that is aborted at a new address ends with the reason, and changes nothing', async () => {
+  const { ports, silent, timers, state } = device({ candidate: atForeign });
+  silent.add(foreign);
+  const controller = new AbortController();
+  const renewed = tryRenewed(ports, options, controller.signal);
+  const before = state();
+  controller.abort(new Error('the daemon stops'));
+  await expect(renewed).rejects.toThrow('the daemon stops');
+  expect(timers[0]?.cancelled).toBe(true);
+  expect(state()).toEqual(before);
+});
+
+test.each([
+  new OnboardingError('STATE_UNWRITABLE', 'the disk is full'),
+  Object.assign(new Error('a bug'), { code: 'NATS_UNREACHABLE' }),
+])('what is not the fault of a new address ends the trial: $message', async (error) => {
+  const { ports, failing, tried } = device({ candidate: atForeign });
+  failing.set(foreign, error);
+  await expect(tryRenewed(ports, options, signal)).rejects.toBe(error);
+  expect(tried).toHaveLength(1);
+});
+
+test.each([
+  ['a device without a pinned CA pins none', null, null],
+  [
+    'a pinned CA hands over to that of the renewed certificate',
+    certificate('other', 'other', hour, true),
+    caCertificate,
+  ],
+])('%s', async (_, pinnedCa, then) => {
+  const { ports, state } = device({ candidate, pinnedCa });
+  await tryRenewed(ports, options, signal);
+  expect(state().pinnedCa).toBe(then);
+});
+
+test.each([
+  ['in its last millisecond is kept for a rollback', 0, true],
+  ['a millisecond later is not', -1, false],
+])('the certificate that is replaced %s', async (_, lifeMs, isKept) => {
+  const { ports, state } = device({ provisioned: provisionedWith('old', lifeMs), candidate });
+  await tryRenewed(ports, options, signal);
+  expect(state().previous !== null).toBe(isKept);
+});
+
+test('a key that an interrupted rotation left in both places is not used twice', async () => {
+  const { ports, asked } = device({}, { [files.nextKey]: 'old' });
+  await renewCertificate(ports, { ...options, newKey: true }, signal);
+  expect(asked.map(({ key }) => key)).toEqual(['new1']);
+});
+
+test('a new key that does not read back as it was written certifies nothing', async () => {
+  const { ports, asked } = device();
+  const directory = { ...ports.directory, write: () => undefined };
+  await expect(
+    renewCertificate({ ...ports, directory }, { ...options, newKey: true }, signal),
+  ).rejects.toMatchObject({
+    code: 'STATE_UNWRITABLE',
+    message: 'identity.key.next does not read back as it was written',
+  });
+  expect(asked).toEqual([]);
+});
+
+test('a renewal that is aborted while its key is made writes none', async () => {
+  const { ports, keys } = device();
+  const controller = new AbortController();
+  const newKey = async () => {
+    controller.abort(new Error('the daemon stops'));
+    return pki.keyPem('new');
+  };
+  await expect(
+    renewCertificate({ ...ports, newKey }, { ...options, newKey: true }, controller.signal),
+  ).rejects.toThrow('the daemon stops');
+  expect(keys()).toEqual(['old', undefined, undefined]);
 });
 
 const renewedState = { provisioned: { ...candidate, certificate: certificate('new', commonName, 9 * hour) } };
@@ -238,6 +383,25 @@ test('a verified device needs neither the certificate before nor its key', async
   expect(state()).toMatchObject({ previous: null, verifiedAt: new Date(now).toISOString() });
   expect(state().provisioned?.opened).toBe(true);
   expect(keys()).toEqual(['new', undefined, undefined]);
+});
+
+test.each([
+  [false, false],
+  [true, true],
+])('NATS without TLS proves no certificate: opened %s stays %s', async (before, then) => {
+  const { ports, plain, state } = device({ provisioned: { ...old, opened: before } });
+  plain.add(known);
+  await verifyRegistration(ports, options, signal);
+  expect(state().provisioned?.opened).toBe(then);
+});
+
+test('a device whose certificate is gone verifies nothing', async () => {
+  const { ports, tried } = device({ provisioned: null });
+  await expect(verifyRegistration(ports, options, signal)).rejects.toMatchObject({
+    code: 'STATE_CORRUPT',
+    message: 'the certificate is gone',
+  });
+  expect(tried).toEqual([]);
 });
 
 test('NATS that cannot be opened changes nothing', async () => {
@@ -263,6 +427,7 @@ test.each([
   ['has expired', { previous: provisionedWith('old', -1) }, {}],
   ['is for a key that is gone', { previous: provisionedWith('lost', hour) }, {}],
   ['was never there', {}, {}],
+  ['is damaged', { previous: { ...old, certificate: 'damaged' } }, {}],
 ])('a refused certificate ends the registration if the one before %s', (_, changes, keys) => {
   const { ports, state } = device(changes, keys);
   expect(giveUpCertificate(ports)).toEqual({ rolledBackTo: null });
@@ -274,6 +439,27 @@ test.each([
     mayBeRegistered: true,
     pinnedCa: caCertificate,
   });
+});
+
+test.each([
+  ['has none', null, null],
+  ['has one', certificate('other', 'other', hour, true), caCertificate],
+])('a rollback gives the CA of the certificate to the pin of a device that %s', (_, pinnedCa, then) => {
+  const { ports, state } = device(
+    { ...renewedState, previous: old, pinnedCa },
+    { [files.previousKey]: 'old' },
+  );
+  giveUpCertificate(ports);
+  expect(state().pinnedCa).toBe(then);
+});
+
+test('a key file that is damaged counts as absent', () => {
+  const { ports, state, contents } = device({ ...renewedState, previous: old }, { [files.key]: 'new' });
+  contents.set(files.previousKey, 'damaged');
+  contents.set(files.nextKey, 'damaged');
+  expect(settleKeys(ports, state(), 'new').key).toBe('new');
+  expect(keyFor(ports, old.certificate)).toBeNull();
+  expect(keyFor(ports, 'damaged')).toBeNull();
 });
 
 test('a lost key is followed by the one before, if its certificate is still there', () => {
