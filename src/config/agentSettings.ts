@@ -2,11 +2,11 @@ import { isAbsolute, join } from 'node:path';
 import { isRecord } from '../text/json.ts';
 import type { SettingKey } from './schema.ts';
 
-/** Files in which an agent keeps its identity; absolute paths, null: not named. */
+/** Where an earlier agent keeps its identity: absolute paths, null if its settings do not name the file. */
 export interface AgentFiles {
   /** The id as text */
   readonly deviceId: string | null;
-  /** `device_id.json` of generations 2 and 3 */
+  /** `device_id.json` of generations 2 and 3: the id as a string, or an object with one of `id`, `deviceId`, `device_id` */
   readonly deviceIdJson: string | null;
   readonly key: string | null;
   readonly certificate: string | null;

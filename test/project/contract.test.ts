@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { exit } from '../../src/cli/options.ts';
 import { stateNames } from '../../src/events.ts';
@@ -6,25 +5,7 @@ import { passed } from '../../src/services/diagnostics/check.ts';
 import { statusOf } from '../../src/services/diagnostics/status.ts';
 import { files } from '../../src/services/state/deviceState.ts';
 import { ownMode } from '../../src/services/state/ownFiles.ts';
-
-const page = readFileSync(new URL('../../docs/contract.md', import.meta.url), 'utf8');
-
-/** Text of a section, from its heading to the next. */
-function section(title: string): string {
-  const [, rest = ''] = page.split(`\n## ${title}\n`);
-  return rest.split('\n## ')[0] ?? '';
-}
-
-/** Rows of all tables of a text, without their heads. */
-function rowsOf(text: string): string[][] {
-  return text
-    .split('\n')
-    .filter(
-      (line, index, all) =>
-        line.startsWith('|') && !/^\| ?-/.test(line) && !/^\| ?-/.test(all[index + 1] ?? ''),
-    )
-    .map((line) => line.split(' | ').map((cell) => cell.replace(/^\| | \|$/g, '')));
-}
+import { rowsOf, section } from '../support/contractPage.ts';
 
 const codes = (text: string) => [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
 

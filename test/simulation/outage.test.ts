@@ -7,6 +7,7 @@ import { OnboardingError } from '../../src/errors/onboardingError.ts';
 import type { Reason } from '../../src/errors/reasons.ts';
 import { files, newState, type StateDirectory } from '../../src/services/state/deviceState.ts';
 import { chanceOf } from '../support/chance.ts';
+import { memoryDirectory } from '../support/memoryDirectory.ts';
 import { usualConfig } from './life.ts';
 import { createLoop } from './loop.ts';
 import * as pki from './pki.ts';
@@ -34,16 +35,7 @@ function disk(hasCertificate: boolean): StateDirectory {
     [files.state, JSON.stringify(state)],
     [files.key, pki.keyPem('own')],
   ]);
-  return {
-    read: (name) => stored.get(name) ?? null,
-    write: (name, text) => void stored.set(name, text),
-    refresh: (name, text) => void stored.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name) => name,
-    remove: () => undefined,
-  };
+  return memoryDirectory(stored);
 }
 
 /** What a daemon logs on a day on which whatever it asks for fails. */

@@ -1,8 +1,8 @@
 import type { Config } from '../../src/config/schema.ts';
 import { type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
 import { backoffMs } from '../../src/machines/backoff.ts';
-import type { StateDirectory } from '../../src/services/state/deviceState.ts';
 import { type Chance, chanceOf } from '../support/chance.ts';
+import { memoryDirectory } from '../support/memoryDirectory.ts';
 import { createFleet, type SimulatedFleet } from './fleet.ts';
 import { createLoop, type Loop, settled } from './loop.ts';
 import * as pki from './pki.ts';
@@ -222,20 +222,6 @@ export function loadOf({ requests, issued }: StormCurve, { downMs }: Storm) {
   const mean = total / after.length;
   const peak = after.reduce((most, count) => Math.max(most, count), 0);
   return { peak, mean, ratio: peak / mean, seconds: after.length };
-}
-
-function memoryDirectory(): StateDirectory {
-  const contents = new Map<string, string>();
-  return {
-    read: (name) => contents.get(name) ?? null,
-    write: (name, text) => void contents.set(name, text),
-    refresh: (name, text) => void contents.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name) => name,
-    remove: (name) => void contents.delete(name),
-  };
 }
 
 function filled(counts: number[]): number[] {

@@ -1,3 +1,4 @@
+import type { AgentFiles } from '../../config/agentSettings.ts';
 import { parseNatsAddresses } from '../../config/natsAddress.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import { renewAt } from '../../machines/renewal.ts';
@@ -14,17 +15,6 @@ import {
 import { acceptCertificate, type CertificateVerifier } from './acceptCertificate.ts';
 import { type KeyReader, loadOrQuarantineKey, type ResumePorts } from './resume.ts';
 
-/** Where an earlier agent kept its identity: absolute paths, null if its settings do not name the file. */
-export interface AgentIdentityFiles {
-  readonly deviceId: string | null;
-  /** JSON: the id as a string, or an object with one of `id`, `deviceId` and `device_id` */
-  readonly deviceIdJson: string | null;
-  readonly key: string | null;
-  readonly certificate: string | null;
-  readonly caCertificate: string | null;
-  readonly natsUrl: string | null;
-}
-
 export interface AdoptPorts extends Pick<ResumePorts, 'onQuarantined'> {
   readonly directory: StateDirectory;
   readonly pki: CertificateVerifier &
@@ -40,7 +30,7 @@ export interface AdoptPorts extends Pick<ResumePorts, 'onQuarantined'> {
 }
 
 export interface AdoptOptions {
-  readonly files: AgentIdentityFiles;
+  readonly files: AgentFiles;
   /** `identity.deviceId` */
   readonly configuredId: string | null;
   readonly commonName: string;
@@ -105,10 +95,10 @@ export async function adoptIdentity(
   });
 }
 
-type Left = Readonly<Record<keyof AgentIdentityFiles, string | null>>;
+type Left = Readonly<Record<keyof AgentFiles, string | null>>;
 
 /** Files that are empty count as absent. */
-function readLeft({ readOutside }: AdoptPorts, named: AgentIdentityFiles): Left {
+function readLeft({ readOutside }: AdoptPorts, named: AgentFiles): Left {
   const read = (path: string | null) => {
     const text = path === null ? null : readOutside(path);
     return text === null || text.trim() === '' ? null : text;

@@ -1,26 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { commandsOfProgram } from '../../../packaging/commands.ts';
+import { rowsOf, section } from '../../support/contractPage.ts';
 import { runToEnd } from '../../support/program.ts';
-
-const page = readFileSync(new URL('../../../docs/contract.md', import.meta.url), 'utf8');
-
-/** Text of a section, from its heading to the next. */
-function section(title: string): string {
-  const [, rest = ''] = page.split(`\n## ${title}\n`);
-  return rest.split('\n## ')[0] ?? '';
-}
-
-/** Rows of all tables of a text, without their heads. */
-function rowsOf(text: string): string[][] {
-  return text
-    .split('\n')
-    .filter(
-      (line, index, all) =>
-        line.startsWith('|') && !/^\| ?-/.test(line) && !/^\| ?-/.test(all[index + 1] ?? ''),
-    )
-    .map((line) => line.split(' | ').map((cell) => cell.replace(/^\| | \|$/g, '')));
-}
 
 test('the page names every command with every option, and no others', () => {
   const rows = rowsOf(section('Command line')).map(([usage = '']) => usage);

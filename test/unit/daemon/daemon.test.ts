@@ -2,27 +2,14 @@ import { expect, test } from 'vitest';
 import { type LogContext, startDaemon } from '../../../src/daemon/daemon.ts';
 import type { Platform } from '../../../src/daemon/platform.ts';
 import { OnboardingError } from '../../../src/errors/onboardingError.ts';
-import {
-  files,
-  newState,
-  type Progress,
-  type StateDirectory,
-} from '../../../src/services/state/deviceState.ts';
+import { files, newState, type Progress } from '../../../src/services/state/deviceState.ts';
 import { usualConfig } from '../../simulation/life.ts';
 import * as pki from '../../simulation/pki.ts';
+import { memoryDirectory } from '../../support/memoryDirectory.ts';
 
 /** A device without network, whose disk is memory. */
 function boot(stored: Map<string, string>, hardware: string, more: Partial<Platform> = {}) {
-  const directory: StateDirectory = {
-    read: (name) => stored.get(name) ?? null,
-    write: (name, text) => void stored.set(name, text),
-    refresh: (name, text) => void stored.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name) => name,
-    remove: (name) => void stored.delete(name),
-  };
+  const directory = memoryDirectory(stored);
   const logContext: LogContext = { deviceId: null, state: 'idle' };
   const platform: Platform = {
     directory,

@@ -1,44 +1,14 @@
-import fs, {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import fs, { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { isStateFile, refusalOf } from '../../../../src/adapters/disk/stateFolder.ts';
-import { isOwnFile, provesState } from '../../../../src/services/state/ownFiles.ts';
+import { isOwnFile } from '../../../../src/services/state/ownFiles.ts';
+import { beginningOfState, ownFiles, refusal, stateFolders } from '../../../support/stateFolders.ts';
 
-let place = '';
 const isRoot = process.geteuid?.() === 0;
-
-function folder(mode = 0o755, names: readonly string[] = []): string {
-  place = mkdtempSync(join(tmpdir(), 'state-'));
-  for (const name of names) writeFileSync(join(place, name), '');
-  chmodSync(place, mode);
-  return place;
-}
-
-afterEach(() => {
-  if (place !== '') rmSync(place, { recursive: true });
-  place = '';
-});
-
-const own = { isOwn: isOwnFile, provesState };
-const refusal = (path: string, given: readonly string[] = []) => refusalOf(path, own, undefined, given);
-
-/** Puts files with content into the folder. */
-function holding(contents: Readonly<Record<string, string>>, mode = 0o755): string {
-  folder(mode);
-  for (const [name, text] of Object.entries(contents)) writeFileSync(join(place, name), text);
-  return place;
-}
-
-const state = '{\n  "version": 1,\n  "deviceId": "d1",';
+const folders = stateFolders();
+const { folder, holding } = folders;
+afterEach(folders.remove);
 const key = (kind = '') => `-----BEGIN ${kind}PRIVATE KEY-----\nMIG`;
 
 test.each([
@@ -47,13 +17,16 @@ test.each([
     'is a link to what is not there yet',
     () => {
       symlinkSync('absent', join(folder(), 'link'));
-      return join(place, 'link');
+      return join(folders.place(), 'link');
     },
   ],
   ['is empty', () => folder()],
-  ['holds a state and other things', () => holding({ 'state.json': state, 'notes.txt': '' })],
-  ['holds a state that was set aside', () => holding({ 'state.json.damaged-2': state, 'notes.txt': '' })],
-  ['holds a state half written', () => holding({ '.state.json.tmp': state, 'notes.txt': '' })],
+  ['holds a state and other things', () => holding({ 'state.json': beginningOfState, 'notes.txt': '' })],
+  [
+    'holds a state that was set aside',
+    () => holding({ 'state.json.damaged-2': beginningOfState, 'notes.txt': '' }),
+  ],
+  ['holds a state half written', () => holding({ '.state.json.tmp': beginningOfState, 'notes.txt': '' })],
   ['holds a key', () => holding({ 'identity.key': key(), 'notes.txt': '' })],
   ['holds a key of another kind', () => holding({ 'identity.key': key('EC '), 'notes.txt': '' })],
   ['holds a device id', () => holding({ 'device_id.txt': 'device-1\n', 'notes.txt': '' })],
@@ -69,7 +42,7 @@ test.each([
 test.each<[string, Readonly<Record<string, string>>]>([
   ['a state of its own', { 'state.json': '{"users":["bob"]}' }],
   ['an empty file called state.json', { 'state.json': '' }],
-  ['a registration', { 'registration.json': state }],
+  ['a registration', { 'registration.json': beginningOfState }],
   ['a key that is none', { 'identity.key': 'deviceId' }],
   ['a certificate called identity.key', { 'identity.key': '-----BEGIN CERTIFICATE-----' }],
   ['a device id among other lines', { 'device_id.txt': 'device-1\nserial 7\n' }],
@@ -78,21 +51,21 @@ test.each<[string, Readonly<Record<string, string>>]>([
 });
 
 test('what a link or a folder with the name of a state leads to proves nothing', () => {
-  const target = join(holding({ 'server.py': '', other: state }), 'other');
-  const path = join(place, 'state.json');
+  const target = join(holding({ 'server.py': '', other: beginningOfState }), 'other');
+  const path = join(folders.place(), 'state.json');
   symlinkSync(target, path);
-  expect(refusal(place)).toMatch(/holds other files/);
+  expect(refusal(folders.place())).toMatch(/holds other files/);
   rmSync(path);
   mkdirSync(path);
-  expect(refusal(place)).toMatch(/holds other files/);
+  expect(refusal(folders.place())).toMatch(/holds other files/);
 });
 
 test('a folder with other things of which the state cannot be read for the disk is not judged', () => {
-  holding({ 'server.py': '', 'state.json': state });
+  holding({ 'server.py': '', 'state.json': beginningOfState });
   const failing = () => {
     throw Object.assign(new Error('EIO'), { code: 'EIO' });
   };
-  expect(refusalOf(place, own, { ...fs, readSync: failing })).toBeNull();
+  expect(refusalOf(folders.place(), ownFiles, { ...fs, readSync: failing })).toBeNull();
 });
 
 test.each([
@@ -106,7 +79,7 @@ test.each([
 
 test('nor through a link', () => {
   symlinkSync('/proc', join(folder(), 'link'));
-  expect(refusal(join(place, 'link/onboardd'))).toMatch(/lies below \/proc/);
+  expect(refusal(join(folders.place(), 'link/onboardd'))).toMatch(/lies below \/proc/);
 });
 
 test.each([
@@ -127,37 +100,38 @@ test('nothing is waited for below a file', () => {
 
 test('an empty folder is refused while it is open to everybody', () => {
   expect(refusal(folder(0o777))).toMatch(/open to everybody \(mode 777\)/);
-  chmodSync(place, 0o1777);
-  expect(refusal(place)).toMatch(/mode 1777/);
+  chmodSync(folders.place(), 0o1777);
+  expect(refusal(folders.place())).toMatch(/mode 1777/);
 });
 
 test.runIf(isRoot)('a state that anybody could have put there makes no state directory', () => {
   folder(0o777, ['state.json']);
-  chownSync(join(place, 'state.json'), 12345, 12345);
-  expect(refusal(place)).toMatch(/holds other files/);
-  chownSync(place, 12345, 12345);
-  expect(refusal(place)).toBeNull();
+  chownSync(join(folders.place(), 'state.json'), 12345, 12345);
+  expect(refusal(folders.place())).toMatch(/holds other files/);
+  chownSync(folders.place(), 12345, 12345);
+  expect(refusal(folders.place())).toBeNull();
 });
 
 test('what the service manager made is taken with other things in it only while it is the service’s alone', () => {
   folder(0o700, ['.bash_history']);
-  expect(refusal(place)).toMatch(/holds other files \(\.bash_history\)/);
-  expect(refusal(place, [place])).toBeNull();
-  chmodSync(place, 0o755);
-  expect(refusal(place, [place])).toMatch(/holds other files/);
+  expect(refusal(folders.place())).toMatch(/holds other files \(\.bash_history\)/);
+  expect(refusal(folders.place(), [folders.place()])).toBeNull();
+  chmodSync(folders.place(), 0o755);
+  expect(refusal(folders.place(), [folders.place()])).toMatch(/holds other files/);
 });
 
 test('a path to a file of the state directory is known through folders and links', () => {
   folder();
-  const within = join(place, 'state');
+  const within = join(folders.place(), 'state');
   mkdirSync(join(within, 'sub'), { recursive: true });
-  symlinkSync('state', join(place, 'link'));
+  symlinkSync('state', join(folders.place(), 'link'));
   writeFileSync(join(within, 'identity.key'), '');
-  symlinkSync('state/identity.key', join(place, 'file'));
-  const leadsThere = (path: string, from = within) => isStateFile(join(place, path), from, isOwnFile);
+  symlinkSync('state/identity.key', join(folders.place(), 'file'));
+  const leadsThere = (path: string, from = within) =>
+    isStateFile(join(folders.place(), path), from, isOwnFile);
   for (const path of ['state/identity.key', 'link/state.json', 'state/sub/../identity.crt', 'file'])
     expect(leadsThere(path), path).toBe(true);
-  expect(leadsThere('state/state.json', join(place, 'link'))).toBe(true);
+  expect(leadsThere('state/state.json', join(folders.place(), 'link'))).toBe(true);
   for (const path of ['state/token', 'identity.key', 'state/sub/identity.key'])
     expect(leadsThere(path), path).toBe(false);
 });

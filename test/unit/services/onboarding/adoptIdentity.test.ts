@@ -1,10 +1,7 @@
 import { expect, test } from 'vitest';
+import type { AgentFiles } from '../../../../src/config/agentSettings.ts';
 import type { OnboardingError } from '../../../../src/errors/onboardingError.ts';
-import {
-  type Adopted,
-  type AgentIdentityFiles,
-  adoptIdentity,
-} from '../../../../src/services/onboarding/adoptIdentity.ts';
+import { type Adopted, adoptIdentity } from '../../../../src/services/onboarding/adoptIdentity.ts';
 import { resume } from '../../../../src/services/onboarding/resume.ts';
 import {
   files,
@@ -31,7 +28,7 @@ const certificateOf = (key: string, changes: Partial<Parameters<typeof pki.certi
   });
 const ca = certificateOf('root', { subject: 'root', authority: true });
 
-const named: AgentIdentityFiles = {
+const named: AgentFiles = {
   deviceId: '/a/device_id.txt',
   deviceIdJson: '/a/device_id.json',
   key: '/a/identity.key',
@@ -39,7 +36,7 @@ const named: AgentIdentityFiles = {
   caCertificate: '/a/identity_ca.crt',
   natsUrl: '/a/service_nats_url.txt',
 };
-type Disk = Partial<Record<keyof AgentIdentityFiles, string>>;
+type Disk = Partial<Record<keyof AgentFiles, string>>;
 const whole: Disk = {
   deviceId: `${id}\n`,
   key: pki.keyPem('agentkey'),

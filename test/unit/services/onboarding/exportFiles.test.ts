@@ -9,14 +9,9 @@ import { type ExportSetting, exportTarget } from '../../../../src/config/exports
 import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
 import { compareExport } from '../../../../src/services/onboarding/compareExport.ts';
 import { deliverResult, prepareIdentity } from '../../../../src/services/onboarding/exportFiles.ts';
-import {
-  currentState,
-  files,
-  newState,
-  type StateDirectory,
-  updateState,
-} from '../../../../src/services/state/deviceState.ts';
+import { currentState, files, newState, updateState } from '../../../../src/services/state/deviceState.ts';
 import * as pki from '../../../simulation/pki.ts';
+import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 
 const now = Date.UTC(2026, 10, 24);
 const id = '9000f4db6a8645c7a5445cb56ac3ce22';
@@ -46,16 +41,7 @@ function device(
   onWrite: (path: string) => void = () => {},
 ) {
   const stored = new Map<string, string>();
-  const directory: StateDirectory = {
-    read: (name) => stored.get(name) ?? null,
-    write: (name, text) => void stored.set(name, text),
-    refresh: (name, text) => void stored.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name) => name,
-    remove: (name) => void stored.delete(name),
-  };
+  const directory = memoryDirectory(stored);
   stored.set(files.key, pki.keyPem('own'));
   stored.set(files.state, JSON.stringify(newState(id)));
   const at = new Date(now).toISOString();

@@ -14,9 +14,9 @@ import {
   files,
   newState,
   type Provisioned,
-  type StateDirectory,
 } from '../../../../src/services/state/deviceState.ts';
 import * as pki from '../../../simulation/pki.ts';
+import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 
 const now = Date.UTC(2026, 10, 24);
 const hour = 3_600_000;
@@ -60,16 +60,7 @@ function device(changes: Partial<DeviceState> = {}, keys: Record<string, string>
     [files.state, JSON.stringify(state)],
     ...Object.entries(keys).map(([name, key]) => [name, pki.keyPem(key)] as const),
   ]);
-  const directory: StateDirectory = {
-    read: (name) => contents.get(name) ?? null,
-    write: (name, text) => void contents.set(name, text),
-    refresh: (name, text) => void contents.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name) => name,
-    remove: (name) => void contents.delete(name),
-  };
+  const directory = memoryDirectory(contents);
   const tried: Identity[] = [];
   const failing = new Map<string, Error>();
   const asked: pki.SigningRequest[] = [];

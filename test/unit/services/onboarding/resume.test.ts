@@ -11,6 +11,7 @@ import {
 } from '../../../../src/services/state/deviceState.ts';
 import type { HardwareId } from '../../../../src/services/state/hardwareBinding.ts';
 import * as pki from '../../../simulation/pki.ts';
+import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 
 const now = Date.UTC(2026, 10, 23);
 const hour = 3_600_000;
@@ -400,21 +401,13 @@ test('a damaged state without a key and without a copy of the id is a new device
   );
 });
 
-function directoryIn(stored: Map<string, string>): StateDirectory {
-  return {
-    read: (name) => stored.get(name) ?? null,
-    write: (name, text) => void stored.set(name, text),
-    refresh: (name, text) => void stored.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
+const directoryIn = (stored: Map<string, string>) =>
+  memoryDirectory(stored, {
     quarantine(name) {
       stored.delete(name);
       return `${name}.damaged-1`;
     },
-    remove: (name) => void stored.delete(name),
-  };
-}
+  });
 
 function startIn(stored: Map<string, string>) {
   const machine = () => ({ hardware: null, installation: null });

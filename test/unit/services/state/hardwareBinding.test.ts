@@ -1,14 +1,10 @@
 import { expect, test } from 'vitest';
 import type { OnboardingError } from '../../../../src/errors/onboardingError.ts';
 import { resume } from '../../../../src/services/onboarding/resume.ts';
-import {
-  files,
-  newState,
-  parseState,
-  type StateDirectory,
-} from '../../../../src/services/state/deviceState.ts';
+import { files, newState, parseState } from '../../../../src/services/state/deviceState.ts';
 import { type HardwareId, isClone } from '../../../../src/services/state/hardwareBinding.ts';
 import * as pki from '../../../simulation/pki.ts';
+import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 
 const board = (hardware: string | null, installation: string | null): HardwareId => ({
   hardware,
@@ -27,16 +23,7 @@ test.each([
 });
 
 function start(here: HardwareId, stored: Map<string, string>) {
-  const directory: StateDirectory = {
-    read: (name) => stored.get(name) ?? null,
-    write: (name, text) => void stored.set(name, text),
-    refresh: (name, text) => void stored.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name) => name,
-    remove: (name) => void stored.delete(name),
-  };
+  const directory = memoryDirectory(stored);
   const ports = {
     directory,
     pki,
