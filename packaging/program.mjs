@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { makeCodeCache } from './codeCache.ts';
 import { fetched, root } from './tools.mjs';
 
 const sentinel = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
@@ -33,24 +34,30 @@ export async function makeProgram(architecture) {
   const program = join(folder, 'onboardd');
   const blob = join(folder, 'onboardd.blob');
   const recipe = join(folder, 'sea.json');
+  const cache = join(folder, 'program.cache');
+  // A seed of its own would order the code cache anew each time.
+  const [command, ...args] = [...run, runtime, '--random-seed=1'];
+  writeFileSync(cache, await makeCodeCache([command, ...args], join(folder, 'training')));
   writeFileSync(
     recipe,
     JSON.stringify({
-      main: join('dist', 'program.cjs'),
+      main: join('dist', 'onboardd.cjs'),
       output: blob,
       disableExperimentalSEAWarning: true,
       useCodeCache: true,
-      // Read when a bug is told (src/adapters/stackTrace.ts).
-      assets: { 'program.cjs.map': join('dist', 'program.cjs.map') },
+      assets: {
+        'program.cjs': join('dist', 'program.cjs'),
+        'program.cache': cache,
+        // Read when a bug is told (src/adapters/stackTrace.ts).
+        'program.cjs.map': join('dist', 'program.cjs.map'),
+      },
       // Whatever NODE_OPTIONS says: an environment must not bring code of its own into the program.
       execArgvExtension: 'none',
       // Once the program runs, SIGUSR1 does nothing. While the runtime starts it ends the process, and opens no debugger.
       execArgv: ['--disable-sigusr1'],
     }),
   );
-  // A seed of its own would order the code cache anew each time.
-  const [command, ...args] = [...run, runtime, '--random-seed=1', '--experimental-sea-config', recipe];
-  execFileSync(command, args, {
+  execFileSync(command, [...args, '--experimental-sea-config', recipe], {
     cwd: root,
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env.PATH },

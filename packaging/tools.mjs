@@ -32,6 +32,8 @@ const packages = {
   'qemu-aarch64-static': 'qemu-user-static',
   '/usr/aarch64-linux-gnu/lib/libstdc++.so.6': 'libstdc++6-arm64-cross',
   zstd: 'zstd',
+  go: 'golang-go',
+  '/usr/share/gocode/src/github.com/nats-io/nats.go/nats.go': 'golang-github-nats-io-go-nats-dev',
   lintian: 'lintian',
   mandoc: 'mandoc',
   zsh: 'zsh',

@@ -24,6 +24,32 @@ function buildSeconds() {
   }
 }
 
+/**
+ * What the program's dependencies bring and it never runs, and what Node.js has itself: each costs time at every start, and
+ * memory for the rest of the device's life. conf validates by ajv only where it is given a schema; winston's streams are
+ * Node's own, in a package; its diagnostics print only for winston's developers.
+ */
+const slim = new Map([
+  [
+    'ajv/dist/2020.js',
+    'exports.Ajv2020 = class { constructor() { throw new Error("no schema is used"); } };',
+  ],
+  ['ajv-formats', 'exports.default = () => undefined;'],
+  ['readable-stream', 'module.exports = require("node:stream");'],
+  ['readable-stream/lib/_stream_writable.js', 'module.exports = require("node:stream").Writable;'],
+  ['@dabh/diagnostics', 'module.exports = () => () => undefined;'],
+]);
+const slimmer = {
+  name: 'slim',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(ajv|ajv-formats|readable-stream|@dabh\/diagnostics)(\/|$)/ }, ({ path }) => {
+      if (slim.has(path)) return { path, namespace: 'slim' };
+      return { errors: [{ text: `${path} is replaced by nothing: see scripts/build.mjs` }] };
+    });
+    onLoad({ filter: /.*/, namespace: 'slim' }, ({ path }) => ({ contents: slim.get(path), loader: 'js' }));
+  },
+};
+
 const minify = !process.argv.includes('--readable');
 const launcher = `${root}dist/onboardd.cjs`;
 const common = {
@@ -35,6 +61,7 @@ const common = {
   supported: { 'dynamic-import': false },
   minifySyntax: minify,
   minifyWhitespace: minify,
+  minifyIdentifiers: minify,
   logLevel: 'warning',
 };
 await build({
@@ -42,6 +69,7 @@ await build({
   entryPoints: [`${root}src/main.ts`],
   outfile: minify ? `${root}dist/program.cjs` : launcher,
   keepNames: true,
+  plugins: [slimmer],
   define: { BUILD_VERSION: JSON.stringify(version), BUILD_TIME: String(buildSeconds() * 1000) },
   // Beside the bundle, which does not name it: it is read when a bug is told, and never at a start.
   sourcemap: 'external',

@@ -5,12 +5,14 @@ import { dirname, join } from 'node:path';
 import { Script, constants as vmConstants } from 'node:vm';
 
 /**
- * The checkout's program: starts the bundle beside it with V8's code cache, which an earlier, complete run has left there:
- * reading the cache takes a fraction of compiling the bundle. A cache of another bundle or runtime, a damaged one, or one
- * that another user could have written is not used and is replaced; a folder that cannot be written stays without.
+ * Starts the bundle with V8's code cache of an earlier, complete run: reading the cache takes a fraction of compiling the
+ * bundle. The single executable has bundle and cache inside (packaging/program.mjs). In a checkout both lie beside this
+ * file, and a complete run leaves the cache: one of another bundle or runtime, a damaged one, or one that another user could
+ * have written is not used and is replaced; a folder that cannot be written stays without.
  */
 const bundle = join(__dirname, 'program.cjs');
 const place = join(__dirname, 'program.cache');
+const before = '(function (exports, require, module, __filename, __dirname) { ';
 
 interface Opened {
   readonly bytes: Buffer;
@@ -67,17 +69,21 @@ function writeCache(program: Opened, script: Script): void {
   }
 }
 
-function launch(): void {
-  const program = open(bundle);
-  const cachedData = readCache(program);
-  const before = '(function (exports, require, module, __filename, __dirname) { ';
+/** @param filename by which stack traces name the bundle */
+function compile(bytes: Buffer, filename: string, cachedData: Uint8Array | undefined): Script {
   // esbuild writes ASCII only, which V8 keeps in one byte for each character.
-  const script = new Script(`${before}${program.bytes.toString('latin1')}\n})`, {
-    filename: bundle,
+  return new Script(`${before}${bytes.toString('latin1')}\n})`, {
+    filename,
     columnOffset: -before.length,
-    cachedData,
+    cachedData: cachedData as Buffer | undefined,
     importModuleDynamically: vmConstants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
+}
+
+function launchCheckout(): void {
+  const program = open(bundle);
+  const cachedData = readCache(program);
+  const script = compile(program.bytes, bundle, cachedData);
   if (cachedData === undefined || script.cachedDataRejected === true) {
     Object.assign(globalThis, { [Symbol.for('onboardd.complete')]: () => writeCache(program, script) });
   }
@@ -88,4 +94,18 @@ function launch(): void {
   script.runInThisContext()(entry.exports, require, entry, bundle, dirname(bundle));
 }
 
-launch();
+/** The assets are a part of the executable: neither is copied, and nobody else can have written them. */
+function launchExecutable({ getRawAsset }: typeof import('node:sea')): void {
+  const bytes = Buffer.from(getRawAsset('program.cjs') as ArrayBuffer);
+  const script = compile(
+    bytes,
+    'dist/program.cjs',
+    new Uint8Array(getRawAsset('program.cache') as ArrayBuffer),
+  );
+  const entry = { exports: {} };
+  script.runInThisContext()(entry.exports, require, entry, __filename, __dirname);
+}
+
+const sea = process.getBuiltinModule?.('node:sea');
+if (sea?.isSea()) launchExecutable(sea);
+else launchCheckout();

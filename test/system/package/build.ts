@@ -9,6 +9,7 @@ import type { Architecture } from '../boot/image.ts';
 const sources = [
   'CHANGELOG.md',
   'LICENSE',
+  'fleet',
   'package-lock.json',
   'package.json',
   'packaging',
