@@ -3,6 +3,7 @@ import {
   persistResult,
   recordOpened,
   recordRequest,
+  renewMessageId,
   withdrawRequest,
 } from '../../../../src/services/onboarding/pendingRequest.ts';
 import type { Message, Result } from '../../../../src/services/onboarding/registrationResult.ts';
@@ -175,4 +176,38 @@ test('a refusal that comes after the request was closed leaves no doubt', () => 
   const { ports, before, state } = device();
   expect(() => persistResult(ports, inClear, { message, result: refused }, before)).toThrow();
   expect(state()).toMatchObject({ mayBeRegistered: false, pinnedCa: null });
+});
+
+test.each([
+  ['device already registered', 'already-registered'],
+  ['the device limit is reached', 'quota-exceeded'],
+  ['no', null],
+])('a refusal says its reason: "%s"', (error, reason) => {
+  const { ports, before } = device();
+  recordRequest(ports, overTls, 'none', announced);
+  const result: Result = { kind: 'failure', error };
+  expect(() => persistResult(ports, overTls, { message, result }, before)).toThrow(
+    expect.objectContaining({ code: 'REGISTRATION_REJECTED', reason }),
+  );
+});
+
+test('a certificate that was refused before and opens NATS now is refused no more', () => {
+  const { ports, state } = device({ provisioned: { ...provisioned, refused: true } });
+  recordRequest(ports, overTls, 'none', announced);
+  expect(state().provisioned).toMatchObject({ opened: true, refused: false });
+});
+
+test('"already registered" after the request was closed is kept without what was announced', () => {
+  const { ports, before, state } = device({ mayBeRegistered: true });
+  persistResult(ports, overTls, { message, result: already }, before);
+  expect(state().registration).toEqual({ alias: null, at, result: message.text, announced: null });
+});
+
+test('a request that is gone gets no new message id', () => {
+  expect(() => renewMessageId(device().ports)).toThrow(
+    expect.objectContaining({
+      ...{ code: 'STATE_CORRUPT', class: 'transient' },
+      message: 'the request does not exist any more',
+    }),
+  );
 });

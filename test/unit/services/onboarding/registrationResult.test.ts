@@ -6,6 +6,7 @@ import {
   readAcknowledgement,
   readKeptResult,
   readResult,
+  reasonOfRejection,
   resultField,
 } from '../../../../src/services/onboarding/registrationResult.ts';
 import { parseState } from '../../../../src/services/state/deviceState.ts';
@@ -204,4 +205,13 @@ test('an acknowledgement is text, of at most 64 levels', () => {
   expect(readAcknowledgement(null)).toBeNull();
   expect(readAcknowledgement(`{"stream":"a","seq":${deep(63)}}`)).toBe('stored');
   expect(readAcknowledgement(`{"stream":"a","seq":${deep(64)}}`)).toBeNull();
+});
+
+test.each([
+  ['device already registered', 'already-registered'],
+  ['Quota exceeded', 'quota-exceeded'],
+  ['the device limit is reached', 'quota-exceeded'],
+  ['quotation', null],
+])('the fleet manager’s "%s" has the reason %s', (error, reason) => {
+  expect(reasonOfRejection(error)).toBe(reason);
 });
