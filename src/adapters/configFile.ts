@@ -41,7 +41,7 @@ export async function readConfigFile(path: string): Promise<unknown> {
 }
 
 /**
- * Files that are laid over a configuration file, in the order of their names: of `config.json` every
+ * Files that are merged over a configuration file, in the order of their names: of `config.json` every
  * `config.d/*.json` beside it. Hidden files and names that end otherwise (`.dpkg-old`, `.bak`) are left out.
  *
  * @throws {Error} if the folder is there and cannot be listed

@@ -33,7 +33,7 @@ interface Guessed {
   readonly identity?: { readonly keyType?: string };
 }
 
-/** @throws {Error} if there is none, or none that is quickly read */
+/** @returns an empty object if there is no file. @throws {Error} if it is not a small regular file with valid JSON */
 function readConfig(path: string): Guessed {
   const at = statSync(path, { throwIfNoEntry: false });
   if (at === undefined) return {};
@@ -57,7 +57,7 @@ function begin(type: KeyType | null) {
 
 let early = begin(guessKeyType(process.argv, process.env));
 
-/** @returns the key that was begun at the start, once; null: there is none of this type */
+/** @returns the key whose generation began at the start, once; null: there is none of this type */
 export function takeEarlyKey(type: KeyType): Promise<string> | null {
   const taken = early;
   early = null;

@@ -1,6 +1,6 @@
 import { type FSWatcher, statSync, watch } from 'node:fs';
 
-/** A change may go unseen: no inotify watch to be had, a network file system, a folder that is made anew. */
+/** Some changes cause no event: no inotify watch is available, a network file system, a folder that is made again. */
 const slowLookMs = 2000;
 
 /**

@@ -11,7 +11,7 @@ const first = 3;
  * - `journal`: takes entries of the journal's native protocol
  *
  * Node has no datagram sockets of the Unix family, yet one `writeSync` to such a descriptor is one datagram. What is not
- * for this process (`LISTEN_PID`), or is no socket, is left out. They are closed in children: Node has seen to it.
+ * for this process (`LISTEN_PID`), or is not a socket, is left out. Node closes them in child processes.
  */
 export function passedSockets(
   environment: NodeJS.ProcessEnv,

@@ -172,7 +172,7 @@ export function parseCertificates(pem: string): Certificate[] {
   return [...certificates];
 }
 
-/** The device's own certificate and CA are asked for at every step and every look at the status. */
+/** A cache: each step and each `status` parses the device's own certificate and CA. */
 const mostParsed = 4;
 const lastParsed = new Map<string, readonly Certificate[]>();
 

@@ -10,7 +10,7 @@ export interface ProvisioningServer extends Way {
   readonly url: string;
   /** `provisioning.path` */
   readonly path: string;
-  /** File with a bearer token, read anew for each request */
+  /** File with a bearer token, read again for each request */
   readonly tokenFile: string | null;
   readonly userAgent: string;
 }
@@ -19,7 +19,7 @@ export interface ProvisioningServer extends Way {
  * Posts JSON to the base URL with the path behind it, once: redirects are not followed, nothing is tried again.
  *
  * @throws {OnboardingError} PROVISIONING_UNREACHABLE, PROVISIONING_TIMEOUT and PROVISIONING_TLS with a reason;
- *   PROVISIONING_ANSWER_INVALID for what is no HTTP, and for a huge or damaged body
+ *   PROVISIONING_ANSWER_INVALID if the answer is not HTTP, or its body is too long or damaged
  */
 export async function postProvision(
   server: ProvisioningServer,
@@ -72,7 +72,7 @@ function parseDate(value: string | undefined): number | null {
   return Number.isNaN(time) ? null : time;
 }
 
-/** The header for the token. @throws {OnboardingError} PROVISIONING_REJECTED where there is none in the file */
+/** The header for the token. @throws {OnboardingError} PROVISIONING_REJECTED if the file has no token */
 export function authorization(tokenFile: string | null): { authorization?: string } {
   if (tokenFile === null) return {};
   try {

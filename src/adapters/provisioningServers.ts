@@ -1,6 +1,6 @@
 import { OnboardingError } from '../errors/onboardingError.ts';
 
-/** Failures after which the next server of the list is asked; an answer, whatever it says, is none of them. */
+/** Failures after which the next server of the list is tried; any HTTP answer ends the search. */
 const movesOn: ReadonlySet<string> = new Set([
   'PROVISIONING_UNREACHABLE',
   'PROVISIONING_TIMEOUT',
@@ -11,7 +11,7 @@ const movesOn: ReadonlySet<string> = new Set([
  * Asks one server of a list with each call: the one that answered last, or the one behind the one that could not be
  * reached. Nothing is tried again here: the statechart calls once for each attempt.
  *
- * @param list the servers, or a way to find them, anew for each call
+ * @param list the servers, or a function that finds them, called each time
  * @param ask one request to one server; throws an OnboardingError
  */
 export function inTurn<Server, Answer>(

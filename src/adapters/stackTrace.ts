@@ -40,7 +40,7 @@ function withSourceLine(frame: string): string {
 
 const maps = new Map<string, SourceMap | null>();
 
-/** @returns null if there is no map, or none that can be read */
+/** @returns null if there is no map, or it cannot be read */
 function mapOf(file: string): SourceMap | null {
   let map = maps.get(file);
   if (map === undefined) {

@@ -27,7 +27,7 @@ export function superviseBy(
   given: Messages | null = null,
 ): Supervisor {
   let isStopping = false;
-  // Whoever stops a service ends its children: what they could not carry then is no fault.
+  // Stopping a service ends its children, too: a message that they did not deliver is not an error.
   const tell = (cause: string) => isStopping || failed(cause);
   const messages = given ?? (environment.NOTIFY_SOCKET ? messagesTo(environment, tell) : null);
   const { RUNTIME_DIRECTORY, WATCHDOG_USEC, WATCHDOG_PID } = environment;

@@ -221,7 +221,7 @@ export async function readSources(flags: CommonFlags): Promise<{
   return { sources, problems, agent, files: read };
 }
 
-/** A pipe, which could block whoever reads it, is none. */
+/** False for a pipe, which could block its reader. */
 function isReadable(path: string): boolean {
   try {
     accessSync(path, constants.R_OK);

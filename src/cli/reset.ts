@@ -171,7 +171,7 @@ function forget(folder: string, outside: Outside, keepsId: boolean): void {
   });
 }
 
-/** @returns null where there is no id to keep. @throws {OnboardingError} STATE_CORRUPT: there is an identity, and its id cannot be read */
+/** @returns null if there is no id to keep. @throws {OnboardingError} STATE_CORRUPT: there is an identity, and its id cannot be read */
 function keptState(folder: string, state: DeviceState | null): DeviceState | null {
   if (state !== null) return stateWithId(state);
   const id = idOf(folder);

@@ -22,7 +22,7 @@ const serviceRuntimeDir = '/run/onboardd';
 
 /**
  * `onboardd wait`: returns when the device is registered and everything was delivered. Where the service runs that is
- * what its runtime directory says, at every boot anew; else what the daemon left on disk.
+ * its runtime directory, which is empty after a boot; else what the daemon left on disk.
  *
  * @returns exit status
  */

@@ -1,6 +1,6 @@
 import { isRecord } from '../text/json.ts';
 
-/** Where an item of `exports` goes: a path alone means the mode that fits the item, and the writer's own group. */
+/** Where an item of `exports` is written. A path without mode and group: the default mode of the item, and the group of the writer. */
 export type ExportSetting = string | ExportObject;
 
 export interface ExportObject {

@@ -21,7 +21,7 @@ export function proxyVariables(environment: Readonly<Record<string, string | und
 /**
  * Parses the address of a proxy; without a scheme it is `http:`, as with curl.
  *
- * @returns null for what is none, or has another scheme than `http:`
+ * @returns null if the text is not a proxy URL, or its scheme is not `http:`
  */
 export function parseProxy(text: string): URL | null {
   const whole = text.includes('://') ? text : `http://${text}`;

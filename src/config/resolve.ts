@@ -60,7 +60,7 @@ export function resolveConfig(sources: Sources, host: HostDefaults): Resolution 
   return contradictory.length > 0 ? { problems: contradictory } : { config };
 }
 
-/** A path alone moves an item, and leaves mode and group as a lower layer has them. */
+/** If a layer gives only a path, mode and group of a lower layer stay. */
 function mergedExports(below: Record<string, unknown>, above: Record<string, unknown>) {
   const moved = Object.entries(above).map(([item, setting]) => {
     const known = Object.hasOwn(below, item) ? below[item] : undefined;

@@ -30,7 +30,7 @@ export function announcement(
 }
 
 /**
- * Begins with the fields that describe the device, at once unless another program has to be asked for one.
+ * Begins with the fields that describe the device, at once unless one has to come from another program.
  *
  * @returns a function that ends what was begun, or keeps it from beginning
  */

@@ -127,13 +127,13 @@ const entries = {
   },
   'provisioning-off': {
     codes: ['CONFIG_INVALID', null],
-    cause: 'the settings of the earlier agent forbid to ask for a certificate',
+    cause: 'the settings of the earlier agent do not allow certificate requests',
     remedy:
       "Set AUTOMATIC_PROVISIONING=true in the file of `--env-file`, or put the device's key, certificate and CA where that file says.",
   },
   'agent-identity': {
     codes: ['CONFIG_INVALID', 'STATE_CORRUPT'],
-    cause: "the identity that an earlier agent left does not agree with itself, or with this device's",
+    cause: "the identity that an earlier agent left is contradictory, or differs from this device's",
     remedy:
       'Decide which identity the device has: set `identity.deviceId`, move the other files away, or run `onboardd reset` (docs/migrating.md).',
   },
@@ -188,7 +188,7 @@ const entries = {
   },
   'http-202': {
     codes: rejected,
-    cause: 'it has taken the request and has no certificate yet',
+    cause: 'the server accepted the request and has not issued the certificate yet',
     remedy: `Wait, or approve the device at the provisioning server; ${byItself}, no sooner than the server asks.`,
   },
   'http-400': {

@@ -36,7 +36,7 @@ export function isUseless({ isUntried, failures, since, rounds }: Unopened, now:
   const doublings = 2 ** Math.min(rounds, uselessAfter.mostDoublings);
   return (
     isUntried &&
-    // The time alone says little: the device may have slept, or its clock was set.
+    // Elapsed time is not enough: the device may have been suspended, or its clock set.
     failures >= uselessAfter.fewest &&
     (failures >= uselessAfter.failures * doublings || now - (since ?? now) >= uselessAfter.ms * doublings)
   );
@@ -63,7 +63,7 @@ export function afterOpening(unopened: Unopened): Unopened {
   return { ...unopened, isUntried: false, failures: 0, since: null, rounds: 0 };
 }
 
-/** Another certificate is there, or is not to be had: the one at hand gets its tries anew. */
+/** Another certificate was issued, or none could be: the count of tries starts over. */
 export function afterReplacement({ isReplaced, rounds }: Unopened, opened: boolean): Unopened {
   return { ...untried, isUntried: !opened, rounds: rounds + (isReplaced ? 1 : 0) };
 }

@@ -86,7 +86,7 @@ function entry(path: string): Stats | undefined {
   try {
     return lstatSync(path, { throwIfNoEntry: false });
   } catch {
-    // Below what is no folder any more there is nothing to remove.
+    // The folder is gone: there is nothing to remove in it.
     return undefined;
   }
 }

@@ -231,7 +231,7 @@ async function dial(
   }
 }
 
-/** Before the server has proved itself anybody on the path can send an alert: it is shown, and is no refusal. */
+/** Before the server is authenticated, anyone on the path can send an alert: it is shown, and does not count as a refusal. */
 function believed(failure: OnboardingError, serverVerified: boolean): OnboardingError {
   if (serverVerified || failure.reason !== 'client-certificate-refused') return failure;
   const { code, message, reason } = failure;

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { OnboardingError } from '../../errors/onboardingError.ts';
 
-/** An answer holds a few certificates and an address; anything near this is none. Bytes, packed and unpacked. */
+/** An answer is a few certificates and an address: far less than this. Bytes, packed and unpacked. */
 const longestBody = 512 * 1024;
 
 /**

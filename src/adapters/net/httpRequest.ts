@@ -12,9 +12,9 @@ import { openTunnel, proxyAuthorization } from './tunnel.ts';
 
 /** How the provisioning server is reached. */
 export interface Way {
-  /** PEM that alone is trusted for `https:`; null: the system's CA store */
+  /** The only CAs that are trusted for `https:`, PEM; null: the system's CA store */
   readonly ca: string | null;
-  /** Shown to an `https:` server, PEM files, read anew for each request; null: none */
+  /** Shown to an `https:` server, PEM files, read again for each request; null: none */
   readonly clientCertFile: string | null;
   readonly clientKeyFile: string | null;
   /** Null: without one */
@@ -36,7 +36,7 @@ export interface HttpRequest {
  *
  * @returns the response, its body not read yet
  * @throws {OnboardingError} PROVISIONING_UNREACHABLE, PROVISIONING_TIMEOUT, PROVISIONING_TLS with a reason, and
- *   PROVISIONING_ANSWER_INVALID for what is no HTTP
+ *   PROVISIONING_ANSWER_INVALID if the answer is not HTTP
  */
 export async function sendRequest(
   url: URL,

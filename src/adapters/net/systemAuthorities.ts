@@ -49,7 +49,7 @@ function filesIn(folder: string): string[] {
   }
 }
 
-/** Blocks of a file, in one form, so that the same one is found again; none where it is no text with certificates. */
+/** The PEM blocks of a file in one form, so that equal ones are found; empty if the file has no certificates. */
 function readCertificates(path: string): string[] {
   try {
     const blocks = readFileSync(path, 'latin1').match(

@@ -80,7 +80,7 @@ export async function checkNats(
 /**
  * Of several servers one that works is enough; the failures of the others are told with it.
  *
- * @returns null where there is no server
+ * @returns null if there is no server
  */
 export async function firstGood(looks: readonly Promise<Finding>[]): Promise<Finding | null> {
   const findings = await Promise.all(looks.map((look) => look.catch(failedFinding)));

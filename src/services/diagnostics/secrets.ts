@@ -1,7 +1,7 @@
 import { redact } from '../../errors/onboardingError.ts';
 
 const mask = '***';
-/** Shorter texts are no secrets: masking them would make holes in everything else. */
+/** Shorter texts are not masked: they would match parts of other words. */
 const shortest = 6;
 /** `RABBITMQ_PASSWORD=…` of an environment file, `UtmSecret: …` of a YAML file */
 const namedLine =

@@ -64,7 +64,7 @@ export const accept = {
 export type Envelope = Pick<LogLine, 'received' | 'host' | 'machine'>;
 export const noEnvelope: Envelope = { received: null, host: null, machine: null };
 
-/** @returns null for an object that is no line of onboardd */
+/** @returns null for an object that is not a log line of onboardd */
 export function readFields(json: Readonly<Record<string, unknown>>, envelope: Envelope): LogLine | null {
   const event = text(json.event, accept.event);
   const at = time(json.timestamp);
@@ -110,7 +110,7 @@ function count(value: unknown): number | null {
 let lastHour = 'none';
 let lastHourMs = 0;
 
-/** @returns milliseconds since 1970; null if it is none */
+/** @returns milliseconds since 1970; null if it is not a time */
 export function time(value: unknown): number | null {
   if (typeof value !== 'string') return null;
   if (value.length === 24 && value.startsWith(lastHour) && value.endsWith('Z')) {
@@ -130,7 +130,7 @@ export function time(value: unknown): number | null {
   return ms;
 }
 
-/** @returns NaN if one of these is no digit */
+/** @returns NaN if one of these is not a digit */
 function digits(text: string, from: number, to: number): number {
   let value = 0;
   for (let index = from; index < to; index++) {

@@ -41,7 +41,7 @@ export function newLogReader(onLine: OnLine): LogReader {
   };
   return {
     push(chunk) {
-      // A Buffer's slice() is no copy, and would keep the whole chunk.
+      // Buffer.slice() does not copy, and would keep the whole chunk in memory.
       const bytes = new Uint8Array(chunk.buffer as ArrayBuffer, chunk.byteOffset, chunk.length);
       if (reader !== null) reader.push(bytes);
       else {

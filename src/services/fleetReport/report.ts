@@ -56,7 +56,7 @@ export interface Report
     Tally,
     'lines' | 'foreign' | 'duplicates' | 'beyond' | 'unnamed' | 'events' | 'steps' | 'timeline'
   > {
-  /** The oldest and the newest line whose time is to be believed; null: there is none */
+  /** The oldest and the newest line whose time is trusted; null: there is none */
   readonly first: number | null;
   readonly last: number | null;
   readonly devices: readonly DeviceStory[];

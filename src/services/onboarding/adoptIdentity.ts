@@ -118,7 +118,7 @@ interface Key {
   readonly spkiSha256: string;
 }
 
-/** @returns null if there is none, or none that can be used */
+/** @returns null if there is no key, or it cannot be used */
 function usableKey({ pki }: AdoptPorts, text: string | null): Key | null {
   if (text === null) return null;
   try {

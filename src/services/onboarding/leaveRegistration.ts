@@ -29,7 +29,7 @@ export function leaveIfChanged(
   return next;
 }
 
-/** One write: the device is to register anew, and "already registered" means itself. What it got before is kept aside. */
+/** Changes of the state: the device registers again, "already registered" means itself, and the former result is kept. */
 export function leave({ registration, formerRegistration }: DeviceState): Partial<DeviceState> {
   return {
     registration: null,

@@ -145,7 +145,7 @@ export async function obtainCertificate(
   };
 }
 
-/** Whoever is on the path may pass on the fleet's own certificate and name a server of his own. */
+/** An attacker on the path can forward the fleet's own certificate and name a server of his own. */
 export function mustProveAddress(
   { provisioned, pinnedCa }: DeviceState,
   { natsUrl }: Provisioned,
@@ -155,7 +155,7 @@ export function mustProveAddress(
   return moves && pinnedCa !== null && !options.authenticated;
 }
 
-/** What the device has came from a CA that the configuration does not allow (any more). */
+/** The device's certificate is of a CA that the configuration does not allow, or no longer. */
 function isFromForeignCa(
   reader: CertificateReader,
   { provisioned }: DeviceState,
@@ -165,8 +165,7 @@ function isFromForeignCa(
 }
 
 /**
- * Whoever was behind the other CA gave the result, too. The device registers anew; its own fleet may know it already,
- * from before.
+ * The other CA's operator also gave the result, so the device registers again; its own fleet may know it from before.
  */
 const forgetForeignFleet: Partial<DeviceState> = {
   pinnedCa: null,
@@ -180,8 +179,8 @@ const forgetForeignFleet: Partial<DeviceState> = {
 export type TryCertificatePorts = Pick<RegisterPorts, 'directory' | 'connect'>;
 
 /**
- * Opens every NATS server that came with a certificate and was not known, and then keeps both. Where one of them does not
- * open, the certificate is kept, which was accepted, with the address that is known.
+ * Opens every new NATS address of an answer, then stores certificate and addresses. If one of them does not open, the
+ * certificate, which was accepted, is stored with the known address.
  *
  * @throws {OnboardingError} STATE_*: what the device has then stays; the signal's reason
  */
@@ -208,7 +207,7 @@ export async function tryCertificate(
   return { ...issued, opened: true };
 }
 
-/** The parts of a list that another list does not name. */
+/** The addresses of a list that are not in the other list. */
 export function unknownAddresses(natsUrl: string, known: string): string[] {
   const shown = (part: string) => parseNatsAddresses(part).map(showNatsAddress).join();
   const parts = (list: string) =>
@@ -232,7 +231,7 @@ async function openOverTls(
     throw new OnboardingError('NATS_NOT_SECURE', 'the NATS server offers no TLS');
 }
 
-/** Opens NATS once and closes it. @returns whether both sides proved themselves over TLS. @throws {OnboardingError} NATS_* */
+/** Opens NATS once and closes it. @returns whether the connection used mutual TLS. @throws {OnboardingError} NATS_* */
 export async function opensOverTls(
   connect: RegisterPorts['connect'],
   identity: Identity,
@@ -244,7 +243,7 @@ export async function opensOverTls(
   return session.isEncrypted;
 }
 
-/** A CA that is pinned hands over to the one that was accepted: that one was vouched for. */
+/** The CA of the accepted certificate becomes the pinned one: the pinned CA vouched for it. */
 function storeCertificate(
   directory: StateDirectory,
   provisioned: Provisioned,
@@ -307,7 +306,7 @@ const answerSchema = v.object({
   fleetManagementNatsUrl: v.pipe(nonEmpty, v.trim()),
 });
 
-/** Reads protocol.md's answer; liberal in what else it holds. @throws {OnboardingError} PROVISIONING_* */
+/** Reads the answer of protocol.md; ignores other fields. @throws {OnboardingError} PROVISIONING_* */
 function readAnswer(
   { status, contentType, body, retryAfterMs, server }: HttpAnswer,
   configuredNatsUrl: string | null,
@@ -343,7 +342,7 @@ function readAnswer(
   return { certificate, caCertificate, natsUrl };
 }
 
-/** What the server said with an HTTP error, for a message; a web page says nothing to a reader. */
+/** The body of an HTTP error, for a message; empty for a web page. */
 function bodyExcerpt(body: string, contentType: string | null): string {
   const said = isWebPage(contentType) ? '' : excerpt(body);
   return said === '' ? '' : `: ${said}`;
@@ -364,7 +363,7 @@ function withCaCertificate(json: Record<string, unknown>): Record<string, unknow
   return json;
 }
 
-/** Where an address is configured, an answer may leave its own out. */
+/** If an address is configured, the answer need not have one. */
 function withNatsUrl(json: Record<string, unknown>, configured: string | null): Record<string, unknown> {
   return configured === null || typeof json.fleetManagementNatsUrl === 'string'
     ? json
@@ -387,7 +386,7 @@ function parseObject(body: string, contentType: string | null): Record<string, u
   return json;
 }
 
-/** A portal, or another web server, answers in place of the provisioning server. */
+/** Whether a captive portal or another web server answered in place of the provisioning server. */
 export function isWebPage(contentType: string | null): boolean {
   return /html/i.test(contentType ?? '');
 }

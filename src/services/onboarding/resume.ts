@@ -22,7 +22,7 @@ import { leaveIfChanged } from './leaveRegistration.ts';
 import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
 export interface KeyReader {
-  /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws where the text is no private key */
+  /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws if the text is not a private key */
   spkiSha256Of(privateKeyPem: string): string;
 }
 
@@ -34,20 +34,20 @@ export interface ResumePorts {
   readonly machine: () => HardwareId;
   /** A random UUID */
   readonly randomUUID: () => string;
-  /** Says which damaged file was set aside, and what became of it. */
+  /** Reports which damaged file was quarantined, and what replaced it. */
   readonly onQuarantined: (error: OnboardingError) => void;
-  /** Says that the device has to register anew, and why, once that is durable. */
+  /** Reports that the device has to register again, and why, once that is durable. */
   readonly onLeft: (reason: LeaveReason) => void;
 }
 
 /**
- * Reads the facts from disk, mends what a crash or damage left, and says where to go on. On a device that has nothing
- * yet it makes the id: the one moment of a device's life at which that happens.
+ * Reads the facts from disk, repairs what a crash or damage left, and returns the stage to continue from. On a device
+ * without any facts it makes the device id; nothing else makes one.
  *
  * @param configuredId `identity.deviceId`
- * @param fleetCa SHA-256 of the CAs that the configuration allows, hex; a certificate of another is none. null: any
+ * @param fleetCa SHA-256 of the CAs that the configuration allows, hex; a certificate of another CA counts as absent. null: any
  * @param announcement what a device of this id announces now; null: a change of it means nothing
- * @throws {OnboardingError} STATE_CORRUPT where the identity may exist and cannot be read, STATE_CLONED, STATE_UNWRITABLE;
+ * @throws {OnboardingError} STATE_CORRUPT if the identity may exist and cannot be read, STATE_CLONED, STATE_UNWRITABLE;
  *   with the device id if `state.json` could be read
  */
 export function resume(
@@ -106,7 +106,7 @@ function readFacts(
   };
 }
 
-/** There is a renewed certificate that lives, for a key at hand and from a CA that is allowed. */
+/** Whether there is a renewed certificate that has not expired, for a key on disk and of an allowed CA. */
 function isCandidateUsable(
   { directory, pki, now }: ResumePorts,
   { candidate }: DeviceState,
@@ -122,7 +122,7 @@ function isCandidateUsable(
   );
 }
 
-/** Thrown for a state whose reset has begun: what is left of it is no identity, and is not made whole again. */
+/** Thrown for a state whose reset has begun: what is left is not an identity, and is not repaired. */
 class InterruptedResetError extends OnboardingError {
   constructor(deviceId: string) {
     const message = `the reset of ${deviceId} was interrupted: run \`onboardd reset\` again`;
@@ -131,9 +131,9 @@ class InterruptedResetError extends OnboardingError {
 }
 
 /**
- * What a newer version left is not ours to judge, nor is its key; what another machine left is not ours to use.
+ * Refuses the state of a newer version, which this one cannot read, and that of another machine.
  *
- * @returns the device id of the state; null where there is no state, or a damaged one
+ * @returns the device id of the state; null if there is no state, or a damaged one
  * @throws {OnboardingError} STATE_CORRUPT, STATE_CLONED
  */
 function assertOwnState({ directory, machine }: ResumePorts): string | null {
@@ -192,7 +192,7 @@ export function loadOrQuarantineKey({
   }
 }
 
-/** The state on disk; else what can be rebuilt from the copies beside it; else, where no key exists, a new device. */
+/** The state on disk; else a state rebuilt from the copies beside it; else, if there is no key, that of a new device. */
 function loadOrRebuildState(
   ports: ResumePorts,
   spkiSha256: string | null,
@@ -251,7 +251,7 @@ function rebuild(
     provisioned: provisioned && { ...provisioned, opened: registration !== null },
     pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
     registration,
-    // A device that had its key may have asked: "already registered" is then its own registration.
+    // A device that has a key may have sent a request: "already registered" is then its own registration.
     mayBeRegistered: spkiSha256 !== null,
     request: provisioned && {
       messageId: randomUUID(),
@@ -276,7 +276,7 @@ function rebuildProvisioned(
   if (!certificate || !caCertificate || !natsUrl) return null;
   const leaf = leafOf(pki, certificate);
   if (leaf?.spkiSha256 !== spkiSha256 || leafOf(pki, caCertificate) === null) return null;
-  // What was rolled is lost: the middle of the usual range.
+  // The random time of renewal is lost: use the middle of the default range.
   const due = renewAt(leaf, 0.8, 0, now).toISOString();
   return { certificate, caCertificate, natsUrl, renewAt: due, opened: false };
 }

@@ -37,7 +37,7 @@ const provisionedSchema = v.object({
   renewAt: time,
   /** The certificate has opened a connection to NATS. Absent in the state of older versions. */
   opened: v.optional(v.boolean()),
-  /** NATS refuses it for good: another one is requested, and this one only tried if there is none to be had. */
+  /** NATS refuses it for good: another one is requested, and this one is tried only if the request fails. */
   refused: v.optional(v.boolean()),
 });
 
