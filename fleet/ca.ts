@@ -1,4 +1,12 @@
-import { createHash, generateKeyPair, type KeyObject, randomBytes, webcrypto } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  generateKeyPair,
+  type KeyObject,
+  randomBytes,
+  webcrypto,
+  X509Certificate,
+} from 'node:crypto';
 import { isIP } from 'node:net';
 import { promisify } from 'node:util';
 import { BitString, fromBER, Integer, OctetString, Utf8String } from 'asn1js';
@@ -58,6 +66,8 @@ export interface ClientRequest extends Validity {
 export interface Authority {
   /** the root certificate, PEM: the trust anchor */
   pem: string;
+  /** the root's private key, PKCS#8 PEM */
+  key: string;
   /** @throws {TypeError} where the request or its signature is bad */
   issueClient(what: ClientRequest): Promise<Issued>;
   /** A certificate with a new key for DNS names and IP addresses. */
@@ -69,24 +79,33 @@ export interface AuthorityOptions extends Validity {
   key?: AuthorityKey;
   /** Whether leaves are signed by an intermediate instead of by the root. */
   intermediate?: boolean;
+  /** An authority that was made before, PEM, instead of a new one. */
+  kept?: { pem: string; key: string };
 }
 
 interface Issuer {
   certificate: Certificate;
   signingKey: webcrypto.CryptoKey;
+  /** PKCS#8 PEM */
+  key: string;
   keyIdentifier: Buffer;
 }
 
-/** A certificate authority in memory, valid for ten years by default. EC P-256 signs a thousand leaves in seconds. */
+/**
+ * A certificate authority in memory, valid for ten years by default. EC P-256 signs a thousand leaves in seconds.
+ *
+ * @throws {TypeError} where the key of one that was kept is not that of its certificate
+ */
 export async function createAuthority({
   commonName = 'Stand-in fleet root',
   key = 'ec-p256',
   intermediate = false,
+  kept,
   notBefore = new Date(Date.now() - day),
   notAfter = new Date(Date.now() + 3650 * day),
 }: AuthorityOptions = {}): Promise<Authority> {
   const validity = { notBefore, notAfter };
-  const root = await createIssuer(key, commonName, validity);
+  const root = kept ? await keptIssuer(kept) : await createIssuer(key, commonName, validity);
   const issuer = intermediate ? await createIssuer(key, `${commonName} intermediate`, validity, root) : root;
   const between = intermediate ? pemOf(issuer.certificate) : '';
 
@@ -98,6 +117,7 @@ export async function createAuthority({
 
   return {
     pem: pemOf(root.certificate),
+    key: root.key,
     async issueClient({ csrPem, request: read, publicKey, commonName, eku = [clientAuth], ...validity }) {
       const request = csrPem === undefined ? read : await readSigningRequest(csrPem);
       const pair = request || publicKey ? undefined : await keyPair('ec-p256');
@@ -133,15 +153,10 @@ async function createIssuer(
   parent?: Issuer,
 ): Promise<Issuer> {
   const pair = await keyPair(type);
-  const algorithm =
-    type === 'rsa-2048'
-      ? { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
-      : { name: 'ECDSA', namedCurve: 'P-256' };
-  const pkcs8 = pair.privateKey.export({ type: 'pkcs8', format: 'der' });
-  const signingKey = await webcrypto.subtle.importKey('pkcs8', pkcs8, algorithm, false, ['sign']);
   const itself = {
     certificate: new Certificate(),
-    signingKey,
+    signingKey: await signingKeyOf(pair.privateKey),
+    key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     keyIdentifier: keyIdentifierOf(pair.publicKey),
   };
   itself.certificate.subject = nameOf(name);
@@ -153,6 +168,27 @@ async function createIssuer(
     ...validity,
   });
   return { ...itself, certificate };
+}
+
+async function keptIssuer({ pem, key }: { pem: string; key: string }): Promise<Issuer> {
+  const privateKey = createPrivateKey(key);
+  const certificate = new X509Certificate(pem);
+  if (!certificate.checkPrivateKey(privateKey)) throw new TypeError('the key is not that of the certificate');
+  return {
+    certificate: new Certificate({ schema: fromBER(certificate.raw).result }),
+    signingKey: await signingKeyOf(privateKey),
+    key,
+    keyIdentifier: keyIdentifierOf(certificate.publicKey),
+  };
+}
+
+function signingKeyOf(key: KeyObject): Promise<webcrypto.CryptoKey> {
+  const algorithm =
+    key.asymmetricKeyType === 'rsa'
+      ? { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
+      : { name: 'ECDSA', namedCurve: 'P-256' };
+  const pkcs8 = key.export({ type: 'pkcs8', format: 'der' });
+  return webcrypto.subtle.importKey('pkcs8', pkcs8, algorithm, false, ['sign']);
 }
 
 interface Leaf extends Validity {

@@ -5,6 +5,7 @@ import { createJournal, type Journal } from './journal.ts';
 const fatalSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const living = new Set<ChildProcess>();
 let guarded = false;
+const mostLines = 10_000;
 let leash: string[] | undefined;
 
 export interface Child {
@@ -27,7 +28,7 @@ export async function startChild(program: string, args: string[]): Promise<Child
   const [first = program, ...rest] = [...endsWithParent(), program, ...args];
   const child = spawn(first, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
   living.add(child);
-  const lines = createJournal<string>(`lines of ${program}`);
+  const lines = createJournal<string>(`lines of ${program}`, mostLines);
   const ended = new Promise<string>((resolve) => {
     child.once('close', (code, signal) => {
       living.delete(child);

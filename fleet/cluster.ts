@@ -19,9 +19,10 @@ export interface NatsCluster {
  * Three nats-servers as a cluster, for streams of three replicas. JetStream takes a few seconds more until its servers
  * have agreed on a leader: `createStreams` is patient.
  */
-export async function startCluster(
-  options: Omit<NatsOptions, 'cluster' | 'name' | 'port'>,
-): Promise<NatsCluster> {
+export async function startCluster({
+  ports: clientPorts,
+  ...options
+}: Omit<NatsOptions, 'cluster' | 'name' | 'port'> & { ports?: number[] }): Promise<NatsCluster> {
   const ports = await freePorts(3);
   const routes = ports.map((port) => `nats-route://127.0.0.1:${port}`);
   const servers = await Promise.all(
@@ -29,6 +30,7 @@ export async function startCluster(
       startNats({
         ...options,
         name: `fleet-${index + 1}`,
+        port: clientPorts?.[index],
         dir: join(options.dir, `${index + 1}`),
         cluster: { port, routes },
       }),

@@ -60,6 +60,10 @@ export interface ManagerOptions extends StreamOptions {
   fields?: (id: string) => Record<string, unknown>;
   /** Where those go: beside the status (default) or under `payload`; `request` knows only the former. */
   fieldsIn?: 'answer' | 'payload';
+  /** Called with each request and what was decided, before that is published. */
+  onResult?: (request: RegistrationRequest, result: Record<string, unknown>) => void;
+  /** How many requests are kept; all by default. */
+  keep?: number;
   /** Where there is no stream: what outlives a restart of the manager. */
   registry?: Registry;
 }
@@ -90,7 +94,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   const registry =
     options.registry ??
     (api === 'jetstream' ? await bucketRegistry(connection, options.replicas ?? 1) : memoryRegistry());
-  const journal = createJournal<RegistrationRequest>('registration requests');
+  const journal = createJournal<RegistrationRequest>('registration requests', options.keep);
   const held: RegistrationRequest[] = [];
   const counted = new Set<string>();
   let endConsuming: () => Promise<unknown> = async () => undefined;
@@ -147,6 +151,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     if (delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, delayMs));
     const result =
       reject === undefined ? await register(request, more) : { status: 'failure', error: reject };
+    options.onResult?.(request, result);
     if (behaviour === 'lose') return;
     const payload = Buffer.from(raw ?? JSON.stringify(result));
     for (let copy = 0; copy < copies; copy += 1) {
@@ -205,7 +210,11 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   return manager;
 }
 
-async function connectAs(commonName: string, { authority, servers, tls = true }: ManagerOptions) {
+/** A connection of one of the fleet's own services. */
+export async function connectAs(
+  commonName: string,
+  { authority, servers, tls = true }: Pick<ManagerOptions, 'authority' | 'servers' | 'tls'>,
+): Promise<NatsConnection> {
   const { chain, key } = await authority.issueClient({ commonName });
   return connect({
     servers,

@@ -14,6 +14,8 @@ import {
 
 const startMs = 20_000;
 const graceMs = 3_000;
+const reloadMs = 10_000;
+const loopback = '127.0.0.1';
 
 export interface NatsSettings {
   /** Whether the server speaks JetStream; true by default. */
@@ -37,6 +39,15 @@ export interface NatsOptions extends NatsSettings {
   cluster?: ConfigInput['cluster'];
   /** A free one by default. */
   port?: number;
+  /** The address to listen on; 127.0.0.1 by default. */
+  host?: string;
+  /** What the server's certificate is for; localhost and 127.0.0.1 by default. */
+  hosts?: string[];
+  isMonitored?: boolean;
+  /** Devices that are let in from the start: ids and common names. */
+  devices?: Iterable<readonly [id: string, commonName: string]>;
+  /** The path of nats-server; found or fetched by default. */
+  program?: string;
 }
 
 export interface NatsServer {
@@ -69,12 +80,16 @@ export interface NatsServer {
   restart(changes?: NatsSettings): Promise<void>;
 }
 
-/** A real nats-server on 127.0.0.1. Resolves once it takes connections. @throws {Error} with its log if it does not */
+/** A real nats-server, on 127.0.0.1 by default. Resolves once it takes connections. @throws {Error} with its log if it does not */
 export async function startNats(options: NatsOptions): Promise<NatsServer> {
-  const { authority, dir, name = 'fleet', cluster } = options;
-  const program = await natsServer();
+  const { authority, dir, name = 'fleet', cluster, host = loopback, isMonitored } = options;
+  const ownHost = ['0.0.0.0', '::'].includes(host) ? loopback : host;
+  const plainHost = ownHost.includes(':') ? `[${ownHost}]` : ownHost;
+  const program = options.program ?? (await natsServer());
   const configFile = join(dir, 'nats.conf');
-  const devices = new Map<string, { commonName: string; applied: Promise<void> }>();
+  const devices = new Map(
+    [...(options.devices ?? [])].map(([id, commonName]) => [id, { commonName, applied: Promise.resolve() }]),
+  );
   let settings: NatsSettings = options;
   let rightsOf: RightsOf = options.rights ?? deviceRights;
   let port = options.port ?? -1;
@@ -96,7 +111,10 @@ export async function startNats(options: NatsOptions): Promise<NatsServer> {
   async function writeConfig(): Promise<void> {
     const storeDir = settings.jetstream === false ? undefined : join(dir, 'jetstream');
     const { maxPayload } = settings;
-    const text = natsConfig({ name, port, storeDir, tls, users: users(), cluster, maxPayload });
+    const text = natsConfig({
+      ...{ name, host, port, storeDir, tls, cluster, maxPayload, isMonitored },
+      users: users(),
+    });
     await writeFile(`${configFile}.new`, text);
     await rename(`${configFile}.new`, configFile);
   }
@@ -107,7 +125,8 @@ export async function startNats(options: NatsOptions): Promise<NatsServer> {
       return;
     }
     const issued =
-      settings.serverCertificate ?? (await authority.issueServer({ hosts: ['localhost', '127.0.0.1'] }));
+      settings.serverCertificate ??
+      (await authority.issueServer({ hosts: options.hosts ?? ['localhost', loopback] }));
     tls = {
       certFile: join(dir, 'server.crt'),
       keyFile: join(dir, 'server.key'),
@@ -142,13 +161,16 @@ export async function startNats(options: NatsOptions): Promise<NatsServer> {
     await writeConfig();
     if (!isRunning) return;
     const { lines, ended } = child;
-    const before = lines.entries.filter(isReloadEnd).length;
-    const reloaded = lines.atLeast(before + 1, isReloadEnd);
+    if (isPaused) {
+      // Stays pending, and is the first thing that the process hears of.
+      child.signal('SIGHUP');
+      return;
+    }
+    const reloaded = lines.next(isReloadEnd, reloadMs);
     child.signal('SIGHUP');
-    await Promise.race([reloaded, ended]);
+    const outcome = await Promise.race([reloaded, ended]);
     reloaded.catch(() => undefined);
-    const outcome = lines.entries.findLast(isReloadEnd);
-    if (outcome?.includes('Failed to reload')) throw new Error(outcome);
+    if (outcome.includes('Failed to reload')) throw new Error(outcome);
   }
   const reloadSoon = batched(reload);
 
@@ -166,14 +188,14 @@ export async function startNats(options: NatsOptions): Promise<NatsServer> {
   await start();
   return {
     get url() {
-      return `${tls === undefined ? 'nats' : 'tls'}://127.0.0.1:${port}`;
+      return `${tls === undefined ? 'nats' : 'tls'}://${plainHost}:${port}`;
     },
-    host: '127.0.0.1',
+    host: plainHost,
     get port() {
       return port;
     },
     get monitoringUrl() {
-      return `http://127.0.0.1:${monitoringPort}`;
+      return `http://${loopback}:${monitoringPort}`;
     },
     get pid() {
       return child.pid;

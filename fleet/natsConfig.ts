@@ -8,6 +8,10 @@ export interface Rights {
 export type RightsOf = (id: string, commonName: string) => Rights | 'all' | 'none';
 
 export const managerName = 'fleet-manager';
+/** Who hears of connections, where the server tells of them. */
+export const monitorName = 'fleet-monitor';
+/** The account of devices and fleet manager, where the server tells of connections: it does so of named ones only. */
+export const fleetAccount = 'FLEET';
 
 /** What a device may do by default: ask, read the answer through JetStream's direct get, and hear it. */
 export function deviceRights(id: string): Rights {
@@ -23,8 +27,12 @@ export function deviceRights(id: string): Rights {
   };
 }
 
+const loopback = '127.0.0.1';
+
 export interface ConfigInput {
   name: string;
+  /** the address to listen on; 127.0.0.1 by default */
+  host?: string;
   /** -1 chooses a free one */
   port: number;
   /** undefined: JetStream is off */
@@ -34,6 +42,8 @@ export interface ConfigInput {
   /** common names and what they may do */
   users: Iterable<readonly [commonName: string, rights: Rights | 'all']>;
   cluster?: { port: number; routes: string[] };
+  /** Whether `monitorName` may hear of connections, on `$SYS.ACCOUNT.FLEET.*`. */
+  isMonitored?: boolean;
   /** bytes; 1 MiB by default, as with nats-server itself */
   maxPayload?: number;
 }
@@ -46,22 +56,24 @@ export function natsConfig({
   tls,
   users,
   cluster,
+  host = loopback,
+  isMonitored = false,
   maxPayload = 1_048_576,
 }: ConfigInput): string {
-  const host = '127.0.0.1';
+  const known = [...users].map(userOf);
   return JSON.stringify(
     {
       server_name: name,
-      listen: `${host}:${port}`,
+      listen: `${host.includes(':') ? `[${host}]` : host}:${port}`,
       // A reload refuses another monitoring port than the one first written.
-      http: `${host}:-1`,
+      http: `${loopback}:-1`,
       max_payload: maxPayload,
       ...(storeDir === undefined
         ? {}
         : { jetstream: { store_dir: storeDir, max_memory_store: 64 * 2 ** 20, max_file_store: 2 ** 30 } }),
       ...(cluster === undefined
         ? {}
-        : { cluster: { name: 'fleet', listen: `${host}:${cluster.port}`, routes: cluster.routes } }),
+        : { cluster: { name: 'fleet', listen: `${loopback}:${cluster.port}`, routes: cluster.routes } }),
       ...(tls === undefined
         ? {}
         : {
@@ -72,12 +84,24 @@ export function natsConfig({
               verify_and_map: true,
               timeout: 10,
             },
-            authorization: { users: [...users].map(userOf) },
+            ...(isMonitored
+              ? accountsOf(known, storeDir !== undefined)
+              : { authorization: { users: known } }),
           }),
     },
     null,
     1,
   );
+}
+
+function accountsOf(users: object[], jetstream: boolean) {
+  return {
+    system_account: 'SYS',
+    accounts: {
+      SYS: { users: [userOf([monitorName, 'all'])] },
+      [fleetAccount]: { users, ...(jetstream ? { jetstream: 'enabled' } : {}) },
+    },
+  };
 }
 
 function userOf([commonName, rights]: readonly [string, Rights | 'all']) {

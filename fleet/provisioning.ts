@@ -24,6 +24,9 @@ export interface ProvisioningRequest {
   url: string;
   secure: boolean;
   headers: IncomingMessage['headers'];
+  /** the address of this machine that the device talks to, and its own */
+  localAddress: string;
+  remoteAddress: string;
   body: string;
   /** the parsed body */
   json?: Record<string, unknown>;
@@ -46,6 +49,24 @@ export interface ProvisioningOptions {
   authorise?: (id: string, commonName: string) => Promise<void>;
   /** The bearer token that requests must carry; none by default. */
   token?: string;
+  /** The address to listen on; 127.0.0.1 by default. */
+  host?: string;
+  /** Free ones by default. */
+  ports?: { http: number; https: number };
+  /** `fleetManagementNatsUrl` by the address of this machine that the device talks to; `natsUrl` by default. */
+  natsUrlAt?: (address: string) => string;
+  /** Called with a certificate, PEM, before the answer brings it; awaited. */
+  onCertified?: (request: ProvisioningRequest, certificate: string) => Promise<void>;
+  /** Called with each request that was answered without a certificate, or not at all. */
+  onRefused?: (request: ProvisioningRequest, refusal: Refused) => void;
+  /** How many requests are kept; all by default. */
+  keep?: number;
+}
+
+export interface Refused {
+  /** HTTP; undefined: nothing was answered */
+  status: number | undefined;
+  error: string;
 }
 
 export interface Provisioning {
@@ -65,10 +86,13 @@ export interface Provisioning {
   stop(): Promise<void>;
 }
 
-/** The provisioning server of protocol.md, part 1, over HTTP and HTTPS on free ports of 127.0.0.1. */
+/** The provisioning server of protocol.md, part 1, over HTTP and HTTPS, by default on free ports of 127.0.0.1. */
 export async function startProvisioning(options: ProvisioningOptions): Promise<Provisioning> {
-  const journal = createJournal<ProvisioningRequest>('provisioning requests');
-  const { authority, authorise } = options;
+  const journal = createJournal<ProvisioningRequest>('provisioning requests', options.keep);
+  const { authority, authorise, host = '127.0.0.1', ports = { http: 0, https: 0 } } = options;
+  const { onCertified, onRefused = () => undefined } = options;
+  const shownHost = ['0.0.0.0', '::'].includes(host) ? '127.0.0.1' : host;
+  const plainHost = shownHost.includes(':') ? `[${shownHost}]` : shownHost;
   const http = createHttpServer(listener(false));
   const https = createHttpsServer(
     { cert: options.web.chain, key: options.web.key, requestCert: true, rejectUnauthorized: false },
@@ -77,8 +101,8 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
   let wellFormed = 0;
 
   const server: Provisioning = {
-    httpUrl: `http://127.0.0.1:${await listen(http)}`,
-    httpsUrl: `https://127.0.0.1:${await listen(https)}`,
+    httpUrl: `http://${plainHost}:${await listen(http, host, ports.http)}`,
+    httpsUrl: `https://${plainHost}:${await listen(https, host, ports.https)}`,
     requests: journal.entries,
     journal,
     behave: () => undefined,
@@ -102,7 +126,11 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
 
   async function handle(incoming: IncomingMessage, response: ServerResponse, secure: boolean): Promise<void> {
     const { method = '', url = '', headers } = incoming;
-    const entry: ProvisioningRequest = { at: Date.now(), method, url, secure, headers, body: '' };
+    const { localAddress = '', remoteAddress = '' } = incoming.socket;
+    const entry: ProvisioningRequest = {
+      ...{ at: Date.now(), method, url, secure, headers, body: '' },
+      ...{ localAddress: plainAddress(localAddress), remoteAddress: plainAddress(remoteAddress) },
+    };
     try {
       entry.body = await bodyOf(incoming);
     } catch {
@@ -114,15 +142,23 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
     if (!('commonName' in csr)) {
       response.writeHead(csr.status, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ error: csr.error }));
+      onRefused(entry, csr);
       return;
     }
     wellFormed += 1;
     const behaviour = server.behave(entry, wellFormed);
-    await misbehave(response, behaviour, () => answer(entry.id ?? '', csr, behaviour));
+    let isCertified = false;
+    await misbehave(response, behaviour, async () => {
+      const right = await answer(entry, csr, behaviour);
+      isCertified = true;
+      return right;
+    });
+    const status = response.headersSent ? response.statusCode : undefined;
+    if (!isCertified) onRefused(entry, { status, error: 'as told' });
   }
 
   async function answer(
-    id: string,
+    entry: ProvisioningRequest,
     request: SigningRequest,
     behaviour: ProvisioningBehaviour | undefined,
   ): Promise<Answer> {
@@ -131,11 +167,12 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
     const issuer = otherAuthority ?? authority;
     const publicKey = otherKey ? keyLike(request.publicKey) : request.publicKey;
     const { chain } = await issuer.issueClient({ request, publicKey, ...details });
-    await authorise?.(id, certificate.commonName ?? request.commonName);
+    await onCertified?.(entry, chain);
+    await authorise?.(entry.id ?? '', certificate.commonName ?? request.commonName);
     const right = {
       caCertificate: authority.pem,
       certificate: chain,
-      fleetManagementNatsUrl: server.natsUrl,
+      fleetManagementNatsUrl: options.natsUrlAt?.(entry.localAddress) ?? server.natsUrl,
     };
     return { ...right, ...(typeof overrides === 'function' ? overrides(right) : overrides) };
   }
@@ -179,12 +216,17 @@ async function read(
     const request = await readSigningRequest(csr);
     entry.csrSubject = request.commonName;
     entry.publicKeySha256 = request.publicKeySha256;
-    entry.id = deviceId.exec(request.commonName)?.[1] ?? '';
+    entry.id = deviceIdOf(request.commonName);
     if (entry.id === '') return refuse(400, 'the common name is not that of a registration agent');
     return request;
   } catch (error) {
     return refuse(400, error instanceof Error ? error.message : String(error));
   }
+}
+
+/** What stands before `/registration_agent` in a common name; empty if it is not that of a device. */
+export function deviceIdOf(commonName: string): string {
+  return deviceId.exec(commonName)?.[1] ?? '';
 }
 
 async function bodyOf(incoming: IncomingMessage): Promise<string> {
@@ -205,10 +247,15 @@ function keyLike(key: KeyObject): KeyObject {
     : generateKeyPairSync('ec', { namedCurve }).publicKey;
 }
 
-function listen(server: Server): Promise<number> {
+/** An IPv4 address without the prefix that it has on a socket for both families. */
+function plainAddress(address: string): string {
+  return address.replace(/^::ffff:/, '');
+}
+
+function listen(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
   });
 }
 

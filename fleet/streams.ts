@@ -5,6 +5,7 @@ export const resultsStream = 'DEVICE_RESULTS';
 const durable = 'fleet-manager';
 const tryEveryMs = 100;
 const nanosecondsPerSecond = 1_000_000_000;
+const nanosecondsPerMs = 1_000_000;
 
 export interface StreamOptions {
   /** Whether results may be read by direct get; true by default. */
@@ -13,17 +14,26 @@ export interface StreamOptions {
   replicas?: number;
   /** names of the streams, where they are not the usual ones */
   streams?: { actions?: string; results?: string };
+  /** how long messages are kept, ms; for ever by default */
+  maxAgeMs?: number;
   /** how long a cluster may take to agree on its leaders, ms; 30 s by default */
   patienceMs?: number;
 }
 
 /** Creates both streams where they are not there yet. @throws {NatsError} such as 503 where JetStream is off */
 export async function createStreams(connection: NatsConnection, options: StreamOptions): Promise<void> {
-  const { allowDirect = true, replicas = 1, streams = {}, patienceMs = replicas > 1 ? 30_000 : 0 } = options;
+  const { allowDirect = true, replicas = 1, streams = {}, maxAgeMs = 0 } = options;
+  const { patienceMs = replicas > 1 ? 30_000 : 0 } = options;
   const manager = await insist(patienceMs, () => connection.jetstreamManager({ checkAPI: patienceMs === 0 }));
   const create = (name: string, subject: string, direct: boolean) =>
     insist(patienceMs, () =>
-      manager.streams.add({ name, subjects: [subject], num_replicas: replicas, allow_direct: direct }),
+      manager.streams.add({
+        name,
+        subjects: [subject],
+        num_replicas: replicas,
+        allow_direct: direct,
+        max_age: maxAgeMs * nanosecondsPerMs,
+      }),
     );
   const actions = streams.actions ?? actionsStream;
   await create(actions, 'device_actions.>', false);

@@ -1,1 +1,4 @@
-export declare function natsServer(options?: { log?: (line: string) => void }): Promise<string>;
+export declare function natsServer(options?: {
+  log?: (line: string) => void;
+  into?: string;
+}): Promise<string>;

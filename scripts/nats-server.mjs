@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 export const toolsDir = join(dirname(dirname(fileURLToPath(import.meta.url))), '.tools');
-const installedDir = join(toolsDir, 'nats-server');
+const name = 'nats-server';
 const unpackingPrefix = '.nats-server-';
 const leftOverAfterMs = 60 * 60 * 1000;
 const [leastMajor, leastMinor] = [2, 9];
@@ -21,28 +21,29 @@ const whatToDo =
 /**
  * The path of a nats-server of version 2.9 or newer: what `NATS_SERVER` names, else the one on PATH, else the
  * one fetched earlier, else one fetched now from the packages of the Debian system that this is. Fetching changes
- * nothing outside `.tools`, needs no root, and may run several times at once or be interrupted.
+ * nothing outside the folder `into`, needs no root, and may run several times at once or be interrupted.
  *
- * @param {{ log?: (line: string) => void }} [options] where the one line goes that says what is done; by default stderr
+ * @param {{ log?: (line: string) => void, into?: string }} [options] where the one line goes that says what is done, by
+ * default stderr; where to fetch it to, by default `.tools`
  * @returns {Promise<string>}
  * @throws {Error} which says what to do, where there is none and none can be fetched
  */
-export async function natsServer({ log = (line) => console.error(line) } = {}) {
+export async function natsServer({ log = (line) => console.error(line), into = toolsDir } = {}) {
   const named = process.env.NATS_SERVER;
   if (named) {
     if (await isUsable(named)) return named;
     throw new Error(`NATS_SERVER is ${named}, which is no nats-server of version 2.9 or newer: ${whatToDo}`);
   }
-  return (await found()) ?? (await fetched(log));
+  return (await found(into)) ?? (await fetched(log, into));
 }
 
-async function found() {
+async function found(into) {
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
-  return (await firstUsable(folders)) ?? (await installed());
+  return (await firstUsable(folders)) ?? (await installed(into));
 }
 
-function installed() {
-  return firstUsable(['usr/sbin', 'usr/bin'].map((folder) => join(installedDir, folder)));
+function installed(into) {
+  return firstUsable(['usr/sbin', 'usr/bin'].map((folder) => join(into, name, folder)));
 }
 
 async function firstUsable(folders) {
@@ -62,15 +63,15 @@ async function isUsable(program) {
   }
 }
 
-async function fetched(log) {
-  await mkdir(toolsDir, { recursive: true });
-  await removeLeftOvers();
-  log(`nats-server: not found, fetching the system's Debian package into ${installedDir}`);
-  const dir = await mkdtemp(join(toolsDir, unpackingPrefix));
+async function fetched(log, into) {
+  await mkdir(into, { recursive: true });
+  await removeLeftOvers(into);
+  log(`nats-server: not found, fetching the system's Debian package into ${join(into, name)}`);
+  const dir = await mkdtemp(join(into, unpackingPrefix));
   try {
     const unpacked = join(dir, 'unpacked');
-    await run('dpkg', ['-x', await download(dir, 'nats-server'), unpacked]);
-    await putInPlace(unpacked);
+    await run('dpkg', ['-x', await download(dir, name), unpacked]);
+    await putInPlace(unpacked, into);
   } catch (cause) {
     const [reason] = String(cause?.stderr || cause?.message || cause)
       .trim()
@@ -80,7 +81,7 @@ async function fetched(log) {
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
-  const path = await installed();
+  const path = await installed(into);
   if (!path)
     throw new Error(`the system's nats-server package holds none of version 2.9 or newer: ${whatToDo}`);
   return path;
@@ -140,28 +141,31 @@ async function configuration(dir, settings) {
 }
 
 /** A rename either happens whole or not at all; where another run was faster, its result stands. */
-async function putInPlace(unpacked) {
+async function putInPlace(unpacked, into) {
+  const installedDir = join(into, name);
   try {
     await rename(unpacked, installedDir);
   } catch (error) {
     if (!['ENOTEMPTY', 'EEXIST'].includes(error.code)) throw error;
-    if (await installed()) return;
+    if (await installed(into)) return;
     await rm(installedDir, { recursive: true, force: true });
     await rename(unpacked, installedDir);
   }
 }
 
 /** Interrupted runs leave their folder; one that is recent may belong to a run still going on. */
-async function removeLeftOvers() {
-  for (const name of await readdir(toolsDir)) {
-    if (!name.startsWith(unpackingPrefix)) continue;
-    const path = join(toolsDir, name);
+async function removeLeftOvers(into) {
+  for (const found of await readdir(into)) {
+    if (!found.startsWith(unpackingPrefix)) continue;
+    const path = join(into, found);
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
     if (Date.now() - mtimeMs > leftOverAfterMs) await rm(path, { recursive: true, force: true });
   }
 }
 
-if (process.argv[1] && (await realpath(process.argv[1])) === fileURLToPath(import.meta.url)) {
+// Bundled into a program, it is not the script that was started.
+const [, started = ''] = process.argv;
+if (started.endsWith('nats-server.mjs') && (await realpath(started)) === fileURLToPath(import.meta.url)) {
   try {
     console.log(await natsServer());
   } catch (error) {
