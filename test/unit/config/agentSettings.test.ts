@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest';
-import { fromAgentVariables, fromAgentYaml, mergedAgents } from '../../../src/config/agentSettings.ts';
+import {
+  type AgentFiles,
+  fromAgentVariables,
+  fromAgentYaml,
+  mergedAgents,
+  noAgent,
+} from '../../../src/config/agentSettings.ts';
 
 const folder = '/var/lib/fogdata';
 const read = (values: Record<string, string>) =>
@@ -106,4 +112,162 @@ test('both files together: the YAML wins, name by name', () => {
   expect(merged.overlay.get('exports')).toEqual({ key: `${folder}/new.key`, token: `${folder}/PAT.pat` });
   expect(merged.overlay.get('device.alias')).toBe('new');
   expect(merged.files.key).toBe(`${folder}/new.key`);
+});
+
+const noFiles: AgentFiles = {
+  ...{ deviceId: null, deviceIdJson: null, key: null },
+  ...{ certificate: null, caCertificate: null, natsUrl: null },
+};
+const at = (name: string) => `${folder}/${name}`;
+
+test('no settings mean nothing, and allow certificate requests', () => {
+  const nothing = { overlay: new Map(), hostnameFile: null, files: noFiles, requestsCertificates: true };
+  expect(noAgent).toEqual({ ...nothing, notes: [], problems: [] });
+  expect(read({})).toEqual(noAgent);
+  expect(readYaml({})).toEqual(noAgent);
+});
+
+test.each<[string, Partial<AgentFiles>, Record<string, string>]>([
+  ['SERVICE_IDENTITY_KEY_FILE', { key: at('x') }, { key: at('x') }],
+  ['SERVICE_IDENTITY_CERTIFICATE_FILE', { certificate: at('x') }, { certificate: at('x') }],
+  ['SERVICE_IDENTITY_CA_FILE', { caCertificate: at('x') }, { caCertificate: at('x') }],
+  ['SERVICE_NATS_URL_FILE', { natsUrl: at('x') }, { natsUrl: at('x') }],
+  ['DEVICE_ID_FILE', { deviceId: at('x') }, { deviceId: at('x') }],
+  ['DEVICE_IDENTITY_FILE', {}, { identity: at('x') }],
+  ['DEVICE_AUTH_TOKEN_FILE', {}, { token: at('x') }],
+  ['DEVICE_CONFIGURATION_FILE', {}, { configuration: at('x') }],
+  ['UTM_CLIENT_SECRET_FILE', {}, { utmClientSecret: at('x') }],
+  ['RABBIT_MQ_SECRET_FILE', {}, { rabbitMqSecret: at('x') }],
+  ['SECRETS_AUTH_TOKEN_FILE', {}, { token: at('x') }],
+  ['SECRETS_UTM_SECRET_FILE', {}, { utmClientSecret: at('x') }],
+])('%s names a file', (name, files, exports) => {
+  const settings = read({ [name]: 'x' });
+  expect(settings.files).toEqual({ ...noFiles, ...files });
+  expect(settings.overlay).toEqual(new Map([['exports', exports]]));
+  expect(settings.notes).toEqual([]);
+});
+
+test.each<[string, string, Record<string, string>]>([
+  ['Secrets', 'UtmSecretFile', { utmClientSecret: at('x') }],
+  ['Secrets', 'AuthTokenFile', { token: at('x') }],
+  ['Device', 'ConfigurationFile', { configuration: at('x') }],
+])('%s.%s of generation 3 names a file', (section, name, exports) => {
+  expect(readYaml({ [section]: { [name]: ' x ' } }).overlay).toEqual(new Map([['exports', exports]]));
+});
+
+test('the identity file is read and never written, which is named', () => {
+  for (const [settings, source, name] of [
+    [read({ IDENTITY_FILE: '/x.json' }), '--env-file', 'IDENTITY_FILE'],
+    [readYaml({ Identity: { File: '/x.json' } }), '--agent-config', 'Identity.File'],
+  ] as const) {
+    expect(settings.files).toEqual({ ...noFiles, deviceIdJson: '/x.json' });
+    expect(settings.overlay.size).toBe(0);
+    expect(settings.notes).toEqual([
+      `${name} in ${source} is read, and never written: its shape is not public`,
+    ]);
+  }
+});
+
+test('what is passed over is named on one line, each with its reason', () => {
+  const { notes } = read({
+    IP_ADDRESS_FILE: 'a',
+    NETWORK_INTERFACE: 'b',
+    SERVICE_SWARM_KEY_FILE: 'c',
+    IDENTITY_SWARM_CA_FILE: 'd',
+  });
+  expect(notes).toEqual([
+    'passed over in --env-file: IP_ADDRESS_FILE (the fleet asks for no such thing), NETWORK_INTERFACE (onboardd has no use for it), SERVICE_SWARM_KEY_FILE (its meaning is not public), IDENTITY_SWARM_CA_FILE (its meaning is not public)',
+  ]);
+});
+
+test('names that only contain one of the families are not of it', () => {
+  expect(read({ MY_IDENTITY_SWARM_CA_FILE: 'x' })).toEqual(noAgent);
+  expect(readYaml({ 'My.Identity.SwarmCaFile': 'x' }).notes).toEqual([
+    'My.Identity.SwarmCaFile in --agent-config is unknown, and passed over',
+  ]);
+});
+
+test.each<[string, unknown, Partial<ReturnType<typeof read>>]>([
+  ['MDNS', 'true', { overlay: new Map([['provisioning.discovery', 'mdns']]) }],
+  ['MDNS', 'false', {}],
+  [
+    'ENCRYPTED_SECRETS',
+    'true',
+    {
+      notes: ['ENCRYPTED_SECRETS=true in --env-file is passed over: how secrets are encrypted is not public'],
+    },
+  ],
+  ['ENCRYPTED_SECRETS', 'false', {}],
+  ['AUTOMATIC_PROVISIONING', 'true', {}],
+  [
+    'AUTOMATIC_PROVISIONING',
+    'false',
+    {
+      requestsCertificates: false,
+      notes: ['AUTOMATIC_PROVISIONING=false in --env-file: no certificate is requested'],
+    },
+  ],
+  ['DEVICE_TYPE', 'T', { overlay: new Map([['device.type', 'T']]) }],
+  ['DEVICE_HOSTNAME_FILE', 'h', { hostnameFile: at('h') }],
+])('%s=%s', (name, value, effect) => {
+  expect(read({ [name]: String(value) })).toEqual({ ...noAgent, ...effect });
+});
+
+test.each([
+  'ttrue',
+  'truely',
+  '10',
+  'xfalse',
+  'falsey',
+  '00',
+])('TLS=%s is neither true nor false', (value) => {
+  expect(read({ TLS: value }).problems).toEqual([`TLS in --env-file is "${value}"; allowed: true or false`]);
+});
+
+test('a long value is named by its first 60 characters', () => {
+  expect(read({ TLS: 'x'.repeat(100) }).problems[0]).toContain(`"${'x'.repeat(60)}"`);
+});
+
+test.each([null, undefined, '', ' '])('a YAML key without a value, %j, means nothing', (value) => {
+  expect(readYaml({ Device: { Type: value }, NatsEndpointFile: value })).toEqual(noAgent);
+});
+
+test('an empty section means nothing, one that is not a mapping is a mistake', () => {
+  expect(readYaml({ Device: null })).toEqual(noAgent);
+  expect(readYaml({ Device: 'x' })).toEqual({
+    ...noAgent,
+    problems: ['Device in --agent-config is not a mapping; allowed: a mapping of keys'],
+  });
+});
+
+test('of two sources the later one wins, name by name, and neither hides what the other says', () => {
+  const first = read({
+    ...{ TLS: 'true', DEVICE_ALIAS: 'a', AUTOMATIC_PROVISIONING: 'false', DEVICE_HOSTNAME_FILE: 'h' },
+    ...{ SERVICE_IDENTITY_KEY_FILE: 'k1', SERVICE_NATS_URL_FILE: 'n', MDNS: 'maybe' },
+  });
+  const second = readYaml({ TLS: false, Identity: { KeyFile: 'k2' }, MDNS: 'perhaps', Color: 'red' });
+  const merged = mergedAgents(first, second);
+  expect(merged.overlay).toEqual(
+    new Map<string, unknown>([
+      ['nats.tls', 'optional'],
+      ['device.alias', 'a'],
+      ['exports', { key: at('k2'), natsUrl: at('n') }],
+    ]),
+  );
+  expect(merged.files).toEqual({ ...noFiles, key: at('k2'), natsUrl: at('n') });
+  expect(merged.hostnameFile).toBe(at('h'));
+  expect(merged.requestsCertificates).toBe(false);
+  expect(merged.notes).toEqual([...first.notes, ...second.notes]);
+  expect(merged.problems).toEqual([...first.problems, ...second.problems]);
+  expect(merged.notes.length).toBe(2);
+  expect(merged.problems.length).toBe(2);
+});
+
+test('two sources without exports have none, and one of them may forbid requests', () => {
+  expect(mergedAgents(noAgent, noAgent)).toEqual(noAgent);
+  const forbidding = read({ AUTOMATIC_PROVISIONING: 'false' });
+  expect(mergedAgents(noAgent, forbidding).requestsCertificates).toBe(false);
+  const named = readYaml({ Device: { HostnameFile: 'other' } });
+  expect(mergedAgents(noAgent, named).hostnameFile).toBe(at('other'));
+  expect(mergedAgents(read({ DEVICE_HOSTNAME_FILE: 'h' }), named).hostnameFile).toBe(at('other'));
 });
