@@ -11,7 +11,8 @@ const project = (name: string, include: string[], more = {}) => ({
 export default defineConfig({
   test: {
     ...watchdog,
-    maxWorkers: 2,
+    // One more than the cores that are expected: most of the integration tests' time they wait.
+    maxWorkers: 3,
     projects: [
       project('unit', ['test/unit/**/*.test.ts'], { setupFiles: ['test/support/inProcessOnly.ts'] }),
       project('project', ['test/project/**/*.test.ts', 'test/support/**/*.test.ts']),

@@ -1,28 +1,21 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createAuthority } from '../../../fleet/ca.ts';
-import type { Fleet, FleetOptions } from '../../../fleet/fleet.ts';
-import { at as deviceAt, fleetWith, launch } from '../../support/harness.ts';
-import { type Device, runToEnd, temporaryFolder } from '../../support/program.ts';
+import { launch } from '../../support/harness.ts';
+import { runToEnd, temporaryFolder } from '../../support/program.ts';
+import {
+  at,
+  failedWith,
+  file,
+  fleetWithFirstLife,
+  leftBecause,
+  registered,
+  renewed,
+  status,
+} from '../../support/renewals.ts';
 
-/** A fleet whose first certificate lives so many milliseconds, the later ones a year. */
-async function fleetWithFirstLife(ms: number, options: FleetOptions = {}): Promise<Fleet> {
-  const made = await fleetWith(options);
-  made.provisioning.behave = (_, n) =>
-    n === 1
-      ? { certificate: { notBefore: new Date(Date.now() - 1000), notAfter: new Date(Date.now() + ms) } }
-      : undefined;
-  return made;
-}
-
-const at = (fleet: Fleet, more: Record<string, unknown> = {}) =>
-  deviceAt(fleet, { renewal: { at: 0.5 }, ...more });
-const file = ({ stateDir }: Device, name: string) => readFileSync(join(stateDir, name), 'utf8');
-const status = ({ configFile }: Device) =>
-  JSON.parse(runToEnd(['status', '--json', '--config', configFile]).stdout);
-const renewed = (line: { event: string }) => line.event === 'certificate.renewed';
 const renewalFailed = (line: { event: string; step?: unknown }) =>
   line.event === 'step.failed' && line.step === 'renewing';
 
@@ -106,19 +99,6 @@ test('a certificate that expires while nobody answers the registration is replac
   expect([...fleet.manager.accepted.values()].map(({ count }) => count)).toEqual([1]);
 });
 
-const failedWith =
-  (step: string, code: string) => (line: { event: string; step?: unknown; code?: unknown }) =>
-    line.event === 'step.failed' && line.step === step && line.code === code;
-const leftBecause = (reason: string) => (line: { event: string; reason?: unknown }) =>
-  line.event === 'registration.left' && line.reason === reason;
-const registered = (line: { event: string }) => line.event === 'device.registered';
-/** The device has not opened NATS for a week: it does so within a second or two. */
-function forgetVerification({ stateDir }: Device): void {
-  const path = join(stateDir, 'state.json');
-  const verifiedAt = new Date(Date.now() - 7 * 86_400_000).toISOString();
-  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), verifiedAt }));
-}
-
 test('a renewed certificate and its new key wait for NATS, outlive a kill, and no other is asked for', async () => {
   const fleet = await fleetWithFirstLife(40_000);
   const folder = temporaryFolder();
@@ -151,7 +131,7 @@ test('a renewed certificate and its new key wait for NATS, outlive a kill, and n
 });
 
 test('a renewed certificate that could not be tried is taken when the old one expires', async () => {
-  const fleet = await fleetWithFirstLife(8_000);
+  const fleet = await fleetWithFirstLife(7_000);
   const device = at(fleet, { renewal: { at: 0.2 } });
   const program = launch(device);
   await program.until(registered);
@@ -182,106 +162,14 @@ test.each([
 });
 
 test('a renewal that fails shortly before the expiry is an error, in the log and for a person', async () => {
-  const fleet = await fleetWithFirstLife(9_000);
+  // Urgent in the last third of the time for it: four seconds.
+  const fleet = await fleetWithFirstLife(12_000);
   const { behave } = fleet.provisioning;
   fleet.provisioning.behave = (request, n) => (n === 1 ? behave(request, n) : { status: 503 });
-  const device = at(fleet, { renewal: { at: 0.3 } });
+  const device = at(fleet, { renewal: { at: 0.01 } });
   const program = launch(device);
   expect(await program.until(renewalFailed)).toMatchObject({ level: 'warn' });
   await program.until((line) => renewalFailed(line) && line.level === 'error');
   const { stdout } = runToEnd(['status', '--config', device.configFile]);
   expect(stdout).toMatch(/certificate expires in \S+ s and could not be renewed/);
-});
-
-test('a device that NATS refuses for good gets another certificate for its id and key, and is itself again', async () => {
-  const fleet = await fleetWith();
-  const device = at(fleet);
-  const program = launch(device, ['--once']);
-  await program.ended;
-  const before = status(device);
-  const key = file(device, 'identity.key');
-  const result = file(device, 'registration.json');
-  await fleet.nats.revoke(before.deviceId);
-  forgetVerification(device);
-  const again = launch(device);
-  await again.until(leftBecause('certificate-refused'));
-  await again.until((line) => line.event === 'state.changed' && line.to === 'csr');
-  await again.until((line) => line.event === 'state.changed' && line.from === 'registering');
-  expect(again.lines.filter(failedWith('verifying', 'NATS_DENIED')).length).toBeGreaterThanOrEqual(5);
-  await expect
-    .poll(() => status(device))
-    .toMatchObject({
-      state: 'registered',
-      deviceId: before.deviceId,
-      alias: before.alias,
-    });
-  expect(file(device, 'identity.key')).toBe(key);
-  expect(file(device, 'registration.json')).toBe(result);
-  expect(fleet.provisioning.requests).toHaveLength(2);
-  expect([...fleet.manager.accepted.values()].map(({ count }) => count)).toEqual([1]);
-});
-
-test('a TLS alert about the certificate is a refusal, too', async () => {
-  const stranger = await createAuthority({ commonName: 'Stranger' });
-  const fleet = await fleetWith();
-  const device = at(fleet);
-  await launch(device, ['--once']).ended;
-  await fleet.nats.restart({ clientAuthority: stranger });
-  forgetVerification(device);
-  const program = launch(device);
-  await program.until(leftBecause('certificate-refused'));
-  expect(program.lines.filter(failedWith('verifying', 'NATS_TLS')).length).toBeGreaterThanOrEqual(5);
-  // It keeps its certificate, and goes on with it once the fleet has changed its mind.
-  await fleet.nats.restart({ clientAuthority: fleet.ca });
-  await expect.poll(() => status(device).state, { timeout: 20_000 }).toBe('registered');
-});
-
-test('a NATS server that is away is shown and never ends a registration', async () => {
-  const fleet = await fleetWith();
-  const device = at(fleet);
-  await launch(device, ['--once']).ended;
-  await fleet.nats.kill();
-  forgetVerification(device);
-  const program = launch(device);
-  for (const attempt of [1, 6])
-    await program.until(
-      (line) => failedWith('verifying', 'NATS_UNREACHABLE')(line) && line.attempt === attempt,
-    );
-  expect(status(device)).toMatchObject({ state: 'registered', lastError: { code: 'NATS_UNREACHABLE' } });
-  await fleet.nats.restart();
-  await expect.poll(() => status(device).lastError, { timeout: 10_000 }).toBeNull();
-  expect(program.lines.filter(({ event }) => event === 'registration.left')).toEqual([]);
-  expect(fleet.provisioning.requests).toHaveLength(1);
-});
-
-test('a renewed certificate that NATS refuses for good makes room for the one before, and its key', async () => {
-  const fleet = await fleetWithFirstLife(300_000);
-  const { behave } = fleet.provisioning;
-  // A CA that rewrites subjects: NATS knows the device by another name from then on.
-  fleet.provisioning.behave = (request, n) =>
-    n === 2
-      ? { certificate: { commonName: request.id ?? '' } }
-      : n === 1
-        ? behave(request, n)
-        : { status: 503 };
-  const device = at(fleet, { renewal: { at: 0.01, newKey: true } });
-  const program = launch(device);
-  await program.until(registered);
-  const before = ['identity.key', 'identity.crt'].map((name) => file(device, name));
-  await program.until(renewed);
-  await expect.poll(() => file(device, 'identity.crt')).not.toBe(before[1]);
-  program.child.kill('SIGTERM');
-  await program.ended;
-  expect(file(device, 'identity.key')).not.toBe(before[0]);
-  const [first] = fleet.provisioning.requests;
-  await fleet.nats.authorise(first?.id ?? '', first?.csrSubject ?? '');
-  forgetVerification(device);
-  const again = launch(device);
-  await again.until((line) => line.event === 'certificate.rolled-back');
-  const files = () => ['identity.key', 'identity.crt'].map((name) => file(device, name));
-  await expect.poll(files).toEqual(before);
-  await expect
-    .poll(() => Date.parse(JSON.parse(file(device, 'state.json')).verifiedAt))
-    .toBeGreaterThan(Date.now() - 60_000);
-  expect(again.lines.filter(({ event }) => event === 'registration.left')).toEqual([]);
 });
