@@ -5,6 +5,7 @@ import { afterAll, expect, test } from 'vitest';
 import * as realPki from '../../../../src/adapters/pki.ts';
 import {
   acceptCertificate,
+  type Certificate,
   type CertificateVerifier,
   type Expectation,
   isFleetCa,
@@ -888,4 +889,114 @@ test('a verification that is aborted ends the acceptance with the reason', async
   };
   const answer = { certificate: sound.pem, caCertificate: main.pem };
   await expect(acceptCertificate(aborting, answer, expected, abort.signal)).rejects.toThrow('enough');
+});
+
+/** Facts of certificates without cryptography: `signedBy` names fingerprints. */
+interface Facts extends Certificate {
+  readonly signedBy: readonly string[];
+}
+const plainCertificate = (fingerprint: string, changes: Partial<Facts> = {}): Facts => ({
+  ...{ pem: '', fingerprint, subject: fingerprint, subjectName: 'root', issuerName: 'root' },
+  ...{ commonNames: [], dnsNames: [], uris: [], version: 3 },
+  ...{ notBefore: new Date(now - day), notAfter: new Date(now + day) },
+  ...{ spkiSha256: 'root key', keyFault: null, signatureFault: null },
+  ...{ basicConstraints: { isAuthority: true, pathLength: null }, keyUsage: null, isForClients: true },
+  ...{ extensionsSha256: 'e', unknownCriticalExtensions: [], signedBy: [] },
+  ...changes,
+});
+const pinned = plainCertificate('pinned', { signedBy: ['pinned'] });
+const successor = { subjectName: 'next', issuerName: 'root', spkiSha256: 'next key', signedBy: ['pinned'] };
+
+/** Whether an answer with this CA is accepted, if `pinned` is. */
+async function verdictOnCa(anchor: Facts, known: Facts | null = pinned, leafChanges: Partial<Facts> = {}) {
+  const leafFacts = plainCertificate('leaf', {
+    ...{ subjectName: 'leaf', issuerName: anchor.subjectName, spkiSha256: 'device key' },
+    ...{ commonNames: ['fleet/d1'], basicConstraints: null, signedBy: [anchor.fingerprint] },
+    ...leafChanges,
+  });
+  const certificates: Record<string, Facts | null> = { leaf: leafFacts, anchor, pinned: known };
+  const verifier: CertificateVerifier = {
+    parseCertificates: (pem) => [certificates[pem] as Facts],
+    isSignedBy: (certificate, { fingerprint }) => (certificate as Facts).signedBy.includes(fingerprint),
+    verifyAsTlsClient: async () => null,
+  };
+  const expected = {
+    ...{ key: '', spkiSha256: 'device key', deviceId: 'd1', commonName: 'fleet/d1' },
+    ...{ now, serverTime: null, ...nothingPinned, trusted: known && 'pinned' },
+  };
+  const answer = { certificate: 'leaf', caCertificate: 'anchor' };
+  return acceptCertificate(verifier, answer, expected, signal).then(
+    () => accepted,
+    ({ code }: { code: string }) => code,
+  );
+}
+
+test.each<[string, Partial<Facts>, string]>([
+  ['issued anew for the same key and name', {}, accepted],
+  ['of another name', { subjectName: 'other' }, 'CERTIFICATE_UNTRUSTED'],
+  ['of another issuer', { issuerName: 'other' }, 'CERTIFICATE_UNTRUSTED'],
+  ['of another version', { version: 1, signedBy: ['anchor'] }, 'CERTIFICATE_UNTRUSTED'],
+  ['with other extensions', { extensionsSha256: 'f' }, 'CERTIFICATE_UNTRUSTED'],
+  [
+    'with other extensions, signed by the pinned one',
+    { extensionsSha256: 'f', signedBy: ['pinned'] },
+    accepted,
+  ],
+  ['with a weak signature', { signatureFault: 'SHA-1' }, 'CERTIFICATE_UNTRUSTED'],
+  ['that the pinned one signed', successor, accepted],
+  ['that nobody signed', { ...successor, signedBy: [] }, 'CERTIFICATE_UNTRUSTED'],
+  [
+    'of version 1 that the pinned one signed',
+    { ...successor, version: 1, issuerName: 'next', signedBy: ['anchor', 'pinned'] },
+    'CERTIFICATE_UNTRUSTED',
+  ],
+  [
+    'with an unknown critical extension that the pinned one signed',
+    { ...successor, unknownCriticalExtensions: ['1.2.3'] },
+    'CERTIFICATE_UNTRUSTED',
+  ],
+  [
+    'with a weak signature of the pinned one',
+    { ...successor, signatureFault: 'MD5' },
+    'CERTIFICATE_UNTRUSTED',
+  ],
+])('in place of the pinned CA, a CA %s: %#', async (_, changes, verdict) => {
+  expect(await verdictOnCa(plainCertificate('anchor', changes))).toBe(verdict);
+});
+
+test('the pinned CA itself is accepted, whatever its own signature is', async () => {
+  const weak = { ...pinned, signatureFault: 'SHA-1' };
+  expect(await verdictOnCa(weak, weak)).toBe(accepted);
+});
+
+test('a certificate of version 1 is a CA only if it signed itself', async () => {
+  const old = (signedBy: string[]) => plainCertificate('anchor', { version: 1, signedBy });
+  expect(await verdictOnCa(old(['anchor']), null)).toBe(accepted);
+  expect(await verdictOnCa(old([]), null)).toBe('CERTIFICATE_UNTRUSTED');
+});
+
+test.each([
+  [36_525 * day, accepted],
+  [36_525 * day + 1000, 'CERTIFICATE_WRONG_DEVICE'],
+])('a life of %i ms is %s', async (lifeMs, verdict) => {
+  const notBefore = new Date(now);
+  const life = { notBefore, notAfter: new Date(now + lifeMs) };
+  expect(await verdictOnCa(pinned, pinned, life)).toBe(verdict);
+});
+
+test.each<[Partial<Facts>, string]>([
+  [{ commonNames: ['fleet/d1'] }, accepted],
+  [{ commonNames: ['d1'] }, accepted],
+  [{ commonNames: ['d1/registration_agent'] }, accepted],
+  [{ commonNames: ['other', 'd1'] }, accepted],
+  [{ commonNames: ['fleet'] }, 'CERTIFICATE_WRONG_DEVICE'],
+  [{ commonNames: [''] }, 'CERTIFICATE_WRONG_DEVICE'],
+  [{ commonNames: [], uris: ['spiffe://fleet/d1'] }, accepted],
+  [{ commonNames: [], uris: ['not a URI', 'spiffe://fleet/d1/registration_agent'] }, accepted],
+  [{ commonNames: [], uris: ['not a URI'] }, 'CERTIFICATE_WRONG_DEVICE'],
+  [{ commonNames: [], uris: ['spiffe://fleet/d1/x'] }, 'CERTIFICATE_WRONG_DEVICE'],
+  [{ commonNames: [], dnsNames: ['D1.fleet'] }, accepted],
+  [{ commonNames: [], dnsNames: ['xd1.fleet'] }, 'CERTIFICATE_WRONG_DEVICE'],
+])('the names %j of a certificate for fleet/d1: %s', async (names, verdict) => {
+  expect(await verdictOnCa(pinned, pinned, names)).toBe(verdict);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { AgentFiles } from '../../../../src/config/agentSettings.ts';
-import type { OnboardingError } from '../../../../src/errors/onboardingError.ts';
+import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
 import { type Adopted, adoptIdentity } from '../../../../src/services/onboarding/adoptIdentity.ts';
 import { resume } from '../../../../src/services/onboarding/resume.ts';
 import {
@@ -50,6 +50,7 @@ function device(
   left: Disk,
   stored: Map<string, string> = new Map(),
   strike: (what: string) => void = () => {},
+  verify: typeof pki.verifyAsTlsClient = pki.verifyAsTlsClient,
 ) {
   const directory: StateDirectory = {
     read: (name) => stored.get(name) ?? null,
@@ -78,7 +79,7 @@ function device(
   const quarantined: OnboardingError[] = [];
   const ports = {
     directory,
-    pki,
+    pki: { ...pki, verifyAsTlsClient: verify },
     now: () => now,
     random: () => 0.5,
     randomUUID: () => 'new-id',
@@ -274,4 +275,139 @@ test.each(lives)('%s: killed at each write, a start ends as it would have withou
     expect(next.state()).toEqual(undisturbed.state());
     expect(next.stored.get(files.key)).toBe(undisturbed.stored.get(files.key));
   }
+});
+
+const all = { deviceId: id, key: 'kept', certificate: 'kept', reason: null } as const;
+const requested = { ...all, certificate: 'requested' } as const;
+
+test.each<[string, Disk, Adopted]>([
+  ['everything', whole, all],
+  ['no key', { ...whole, key: '' }, { ...requested, key: 'new', reason: 'there is no key' }],
+  [
+    'a damaged key',
+    { ...whole, key: 'garbage' },
+    { ...requested, key: 'new', reason: 'the key cannot be used' },
+  ],
+  ['no certificate', { ...whole, certificate: ' ' }, { ...requested, reason: 'there is no certificate' }],
+  ['no CA', { ...whole, caCertificate: '\n' }, { ...requested, reason: 'there is no CA certificate' }],
+  ['no NATS address', { ...whole, natsUrl: '' }, { ...requested, reason: 'there is no NATS address' }],
+])('what becomes of an identity is told: %s', async (_, left, expected) => {
+  const { adopt, adopted } = device(left);
+  await adopt();
+  expect(adopted).toEqual([expected]);
+});
+
+test('a certificate that cannot be read is told with the reader’s reason', async () => {
+  const { adopt, adopted } = device({ ...whole, certificate: 'garbage' });
+  await adopt();
+  expect(adopted[0]?.reason).toMatch(/^the certificate cannot be read: ./);
+});
+
+test('a configured NATS address is kept in place of a missing one', async () => {
+  const { adopt, state } = device({ ...whole, natsUrl: '' });
+  await adopt({ natsUrl: 'tls://configured:4222' });
+  expect(state().provisioned?.natsUrl).toBe('tls://configured:4222');
+});
+
+test('a certificate that OpenSSL did not judge in time is tried again, and nothing is written', async () => {
+  const verify = async () => {
+    throw new Error('no verdict in time');
+  };
+  const { adopt, stored } = device(whole, new Map(), () => {}, verify);
+  await expect(adopt()).rejects.toMatchObject({ code: 'CERTIFICATE_UNTRUSTED', class: 'transient' });
+  expect(stored.size).toBe(0);
+});
+
+test('a certificate that OpenSSL rejects is requested anew, for its reason', async () => {
+  const { adopt, adopted } = device(
+    whole,
+    new Map(),
+    () => {},
+    async () => 'certificate signature failure',
+  );
+  await adopt();
+  expect(adopted[0]).toMatchObject({
+    certificate: 'requested',
+    reason: expect.stringMatching(/certificate signature failure$/),
+  });
+});
+
+test('settings that name no files leave a new device alone', async () => {
+  const { adopt, stored } = device(whole);
+  const none = Object.fromEntries(Object.keys(named).map((item) => [item, null])) as unknown as AgentFiles;
+  await adopt({ files: none, configuredId: id });
+  expect(stored.size).toBe(0);
+});
+
+test('files that are not named are not read', async () => {
+  const { adopt, adopted, state } = device(whole);
+  await adopt({ files: { ...named, deviceIdJson: null, natsUrl: null } });
+  expect(adopted[0]?.reason).toBe('there is no NATS address');
+  expect(state().exported).not.toContain(named.natsUrl);
+});
+
+test.each<[string, Disk]>([
+  ['an id in JSON', { deviceIdJson: `"${id}"` }],
+  ['a certificate', { certificate: certificateOf('agentkey') }],
+  [
+    'a certificate whose common name is the short one',
+    { certificate: certificateOf('agentkey', { subject: `${id}/registration_agent` }) },
+  ],
+])('%s is enough to know the id', async (_, left) => {
+  const { adopt, state } = device(left);
+  await adopt();
+  expect(state().deviceId).toBe(id);
+});
+
+test.each([
+  `${id}/registration_agent/x`,
+  `x${id}/registration_agent`,
+  'device',
+])('the common name %s names no id', async (subject) => {
+  const { adopt } = device({ certificate: certificateOf('agentkey', { subject }) });
+  await expect(adopt()).rejects.toMatchObject({ code: 'STATE_CORRUPT' });
+});
+
+test.each([
+  '{',
+  'null',
+  '[]',
+  `{"id":"${id}","deviceId":7}`,
+])('JSON without one id, %s, names none', async (deviceIdJson) => {
+  const { adopt } = device({ key: whole.key ?? '', deviceIdJson });
+  await expect(adopt()).rejects.toMatchObject({ code: 'STATE_CORRUPT' });
+});
+
+const { deviceId: idFile, deviceIdJson: jsonFile } = named;
+test.each<[string, Disk, Partial<Parameters<typeof adoptIdentity>[1]>, string]>([
+  [
+    'two ids',
+    { ...whole, deviceIdJson: `"${other}"` },
+    {},
+    `this device has more than one id: the earlier agent left ${id}, ${other}; see ${idFile} and ${jsonFile}`,
+  ],
+  [
+    'another id than the configured one',
+    whole,
+    { configuredId: other, files: { ...named, deviceIdJson: null } },
+    `this device has more than one id: the earlier agent left ${id}, ${other} (identity.deviceId); see ${idFile}`,
+  ],
+  [
+    'no id',
+    { key: whole.key ?? '' },
+    {},
+    `the earlier agent left an identity whose device id cannot be read from ${idFile} and ${jsonFile}`,
+  ],
+  [
+    'no id and no file for it',
+    { key: whole.key ?? '' },
+    { files: { ...named, deviceId: null, deviceIdJson: null } },
+    'the earlier agent left an identity whose device id cannot be read',
+  ],
+])('the message names the ids and the files: %s', async (_, left, options, message) => {
+  const error: unknown = await device(left)
+    .adopt(options)
+    .catch((cause: unknown) => cause);
+  expect(error).toBeInstanceOf(OnboardingError);
+  expect(error).toMatchObject({ message });
 });
