@@ -1,5 +1,5 @@
 import { fromCallback, fromPromise } from 'xstate';
-import { type AgentSettings, noAgent } from '../config/agentSettings.ts';
+import { noAgent } from '../config/agentSettings.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Policy, Renewed } from '../machines/contracts.ts';
@@ -15,18 +15,8 @@ import { adopter } from './adopter.ts';
 import { announcement, warnedOnce, withDevice } from './describedDevice.ts';
 import { exporter } from './exporter.ts';
 import type { Platform } from './platform.ts';
+import type { Settings } from './settings.ts';
 import type { Report } from './transitionLog.ts';
-
-export interface Settings {
-  readonly config: Config;
-  readonly hostname: string;
-  /** SHA-256 of the CAs that the answer may bring, hex (`fleetCaPins`); null: any */
-  readonly fleetCa: readonly string[] | null;
-  /** The Go agent that ran on this device; none by default */
-  readonly agent?: AgentSettings;
-  /** When this program was built, milliseconds since 1970 */
-  readonly builtAt: number;
-}
 
 /**
  * The machine with the services as its actors, and the platform as their ports.

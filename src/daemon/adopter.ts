@@ -1,7 +1,7 @@
 import { noAgent } from '../config/agentSettings.ts';
 import { type AdoptPorts, adoptIdentity } from '../services/onboarding/adoptIdentity.ts';
-import type { Settings } from './actors.ts';
 import type { Platform } from './platform.ts';
+import type { Settings } from './settings.ts';
 import { entryOfAdopted, type Report } from './transitionLog.ts';
 
 /** @returns `adoptIdentity` for this device: no-op if no agent ran on it */

@@ -1,8 +1,8 @@
 import { type DeviceFields, deviceFields } from '../services/onboarding/deviceFields.ts';
 import { announcedBy } from '../services/onboarding/register.ts';
 import type { Announced } from '../services/state/deviceState.ts';
-import type { Settings } from './actors.ts';
 import type { Platform } from './platform.ts';
+import type { Settings } from './settings.ts';
 import { entryOfLeftOut, type Report } from './transitionLog.ts';
 
 /** Each key once: a registration may need many attempts. */

@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { type ExportTarget, exportTarget } from '../config/exports.ts';
 import type { Config } from '../config/schema.ts';
 import { deliverResult, type ExportFailure, prepareIdentity } from '../services/onboarding/exportFiles.ts';
-import type { Settings } from './actors.ts';
 import type { Platform } from './platform.ts';
+import type { Settings } from './settings.ts';
 import { entryOfExportFailure, type Report } from './transitionLog.ts';
 
 /** Exports as the chart needs them: a file that cannot be written fails no step, is logged, and is due again. */

@@ -19,12 +19,11 @@ import { provisioningUrls } from '../config/provisioningUrls.ts';
 import { type ProxyVariables, parseProxy, proxyFor } from '../config/proxy.ts';
 import type { Config } from '../config/schema.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
-import type { CertificateReader } from '../services/onboarding/acceptCertificate.ts';
+import type { CertificateReader, KeyReader } from '../services/onboarding/acceptCertificate.ts';
 import type { AdoptPorts } from '../services/onboarding/adoptIdentity.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
 import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
-import type { KeyReader } from '../services/onboarding/resume.ts';
 import {
   currentState,
   type DeviceState,

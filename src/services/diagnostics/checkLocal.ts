@@ -1,9 +1,13 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { type Reason, reasonOfDiskError } from '../../errors/reasons.ts';
 import { formatDuration, formatTime } from '../../text/duration.ts';
-import { acceptCertificate, type CertificateVerifier, clockSkewMs } from '../onboarding/acceptCertificate.ts';
-import { checkClock } from '../onboarding/requestCertificate.ts';
-import type { KeyReader } from '../onboarding/resume.ts';
+import {
+  acceptCertificate,
+  type CertificateVerifier,
+  clockSkewMs,
+  type KeyReader,
+} from '../onboarding/acceptCertificate.ts';
+import { checkClock } from '../onboarding/clockCheck.ts';
 import { type DeviceState, parseState } from '../state/deviceState.ts';
 import { type HardwareId, isClone } from '../state/hardwareBinding.ts';
 import { type Finding, failed, failedBy, failedFor, passed, skipped } from './check.ts';

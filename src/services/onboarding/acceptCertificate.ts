@@ -43,6 +43,11 @@ export interface CertificateReader {
   isSignedBy(certificate: Certificate, issuer: Certificate): boolean;
 }
 
+export interface KeyReader {
+  /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws if the text is not a private key */
+  spkiSha256Of(privateKeyPem: string): string;
+}
+
 export interface CertificateVerifier extends CertificateReader {
   /**
    * Lets OpenSSL judge a TLS client that presents this chain. Dates are not judged.

@@ -12,8 +12,8 @@ import {
   type StateDirectory,
   writeState,
 } from '../state/deviceState.ts';
-import { acceptCertificate, type CertificateVerifier } from './acceptCertificate.ts';
-import { type KeyReader, loadOrQuarantineKey, type ResumePorts } from './resume.ts';
+import { acceptCertificate, type CertificateVerifier, type KeyReader } from './acceptCertificate.ts';
+import { loadOrQuarantineKey, type ResumePorts } from './resume.ts';
 
 export interface AdoptPorts extends Pick<ResumePorts, 'onQuarantined'> {
   readonly directory: StateDirectory;

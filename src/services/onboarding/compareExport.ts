@@ -1,6 +1,5 @@
 import { isDeviceId } from '../state/deviceState.ts';
-import type { CertificateReader } from './acceptCertificate.ts';
-import type { KeyReader } from './resume.ts';
+import type { CertificateReader, KeyReader } from './acceptCertificate.ts';
 
 /** The items of `exports` that belong to the device's identity. */
 export type IdentityItem = 'deviceId' | 'key' | 'certificate' | 'caCertificate' | 'natsUrl' | 'identity';

@@ -7,11 +7,10 @@ import {
   type StateDirectory,
   updateState,
 } from '../state/deviceState.ts';
-import type { CertificateReader } from './acceptCertificate.ts';
+import type { CertificateReader, KeyReader } from './acceptCertificate.ts';
+import { checkClock } from './clockCheck.ts';
 import { compareExport, type IdentityItem } from './compareExport.ts';
 import { resultField } from './registrationResult.ts';
-import { checkClock } from './requestCertificate.ts';
-import type { KeyReader } from './resume.ts';
 
 export interface DeliverPorts {
   readonly directory: StateDirectory;

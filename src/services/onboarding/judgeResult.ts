@@ -1,7 +1,7 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { isoTime, type OpenRequest } from '../state/deviceState.ts';
+import { checkClock } from './clockCheck.ts';
 import { type Message, type Result, readAcknowledgement, readResult } from './registrationResult.ts';
-import { checkClock } from './requestCertificate.ts';
 
 /** What the device knows when a message arrives. Times in milliseconds since 1970. */
 export interface Facts {

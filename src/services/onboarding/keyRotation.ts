@@ -1,6 +1,5 @@
 import { type DeviceState, files, type StateDirectory, updateState } from '../state/deviceState.ts';
-import type { CertificateReader } from './acceptCertificate.ts';
-import type { KeyReader } from './resume.ts';
+import type { CertificateReader, KeyReader } from './acceptCertificate.ts';
 
 /**
  * Which keys the disk holds, and which one each certificate of `state.json` is for: the SHA-256 of the

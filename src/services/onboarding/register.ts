@@ -9,6 +9,7 @@ import {
   type OpenRequest,
 } from '../state/deviceState.ts';
 import type { Certificate, CertificateReader } from './acceptCertificate.ts';
+import { checkClock } from './clockCheck.ts';
 import { type Facts, judgeResult } from './judgeResult.ts';
 import {
   type Answer,
@@ -20,7 +21,6 @@ import {
   withdrawRequest,
 } from './pendingRequest.ts';
 import type { Message } from './registrationResult.ts';
-import { checkClock } from './requestCertificate.ts';
 import type { Session, SessionEvent } from './session.ts';
 
 export interface Identity {

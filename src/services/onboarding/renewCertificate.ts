@@ -1,11 +1,11 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import type { Renewed } from '../../machines/contracts.ts';
 import { currentState, files, isoTime, type Provisioned, updateState } from '../state/deviceState.ts';
-import type { Certificate, CertificateReader } from './acceptCertificate.ts';
+import type { Certificate, CertificateReader, KeyReader } from './acceptCertificate.ts';
+import { checkClock } from './clockCheck.ts';
 import { type KeyPorts, keyFor, settleKeys } from './keyRotation.ts';
 import type { Identity, RegisterPorts } from './register.ts';
 import {
-  checkClock,
   mustProveAddress,
   obtainCertificate,
   opensOverTls,
@@ -15,7 +15,6 @@ import {
   unexpiredLeaf,
   unknownAddresses,
 } from './requestCertificate.ts';
-import type { KeyReader } from './resume.ts';
 
 export interface RenewCertificatePorts extends RequestCertificatePorts {
   /** @returns a new private key, PKCS#8 PEM */

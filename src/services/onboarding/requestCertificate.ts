@@ -19,11 +19,11 @@ import {
   type Certificate,
   type CertificateReader,
   type CertificateVerifier,
-  clockSkewMs,
   isFleetCa,
+  type KeyReader,
 } from './acceptCertificate.ts';
+import { checkClock } from './clockCheck.ts';
 import type { Identity, RegisterPorts } from './register.ts';
-import type { KeyReader } from './resume.ts';
 
 /** What the provisioning server answered, whatever it is. */
 export interface HttpAnswer {
@@ -276,21 +276,6 @@ export function unexpiredLeaf(
   } catch {
     return null;
   }
-}
-
-/**
- * No right clock lies before the build, nor before a certificate that was valid when it was accepted.
- *
- * @throws {OnboardingError} CLOCK_WRONG
- */
-export function checkClock(now: number, builtAt: number, accepted?: { notBefore: Date }): void {
-  const refuse = (what: string, then: number) => {
-    const dates = `${isoTime(now)}, before ${what}, ${isoTime(then)}`;
-    throw new OnboardingError('CLOCK_WRONG', `the clock says ${dates}`);
-  };
-  if (now < builtAt) refuse('this program was built', builtAt);
-  const start = accepted?.notBefore.getTime();
-  if (start !== undefined && now < start - clockSkewMs) refuse("the certificate's start", start);
 }
 
 /** Statuses below 500 of a server that may accept the same request later. */

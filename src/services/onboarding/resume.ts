@@ -16,15 +16,10 @@ import {
   writeState,
 } from '../state/deviceState.ts';
 import { boundTo, type HardwareId, isClone } from '../state/hardwareBinding.ts';
-import { type Certificate, type CertificateReader, isFleetCa } from './acceptCertificate.ts';
+import { type Certificate, type CertificateReader, isFleetCa, type KeyReader } from './acceptCertificate.ts';
 import { keyFor, settleKeys } from './keyRotation.ts';
 import { leaveIfChanged } from './leaveRegistration.ts';
 import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
-
-export interface KeyReader {
-  /** @returns SHA-256 of the SubjectPublicKeyInfo, hex. @throws if the text is not a private key */
-  spkiSha256Of(privateKeyPem: string): string;
-}
 
 export interface ResumePorts {
   readonly directory: StateDirectory;
