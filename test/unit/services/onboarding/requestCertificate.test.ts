@@ -1,10 +1,27 @@
 import { expect, test } from 'vitest';
+import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
+import { checkClock } from '../../../../src/services/onboarding/clockCheck.ts';
+import type { Identity } from '../../../../src/services/onboarding/register.ts';
 import {
   type HttpAnswer,
+  mustProveAddress,
+  type RequestCertificateOptions,
   requestCertificate,
+  tryCertificate,
+  unexpiredLeaf,
+  unknownAddresses,
 } from '../../../../src/services/onboarding/requestCertificate.ts';
-import { files, newState, type StateDirectory } from '../../../../src/services/state/deviceState.ts';
+import type { Session } from '../../../../src/services/onboarding/session.ts';
+import {
+  currentState,
+  type DeviceState,
+  files,
+  newState,
+  type Provisioned,
+  type StateDirectory,
+} from '../../../../src/services/state/deviceState.ts';
 import * as pki from '../../../simulation/pki.ts';
+import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 
 const now = Date.UTC(2026, 10, 23);
 
@@ -53,7 +70,10 @@ test.each([
   [409, 'PROVISIONING_REJECTED', 'permanent', 'http-409'],
   [418, 'PROVISIONING_REJECTED', 'permanent', 'http-4xx'],
   [429, 'PROVISIONING_REJECTED', 'transient', 'http-429'],
+  [500, 'PROVISIONING_REJECTED', 'transient', 'http-500'],
   [503, 'PROVISIONING_REJECTED', 'transient', 'http-503'],
+  [300, 'PROVISIONING_ANSWER_INVALID', 'transient', 'redirected'],
+  [199, 'PROVISIONING_ANSWER_INVALID', 'transient', null],
   [511, 'PROVISIONING_REJECTED', 'transient', 'http-511'],
   [599, 'PROVISIONING_REJECTED', 'transient', 'http-5xx'],
   [307, 'PROVISIONING_ANSWER_INVALID', 'transient', 'redirected'],
@@ -152,4 +172,271 @@ test('of several servers the refusal names the one that answered', async () => {
 test('a configured NATS address does not excuse one that is empty', async () => {
   const body = JSON.stringify({ ...fields, fleetManagementNatsUrl: '' });
   await expect(ask(body, 'tls://b:4222')).rejects.toThrow('a malformed fleetManagementNatsUrl');
+});
+
+const hour = 3_600_000;
+const known = 'tls://nats.fleet:4222';
+const foreign = 'tls://nats.elsewhere:4222';
+const certificateOf = (key: string, subject: string, lifeMs: number, authority = false, issuer = 'root') =>
+  pki.certificatePem({
+    ...{ subject, key, issuer, authority, serial: 1 },
+    ...{ notBefore: now - hour, notAfter: now + lifeMs },
+  });
+const rootPem = certificateOf('root', 'root', 1000 * hour, true);
+const strangerPem = certificateOf('stranger', 'stranger', 1000 * hour, true, 'stranger');
+const rootFingerprint = pki.parseCertificates(rootPem)[0]?.fingerprint ?? '';
+const held = (lifeMs: number, more: Partial<Provisioned> = {}): Provisioned => ({
+  ...{ certificate: certificateOf('k1', 'd1', lifeMs), caCertificate: rootPem, natsUrl: known },
+  ...{ renewAt: new Date(now).toISOString(), opened: false },
+  ...more,
+});
+const signal = new AbortController().signal;
+const usual: RequestCertificateOptions = {
+  ...{ swarmId: null, commonName: '{id}', natsUrl: null, renewalAt: 0.5 },
+  ...{ authenticated: false, fleetCa: null, builtAt: 0 },
+};
+
+/** A device with a key, and a provisioning server that certifies it for ten hours. */
+function device(changes: Partial<DeviceState> = {}, answer: Record<string, unknown> = {}) {
+  const contents = new Map([
+    [files.state as string, JSON.stringify({ ...newState('d1'), ...changes })],
+    [files.key, pki.keyPem('k1')],
+  ]);
+  const directory = memoryDirectory(contents);
+  const posted: Record<string, unknown>[] = [];
+  const tried: Identity[] = [];
+  const refusing = new Map<string, Error | 'plain'>();
+  const ports = {
+    ...{ directory, pki, now: () => now, random: () => 0.5 },
+    async post(json: string) {
+      posted.push(JSON.parse(json));
+      const fields = { certificate: certificateOf('k1', 'd1', 10 * hour), caCertificate: rootPem };
+      const body = JSON.stringify({ ...fields, fleetManagementNatsUrl: known, ...answer });
+      return { status: 200, contentType: 'application/json', body, serverTime: now, retryAfterMs: null };
+    },
+    async connect(identity: Identity): Promise<Session> {
+      tried.push(identity);
+      const refusal = refusing.get(identity.natsUrl);
+      if (refusal instanceof Error) throw refusal;
+      return { isEncrypted: refusal !== 'plain', close: async () => undefined } as unknown as Session;
+    },
+  };
+  const ask = (options: Partial<RequestCertificateOptions> = {}, isReplacement = false) =>
+    requestCertificate(ports, { ...usual, ...options }, { isReplacement }, signal);
+  return { ports, contents, posted, tried, refusing, ask, state: () => currentState(directory) };
+}
+// Issued an hour ago for eleven hours, and renewed at half of them.
+const issued = {
+  notAfter: new Date(now + 10 * hour).toISOString(),
+  renewAt: new Date(now + 4.5 * hour).toISOString(),
+  opened: false,
+};
+
+test('a first certificate is stored, and pins nothing before it has opened NATS', async () => {
+  const { ask, state, posted } = device();
+  expect(await ask()).toEqual({ ...issued, candidate: null });
+  expect(state()).toMatchObject({
+    provisioned: { natsUrl: known, renewAt: issued.renewAt, opened: false, caCertificate: rootPem },
+    ...{ pinnedCa: null, candidate: null, previous: null },
+  });
+  expect(Object.keys(posted[0] ?? {})).toEqual(['csr']);
+});
+
+test('the swarm is named in the request', async () => {
+  const { ask, posted } = device();
+  await ask({ swarmId: 's1' });
+  expect(posted[0]?.swarm_id).toBe('s1');
+});
+
+test.each<[string, Partial<DeviceState>, boolean, Partial<RequestCertificateOptions>, number]>([
+  ['that is valid is kept', { provisioned: held(hour) }, false, {}, 0],
+  ['that is valid and of no use is replaced', { provisioned: held(hour) }, true, {}, 1],
+  ['in its last millisecond is kept', { provisioned: held(0) }, false, {}, 0],
+  ['that has expired is replaced', { provisioned: held(-1) }, false, {}, 1],
+  [
+    'for another key is replaced',
+    { provisioned: held(hour, { certificate: certificateOf('k2', 'd1', hour) }) },
+    false,
+    {},
+    1,
+  ],
+  ['that is damaged is replaced', { provisioned: held(hour, { certificate: 'garbage' }) }, false, {}, 1],
+  [
+    'of a CA that is not allowed is replaced',
+    { provisioned: held(hour, { caCertificate: strangerPem }) },
+    false,
+    { fleetCa: [rootFingerprint] },
+    1,
+  ],
+  ['of a CA that is allowed is kept', { provisioned: held(hour) }, false, { fleetCa: [rootFingerprint] }, 0],
+])('a certificate %s', async (_, changes, isReplacement, options, requests) => {
+  const { ask, posted } = device(changes);
+  const result = await ask(options, isReplacement);
+  expect(posted).toHaveLength(requests);
+  if (requests > 0) expect(result).toEqual({ ...issued, candidate: null });
+  else
+    expect(result).toMatchObject({
+      ...{ renewAt: changes.provisioned?.renewAt, opened: false, candidate: null },
+      notAfter: pki.parseCertificates(changes.provisioned?.certificate ?? '')[0]?.notAfter.toISOString(),
+    });
+});
+
+const registration = { alias: 'A', at: new Date(now).toISOString(), result: '{}', announced: null };
+
+test('a device that a stranger took forgets all that came from there', async () => {
+  const stranger = held(hour, { caCertificate: strangerPem });
+  const { ask, state } = device({
+    provisioned: stranger,
+    pinnedCa: strangerPem,
+    registration,
+    lastRejection: 'r',
+  });
+  await ask({ fleetCa: [rootFingerprint] });
+  expect(state()).toMatchObject({
+    provisioned: { caCertificate: rootPem },
+    ...{ pinnedCa: null, registration: null, formerRegistration: null, request: null, lastRejection: null },
+    mayBeRegistered: true,
+  });
+});
+
+test('over plain HTTP another CA than the pinned one is refused, over HTTPS it becomes the pinned one', async () => {
+  const changes = { provisioned: held(-1), pinnedCa: strangerPem };
+  await expect(device(changes).ask()).rejects.toMatchObject({ code: 'CERTIFICATE_UNTRUSTED' });
+  const { ask, state } = device(changes);
+  await ask({ authenticated: true });
+  expect(state().pinnedCa).toBe(rootPem);
+});
+
+test('a first certificate over plain HTTP may come from another CA than the useless one', async () => {
+  const useless = held(hour, {
+    certificate: certificateOf('k1', 'd1', hour, false, 'stranger'),
+    caCertificate: strangerPem,
+  });
+  const { ask, state } = device({ provisioned: useless });
+  await ask({}, true);
+  expect(state().provisioned?.caCertificate).toBe(rootPem);
+});
+
+test.each<[string, Partial<DeviceState>, Partial<RequestCertificateOptions>, boolean]>([
+  [
+    'of a device with a pinned CA has to prove itself',
+    { provisioned: held(-1), pinnedCa: rootPem },
+    {},
+    true,
+  ],
+  ['over HTTPS need not', { provisioned: held(-1), pinnedCa: rootPem }, { authenticated: true }, false],
+  ['of a device that pinned nothing need not', { provisioned: held(-1) }, {}, false],
+  [
+    'is not used if one is configured',
+    { provisioned: held(-1), pinnedCa: rootPem },
+    { natsUrl: known },
+    false,
+  ],
+  ['of a device that had none need not', { pinnedCa: rootPem }, {}, false],
+])('a new NATS address %s', async (_, changes, options, mustProve) => {
+  const { ask, state } = device(changes, { fleetManagementNatsUrl: foreign });
+  const { candidate } = await ask(options);
+  expect(candidate !== null).toBe(mustProve);
+  expect(
+    mustProveAddress({ ...newState('d1'), ...changes }, held(hour, { natsUrl: foreign }), {
+      ...usual,
+      ...options,
+    }),
+  ).toBe(mustProve);
+  if (mustProve) expect(state()).toMatchObject({ provisioned: held(-1) });
+});
+
+test('where requests are not allowed, none is sent', async () => {
+  const { ask, posted } = device();
+  await expect(ask({ isAllowed: false })).rejects.toMatchObject({
+    ...{ code: 'CONFIG_INVALID', reason: 'provisioning-off' },
+    message:
+      'AUTOMATIC_PROVISIONING=false: no certificate is requested, and the device has none that it can use',
+  });
+  expect(posted).toEqual([]);
+  await device().ask({ isAllowed: true });
+});
+
+test('without a key nothing is requested', async () => {
+  const { ask, contents } = device();
+  contents.delete(files.key);
+  await expect(ask()).rejects.toMatchObject({
+    code: 'STATE_CORRUPT',
+    message: 'identity.key does not exist',
+  });
+});
+
+test('a NATS address that cannot be read is named', async () => {
+  const { ask } = device({}, { fleetManagementNatsUrl: 'http://a' });
+  await expect(ask()).rejects.toThrow(/answered an invalid fleetManagementNatsUrl: ./);
+});
+
+const candidate = held(10 * hour, { natsUrl: `${foreign}, ${known}` });
+const proving = { provisioned: held(-1), pinnedCa: rootPem };
+const trial = (on: ReturnType<typeof device>) => tryCertificate(on.ports, { ...issued, candidate }, signal);
+
+test('a certificate with a new address is stored once that was opened over TLS', async () => {
+  const on = device(proving);
+  expect(await trial(on)).toEqual({ ...issued, opened: true });
+  expect(on.tried).toEqual([
+    {
+      ...{ deviceId: 'd1', key: pki.keyPem('k1'), natsUrl: foreign },
+      ...{ certificate: candidate.certificate, caCertificate: rootPem },
+    },
+  ]);
+  expect(on.state().provisioned).toEqual({ ...candidate, opened: true });
+});
+
+test.each<[string, Error | 'plain', object]>([
+  ['refuses', new OnboardingError('NATS_DENIED', 'no'), { code: 'NATS_DENIED', cause: 'no' }],
+  ['has no TLS', 'plain', { code: 'NATS_NOT_SECURE', cause: 'the NATS server offers no TLS' }],
+])('a certificate whose new address %s is stored with the known one', async (_, refusal, addressRefused) => {
+  const on = device(proving);
+  on.refusing.set(foreign, refusal);
+  expect(await trial(on)).toEqual({ ...issued, addressRefused });
+  expect(on.state()).toMatchObject({ provisioned: { ...candidate, natsUrl: known }, pinnedCa: rootPem });
+});
+
+test.each([
+  new OnboardingError('STATE_UNWRITABLE', 'the disk is full'),
+  Object.assign(new Error('a bug'), { code: 'NATS_DENIED' }),
+])('what is not the fault of the address ends the trial: $message', async (error) => {
+  const on = device(proving);
+  on.refusing.set(foreign, error);
+  await expect(trial(on)).rejects.toBe(error);
+  expect(on.state().provisioned).toEqual(held(-1));
+});
+
+test.each([
+  ['tls://a:4222,tls://b:4222', 'tls://a:4222', ['tls://b:4222']],
+  [' tls://a , tls://b:4222 ', 'tls://a:4222', ['tls://b:4222']],
+  ['tls://a:4222', 'tls://a:4222, tls://b:4222', []],
+  ['tls://a:4222,', '', ['tls://a:4222']],
+])('of %j the addresses that are not in %j are %j', (list, other, unknown) => {
+  expect(unknownAddresses(list, other)).toEqual(unknown);
+});
+
+test('the leaf of no certificate is none', () => {
+  expect(unexpiredLeaf(pki, null, 'k1', now)).toBeNull();
+  expect(unexpiredLeaf(pki, held(0), 'k1', now)?.spkiSha256).toBe('k1');
+  expect(unexpiredLeaf(pki, held(-1), 'k1', now)).toBeNull();
+  expect(unexpiredLeaf(pki, held(0), 'k2', now)).toBeNull();
+});
+
+test.each<[string, number, number, number | undefined, string | null]>([
+  ['at the build', now, now, undefined, null],
+  ['before the build', now - 1, now, undefined, 'this program was built'],
+  ['a minute before the certificate', now, 0, now + 60_000, null],
+  ['more than a minute before the certificate', now, 0, now + 60_001, "the certificate's start"],
+])('a clock %s', (_, here, builtAt, start, what) => {
+  const accepted = start === undefined ? undefined : { notBefore: new Date(start) };
+  const check = () => checkClock(here, builtAt, accepted);
+  if (what === null) return expect(check).not.toThrow();
+  const then = new Date(start ?? builtAt).toISOString();
+  expect(check).toThrow(
+    expect.objectContaining({
+      code: 'CLOCK_WRONG',
+      message: `the clock says ${new Date(here).toISOString()}, before ${what}, ${then}`,
+    }),
+  );
 });
