@@ -16,7 +16,8 @@ import {
 } from './process.ts';
 import { assertStrace, readTrace, tracing } from './systemCalls.ts';
 
-const settleMs = 10_000;
+/** Until then the runtime collects what the start has left. */
+const settleMs = 60_000;
 const watchMs = 60_000;
 
 /** A program that has nothing to do. */
@@ -32,7 +33,7 @@ export interface AtRest extends Memory {
   readonly connections: number;
 }
 
-/** The daemon ten seconds after it delivered its result, and in two minutes thereafter; next to an empty process. */
+/** The daemon a minute after it delivered its result, and in two minutes thereafter; next to an empty process. */
 export async function measureAtRest(contenders: Contenders, fleet: FleetAddress): Promise<AtRest[]> {
   const { checkout, emptyNode, packaged, emptyPackagedNode } = contenders;
   const all = [checkout, emptyNode, packaged, emptyPackagedNode].filter((one) => one !== null);

@@ -5,7 +5,7 @@
  *     -- --runs N                  rounds, 15 by default
  *     -- --packaged                makes the single executable where there is none of this build
  *     -- --phases                  also what each dependency costs
- *     -- --rest                    also the daemon at rest (two minutes) and the wear of the disk
+ *     -- --rest                    also the daemon at rest (three minutes) and the wear of the disk
  *     -- --counts                  only what is counted: fsyncs, children, round trips; with --write: bench/limits.json
  *     -- --write                   all of it, into docs/performance.md and docs/performance-*.svg
  */
@@ -19,7 +19,7 @@ import { measureAtRest } from './atRest.ts';
 import { type Contenders, contenders, listed } from './contenders.ts';
 import { bundleBytes, count, countLoaded } from './counts.ts';
 import { measureDependencies } from './dependencies.ts';
-import { measureFailedAttempts } from './diskWear.ts';
+import { measureFailedAttempts, measureRestWear } from './diskWear.ts';
 import { type FleetProcess, startFleetProcess } from './fleetProcess.ts';
 import { measureLatency } from './latency.ts';
 import type { CountRow, Measured, Setting } from './measured.ts';
@@ -72,8 +72,9 @@ async function measure(all: Contenders, at: FleetProcess): Promise<Measured> {
   const counts = wantsCounts ? await countAll(all, at) : null;
   const loaded = wantsCounts ? await countLoaded(checkout, at) : null;
   const wantsRest = values.rest || isWhole;
-  if (wantsRest) say('at rest: two minutes');
+  if (wantsRest) say('at rest: three minutes');
   const failedAttempt = wantsRest ? await measureFailedAttempts(checkout) : null;
+  const restWear = wantsRest ? await measureRestWear(checkout, at) : null;
   const atRest = wantsRest ? await measureAtRest(all, at) : null;
   const setting = settingOf(all);
   return {
@@ -85,6 +86,7 @@ async function measure(all: Contenders, at: FleetProcess): Promise<Measured> {
     bundleBytes: bundleBytes(),
     atRest,
     failedAttempt,
+    restWear,
   };
 }
 

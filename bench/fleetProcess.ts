@@ -9,6 +9,7 @@ export interface FleetAddress {
 }
 
 export interface FleetProcess extends FleetAddress {
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -25,6 +26,7 @@ export async function startFleetProcess(): Promise<FleetProcess> {
   });
   return {
     ...address,
+    pid: child.pid ?? 0,
     async stop() {
       if (child.connected) child.disconnect();
       await ended;

@@ -1,7 +1,7 @@
 import type { AtRest } from './atRest.ts';
 import type { Counts, Loaded } from './counts.ts';
 import type { DependencyCost } from './dependencies.ts';
-import type { AttemptWear } from './diskWear.ts';
+import type { RestWear, StepWear } from './diskWear.ts';
 import type { LatencyRow } from './latency.ts';
 
 /** Where and of what was measured. */
@@ -30,5 +30,7 @@ export interface Measured {
   readonly bundleBytes: number;
   readonly atRest: readonly AtRest[] | null;
   /** A failed attempt of the checkout; of an onboarding it is among the counts */
-  readonly failedAttempt: AttemptWear | null;
+  readonly failedAttempt: StepWear | null;
+  /** What the checkout writes once it is registered */
+  readonly restWear: RestWear | null;
 }

@@ -89,7 +89,7 @@ export function restTable({ atRest }: Measured): string {
   );
 }
 
-export function wearTable({ counts, failedAttempt, atRest }: Measured): string {
+export function wearTable({ counts, failedAttempt, atRest, restWear }: Measured): string {
   const onboarding = counts?.find(({ name }) => name === 'checkout');
   const rest = atRest?.find(({ name }) => name === 'checkout');
   const attempts = attemptsDuring(dayMs, usualRetry);
@@ -105,10 +105,17 @@ export function wearTable({ counts, failedAttempt, atRest }: Measured): string {
       attempts * failedAttempt.bytesWritten,
     );
   }
-  if (rest) {
+  if (rest && restWear) {
     const minutes = (365 * dayMs) / 60_000;
+    const { verification, renewal } = restWear;
     add('a look at rest, once a minute', rest.syncs, rest.bytesWritten);
-    add('a year at rest', minutes * rest.syncs, minutes * rest.bytesWritten);
+    add('a verification, once a day', verification.syncs, verification.bytesWritten);
+    add('a renewal', renewal.syncs, renewal.bytesWritten);
+    add(
+      'a year at rest, without renewals',
+      minutes * rest.syncs + 365 * verification.syncs,
+      minutes * rest.bytesWritten + 365 * verification.bytesWritten,
+    );
   }
   return table(['disk wear', 'fsyncs', 'written'], rows);
 }

@@ -65,7 +65,7 @@ ${countTable(measured)}
 
 ## At rest
 
-Ten seconds after the result is delivered, and in two minutes after that (RSA key, each process with a program file of its own, so that
+A minute after the result is delivered, and in two minutes after that (RSA key, each process with a program file of its own, so that
 none shares its pages with another).
 
 ${restTable(measured)}
@@ -73,7 +73,8 @@ ${restTable(measured)}
 ## Disk wear
 
 The checkout's writes to its state directory. A failed attempt is the mean of a hundred at an address where nothing listens, with
-the waits made short; a day has as many as the defaults of \`retry\` give on average.
+the waits made short; a day has as many as the defaults of \`retry\` give on average. A verification and a renewal are what a start that has
+one to do writes more than one that has not; a year has a verification a day, and as many renewals as the fleet's certificates ask for.
 
 ${wearTable(measured)}
 

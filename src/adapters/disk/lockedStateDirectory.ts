@@ -71,7 +71,9 @@ export function stateDirectory(
         judge(folder, disk);
         if (!isSamePlace(placeOf(folder, disk), place))
           throw unwritable(folder, 'was replaced by another directory');
-        held = { directory: openStateDirectory(folder, disk, ownMode, { ...place, isNew }), unlock };
+        // Before the lock another daemon may have written to it, and died before a sync.
+        const isEmpty = isNew && (disk ?? fs).readdirSync(folder).length === 0;
+        held = { directory: openStateDirectory(folder, disk, ownMode, { ...place, isNew: isEmpty }), unlock };
       } finally {
         if (held === null) unlock();
       }

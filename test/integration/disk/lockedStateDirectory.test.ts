@@ -122,3 +122,23 @@ test('a directory that is reached through a link is taken', () => {
   state.release();
   expect(readdirSync(path)).toEqual(['state.json']);
 });
+
+test('what another daemon wrote between making and locking the directory is synced before it is acted upon', () => {
+  rmSync(path, { recursive: true });
+  const calls: string[] = [];
+  const disk = {
+    ...fs,
+    fsyncSync: (file: number) => {
+      calls.push('sync');
+      fs.fsyncSync(file);
+    },
+  };
+  const state = stateDirectory(path, disk, (...args) => {
+    fs.writeFileSync(join(path, 'identity.key'), 'key of a daemon that was killed before its sync');
+    calls.length = 0;
+    return lockDirectory(...args);
+  });
+  state.directory.read('identity.key');
+  expect(calls).toEqual(['sync']);
+  state.release();
+});

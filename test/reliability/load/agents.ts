@@ -10,7 +10,7 @@ import { createPlatform } from '../../../src/daemon/platform.ts';
 
 /**
  * Several devices in one process: for each the real machine, services and adapters, a state directory of its own on a
- * real disk, connections of its own. Only the process is shared. Forked by storm.ts.
+ * real disk, connections of its own. Only the process is shared. Forked by storm.ts and by bench/scale.ts.
  */
 export interface Assignment {
   readonly folder: string;
@@ -24,8 +24,16 @@ export interface Assignment {
 
 /** What an agent reports of itself. */
 export type AgentReport =
+  /** Loaded, without devices yet */
+  | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly at: number; readonly step: string; readonly code: string }
-  | { readonly type: 'registered'; readonly at: number; readonly deviceId: string };
+  | {
+      readonly type: 'registered';
+      readonly at: number;
+      readonly deviceId: string;
+      /** since power on */
+      readonly tookMs: number;
+    };
 
 process.on('message', (assignment: Assignment) => {
   for (let index = 0; index < assignment.count; index++) {
@@ -34,6 +42,7 @@ process.on('message', (assignment: Assignment) => {
 });
 
 function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number): void {
+  const begun = performance.now();
   const stateDir = join(folder, `${number}`);
   mkdirSync(stateDir, { mode: 0o700 });
   const file = {
@@ -60,7 +69,10 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
     const at = Date.now();
     if ('step' in fields && 'code' in fields)
       send({ type: 'failed', at, step: String(fields.step), code: String(fields.code) });
-    if (event === 'device.registered') send({ type: 'registered', at, deviceId: logContext.deviceId ?? '' });
+    if (event === 'device.registered') {
+      const tookMs = performance.now() - begun;
+      send({ type: 'registered', at, deviceId: logContext.deviceId ?? '', tookMs });
+    }
   };
   // Each has a folder of its own: no lock, which would be a process for each.
   const state = stateDirectory(config.stateDir, undefined, () => () => {});
@@ -79,3 +91,5 @@ function powerOn({ folder, provisioningUrl, retry }: Assignment, number: number)
 function send(report: AgentReport): void {
   process.send?.(report);
 }
+
+send({ type: 'ready' });

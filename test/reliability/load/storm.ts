@@ -134,7 +134,7 @@ function judge(begun: number, back: number, end: number): void {
 function plot(begun: number, back: number, mean: number): void {
   const seconds = (at: number) => (at - begun) / 1000;
   const of = (type: AgentReport['type']) =>
-    reports.filter((one) => one.type === type).map(({ at }) => seconds(at));
+    reports.flatMap((one) => (one.type === type && one.type !== 'ready' ? [seconds(one.at)] : []));
   const registered = of('registered').sort((a, b) => a - b);
   const svg = linePlot({
     title: `${devices} real agents power on, the fleet is down for ${downMs / 1000} s`,
