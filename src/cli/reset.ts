@@ -12,16 +12,9 @@ import { setRuntimeFlag } from '../adapters/runtimeFlag.ts';
 import { exportsOf, resolveConfig, type Sources, stateDirOf } from '../config/resolve.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import { describeStatus, progressOf } from '../services/diagnostics/status.ts';
-import {
-  type DeviceState,
-  files,
-  isDeviceId,
-  newState,
-  parseState,
-  writeState,
-} from '../services/state/deviceState.ts';
+import { type DeviceState, files, isDeviceId, parseState } from '../services/state/deviceState.ts';
 import { ownMode } from '../services/state/ownFiles.ts';
-import { filesToRemove, reset, stateWithId } from '../services/state/reset.ts';
+import { filesToRemove, forget } from '../services/state/reset.ts';
 import { plainText } from '../text/plainText.ts';
 import {
   type CommonFlags,
@@ -68,7 +61,7 @@ export async function resetCommand(flags: ResetFlags, version: string): Promise<
     const refused = isRefused(folder);
     if (!refused) {
       const before = statusBefore(folder, version);
-      forget(folder, outside, keepsId);
+      forgetIn(folder, outside, keepsId);
       forgetPublished(flags);
       await runHooks(sources, before);
     }
@@ -147,41 +140,16 @@ function show(folder: string, outside: Outside, keepsId: boolean): void {
 }
 
 /** @throws {OnboardingError} STATE_* */
-function forget(folder: string, outside: Outside, keepsId: boolean): void {
+function forgetIn(folder: string, outside: Outside, keepsId: boolean): void {
   const found = stateOf(folder);
-  const directory = openStateDirectory(folder, undefined, ownMode);
-  const kept = keepsId ? keptState(folder, found.state) : null;
-  reset({
+  const ports = {
+    directory: openStateDirectory(folder, undefined, ownMode),
     list: () => readdirSync(folder),
-    mark() {
-      try {
-        if (found.state !== null) writeState(directory, { ...found.state, resetting: true });
-      } catch {
-        // The disk is full, say: removing must be possible then too.
-      }
-    },
-    remove: (name) => remove(ownRemoval(folder, name)),
+    remove: (name: string) => remove(ownRemoval(folder, name)),
     removeExports: () => exportsToRemove(found, outside).forEach(remove),
-    keepId:
-      kept &&
-      (() => {
-        directory.refresh(files.deviceId, kept.deviceId, 0o644);
-        writeState(directory, kept);
-      }),
-  });
-}
-
-/** @returns null if there is no id to keep. @throws {OnboardingError} STATE_CORRUPT: there is an identity, and its id cannot be read */
-function keptState(folder: string, state: DeviceState | null): DeviceState | null {
-  if (state !== null) return stateWithId(state);
-  const id = idOf(folder);
-  // It had an identity, which may have been registered.
-  if (id !== null) return { ...newState(id), mayBeRegistered: true };
-  if (filesToRemove(readdirSync(folder), false).length === 0) return null;
-  throw new OnboardingError(
-    'STATE_CORRUPT',
-    'the device id cannot be read, so that none can be kept; nothing was changed',
-  );
+    deviceId: () => idOf(folder),
+  };
+  forget(ports, found.state, keepsId);
 }
 
 function idOf(folder: string): string | null {

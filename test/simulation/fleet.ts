@@ -37,6 +37,10 @@ export interface SimulatedFleet {
   readonly wasOpenedWith: (certificate: string) => boolean;
   /** NATS refuses all certificates that were issued so far. */
   revoke(): void;
+  /** NATS refuses this certificate, and no other. */
+  revokeOnly(certificate: string): void;
+  /** The device forgot what it was: its questions, and that it has opened NATS. */
+  forgotten(id: string): void;
   readonly isRevoked: (certificate: string) => boolean;
   /** A session with the adversary's NATS server. */
   readonly isAdversary: (session: Session) => boolean;
@@ -90,11 +94,18 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   const links = new Set<Link>();
   const adversaries = new Set<Session>();
   let opened = false;
-  let lastRevoked = 0;
+  /** Serial numbers count from 1; that of an earlier agent's certificate is 0. */
+  let lastRevoked = -1;
+  const revoked = new Set<number>();
   const openedWith = new Set<string>();
   let lastAnswer: Record<string, unknown> | null = null;
   let serial = 0;
   let sequence = 0;
+
+  function isRevoked(certificate: string): boolean {
+    const number = serialOf(certificate);
+    return number <= lastRevoked || revoked.has(number);
+  }
 
   /** TCP loses nothing: what the network loses comes later. */
   const trip = () => {
@@ -215,7 +226,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
           const reason = fault === 'refuses the device' ? 'not-authorized' : null;
           reject(new OnboardingError(refusal[fault as keyof typeof refusal], 'simulated', { reason }));
         } else if (refused !== null) reject(new OnboardingError(refused, 'simulated'));
-        else if (identity.natsUrl === natsUrl && serialOf(identity.certificate) <= lastRevoked)
+        else if (identity.natsUrl === natsUrl && isRevoked(identity.certificate))
           reject(new OnboardingError('NATS_TLS', 'simulated', { reason: 'client-certificate-refused' }));
         else {
           const session = open(identity.deviceId, fault);
@@ -366,7 +377,12 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     revoke() {
       lastRevoked = serial;
     },
-    isRevoked: (certificate) => serialOf(certificate) <= lastRevoked,
+    revokeOnly: (certificate) => void revoked.add(serialOf(certificate)),
+    forgotten(id) {
+      heard.get(id)?.clear();
+      opened = false;
+    },
+    isRevoked,
     isAdversary: (session) => adversaries.has(session),
     post,
     connect,

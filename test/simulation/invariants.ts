@@ -16,7 +16,7 @@ interface Watched {
   readonly disk: SimulatedDisk;
   readonly fleet: SimulatedFleet;
   /** Files that something other than the device damaged, as often as it did */
-  readonly damaged: readonly string[];
+  readonly damaged: string[];
   readonly violate: (what: string) => void;
 }
 
@@ -27,6 +27,9 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
   const certified = new Set<string>();
   /** Files that hold a usable pair */
   let checked = '';
+  /** A reset took what an earlier agent left. */
+  let agentIsGone = false;
+  let isBeingReset = false;
   const lostState = () => damaged.includes('state.json');
   /** What was damaged held all that there was of the identity. */
   const mayForget = () =>
@@ -47,7 +50,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
   return {
     /** Whatever is under way: the key of the certificate in use is on the disk, and a power cut does not take it. */
     checkPair(): void {
-      if (damaged.includes('identity.key') || lostState()) return;
+      if (damaged.includes('identity.key') || lostState() || isBeingReset) return;
       const seen = ['state.json', ...keyFiles].map((name) => disk.durable(pathOf(name))).join();
       if (seen === checked) return;
       checked = seen;
@@ -70,6 +73,36 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       }
     },
 
+    /** Somebody begins to reset the device: what it was before binds it no more. */
+    noteReset(keepsId: boolean): void {
+      const id = durableState()?.deviceId;
+      if (id !== undefined) fleet.forgotten(id);
+      if (!keepsId) ids.clear();
+      keys.clear();
+      certified.clear();
+      agentIsGone = true;
+      isBeingReset = true;
+    },
+
+    /** A reset says that it is done. @param id before it; null: it was nowhere */
+    checkForgotten(keepsId: boolean, id: string | null, outside: readonly string[]): void {
+      const kept = keepsId && id !== null ? ['device_id.txt', 'state.json'] : [];
+      const left = disk.names().filter((path) => path.startsWith(folder) || outside.includes(path));
+      const more = left.filter((path) => !kept.map(pathOf).includes(path));
+      if (more.length > 0) violate(`a reset left ${more.join(', ')}`);
+      const state = durableState();
+      if (kept.length > 0 && state?.deviceId !== id) violate('a reset did not keep the id');
+      if (state?.registration || state?.provisioned || state?.resetting)
+        violate('a reset left part of an identity');
+      damaged.splice(0);
+      isBeingReset = false;
+    },
+
+    /** Something leaves the device: no reset of it was interrupted. */
+    checkWhole(): void {
+      if (durableState()?.resetting) violate('a device whose reset was interrupted goes on');
+    },
+
     /** A request for a certificate leaves: one id, one key, both durable. */
     checkRequest(json: string): void {
       const { key, commonName } = JSON.parse((JSON.parse(json) as { csr: string }).csr) as pki.SigningRequest;
@@ -86,7 +119,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       const lost = damaged.filter((name) => name === 'identity.key').length + (mayForget() ? 1 : 0);
       const mostKeys = 1 + rotated + lost;
       if (keys.size > mostKeys) violate(`${keys.size} keys were sent to be signed`);
-      if (plan.adopted === undefined) return;
+      if (plan.adopted === undefined || agentIsGone) return;
       if (id !== adopted.id) violate('the id of the earlier agent was not kept');
       const isRotated = plan.newKey && certified.size > 0;
       const mayLoseKey = plan.adopted === 'no key' || damaged.includes('identity.key') || isRotated;
@@ -109,7 +142,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       if (state?.request?.messageId !== messageId) violate('a question left before it was durable');
       const open = fleet.heard.get(id) ?? new Set();
       const isRepeated = open.has(messageId ?? '');
-      if (plan.adopted !== undefined && id !== adopted.id)
+      if (plan.adopted !== undefined && !agentIsGone && id !== adopted.id)
         violate('a question under another id than the agent’s');
       if (!isRepeated && [...open].some((former) => !fleet.dropped.has(former)) && !lostState())
         violate('a question under a new message id, while the former has no answer and was not dropped');
@@ -143,10 +176,13 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     },
 
     checkRenewed(): void {
-      const provisioned = durableState()?.provisioned;
+      const state = durableState();
+      const provisioned = state?.provisioned;
+      const inUse = keyInUse(state);
+      if (inUse !== null) certified.add(inUse);
       if (provisioned?.caCertificate !== fleet.ca) violate('a renewal brought another CA');
       else if (provisioned.natsUrl !== natsUrl) violate('a renewal brought the address of another server');
-      else if (durableState()?.previous && !fleet.wasOpenedWith(provisioned.certificate))
+      else if (state?.previous && !fleet.wasOpenedWith(provisioned.certificate))
         violate('a renewed certificate took the place of one that lives before it opened NATS');
     },
 

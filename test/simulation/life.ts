@@ -1,11 +1,13 @@
 import { sha256 } from '../../src/adapters/disk/digest.ts';
-import { readOwn, refreshFile } from '../../src/adapters/disk/durableFile.ts';
+import { readOwn, refreshFile, removeDurably } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { type AgentSettings, noAgent } from '../../src/config/agentSettings.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { type Daemon, type LogContext, startDaemon } from '../../src/daemon/daemon.ts';
 import type { Platform } from '../../src/daemon/platform.ts';
+import { isDeviceId, parseState } from '../../src/services/state/deviceState.ts';
+import { forget } from '../../src/services/state/reset.ts';
 import { chanceOf } from '../support/chance.ts';
 import { createClock } from './clock.ts';
 import { createDisk } from './disk.ts';
@@ -13,7 +15,7 @@ import { createFleet, natsUrl } from './fleet.ts';
 import { adopted, createInvariants, folder, pathOf } from './invariants.ts';
 import { createLoop, settled } from './loop.ts';
 import * as pki from './pki.ts';
-import { type Adversity, type Crash, healAt, type Plan } from './plan.ts';
+import { type Adversity, type Crash, healAt, type Plan, type Reset, type Strike } from './plan.ts';
 
 /** What became of one life. */
 export interface Outcome {
@@ -86,6 +88,14 @@ interface Boot {
   quiet: boolean;
 }
 
+function attempt<T>(call: () => T): T | null {
+  try {
+    return call();
+  } catch {
+    return null;
+  }
+}
+
 /** The agent's files: the certificate is a day old, and lives as long as others do. */
 function leftBehind({ adopted: what, certificateLifeMs }: Plan, ca: string): Record<string, string> {
   const certificate = pki.certificatePem({
@@ -127,6 +137,10 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
   let steps = 0;
   /** Registered, and nothing befalls the device any more. */
   let livesOn = false;
+  /** Another program than the daemon is at work on the device. */
+  let tool: { steps: number; readonly strike: Strike | null; isStruck: boolean } | null = null;
+  /** What strikes the device next, counted from a moment of its life. */
+  const strikes: { steps: number; due: readonly Strike[] } = { steps: 0, due: [] };
 
   const tell = (line: string) => {
     if (tellStory) story.push(`${((loop.now() - start) / 1000).toFixed(3).padStart(11)} s  ${line}`);
@@ -155,13 +169,22 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
 
   /** A moment at which the device can be struck. */
   const step = (operation: string, name: string) => {
+    if (tool !== null) {
+      tool.isStruck ||= ++tool.steps === tool.strike?.step;
+      if (!tool.isStruck) return;
+      reached.add(`reset: ${tool.strike?.kind} before ${operation} ${name.replace(`${folder}/`, '')}`);
+      throw new Error('the power is off');
+    }
     if (boot === null || !boot.alive) throw new Error('the power is off');
     steps++;
     boot.steps++;
-    if (operation === 'send') boot.waits = boot.quiet = false;
+    if (operation === 'send') {
+      boot.waits = boot.quiet = false;
+      invariants.checkWhole();
+    }
     if (plan.newKey) invariants.checkPair();
-    const crash = crashes.find((one) => one.boot === boot?.number && one.step === boot.steps);
-    if (crash === undefined || since() >= healAt) return;
+    const crash = crashNow(boot);
+    if (crash === undefined) return;
     boot.crash = crash;
     boot.alive = false;
     const where = `${crash.kind} before ${operation} ${name.replace(`${folder}/`, '')}`;
@@ -169,6 +192,16 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     tell(where);
     throw new Error('the power is off');
   };
+  function crashNow(own: Boot): Crash | undefined {
+    const [strike] = strikes.due;
+    if (strike !== undefined && ++strikes.steps >= strike.step) {
+      strikes.due = strikes.due.slice(1);
+      strikes.steps = 0;
+      return { ...strike, boot: own.number, offMs: 1000 };
+    }
+    if (since() >= healAt) return undefined;
+    return crashes.find((one) => one.boot === own.number && one.step === own.steps);
+  }
   const disk = createDisk(chanceOf(plan.seed, 'disk'), step, () => active('disk'));
   const fleet = createFleet({
     plan,
@@ -211,7 +244,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     },
     registration: { ...usualConfig.registration, api: plan.api, onChange: of('update').length > 0 },
     retry: { ...usualConfig.retry, failedAfterMs: plan.failedAfterMs },
-    renewal: { ...usualConfig.renewal, newKey: plan.newKey },
+    renewal: { at: plan.rollsBack ? 0.1 : usualConfig.renewal.at, newKey: plan.newKey },
   };
 
   const versionAt = (number: number) =>
@@ -323,6 +356,66 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     loop.at(loop.now() + offMs, powerOn);
   }
 
+  /** Stops the daemon and runs `onboardd reset`; what is struck is started, refuses, and is reset again a minute later. */
+  function resetDevice({ keepsId, strikes: [next, ...later] }: Omit<Reset, 'at' | 'kind'>): void {
+    const strike = next ?? null;
+    const again = (ms: number, left: readonly Strike[], keeps = keepsId) =>
+      loop.at(loop.now() + ms, () => resetDevice({ keepsId: keeps, strikes: left }));
+    if (boot === null) {
+      again(1000, strike === null ? later : [strike, ...later]);
+      return;
+    }
+    boot.alive = false;
+    boot.daemon?.stop();
+    fleet.hangUp('silently');
+    boot = null;
+    tool = { steps: 0, strike, isStruck: false };
+    invariants.noteReset(keepsId);
+    const how = `reset${keepsId ? ' --keep-id' : ''}`;
+    try {
+      runReset(keepsId);
+      reached.add(how);
+      tell(`${how}: done`);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (!tool.isStruck && code === undefined) throw error;
+      tell(`${how}: ${tool.isStruck ? `${strike?.kind} before step ${strike?.step}` : code}`);
+      if (tool.isStruck && strike?.kind === 'power cut') disk.cutPower();
+      // An id that cannot be read cannot be kept.
+      again(minute, later, keepsId && code !== 'STATE_CORRUPT');
+    }
+    tool = null;
+    loop.at(loop.now() + 1000, powerOn);
+  }
+
+  function runReset(keepsId: boolean): void {
+    const text = disk.read(pathOf('state.json'));
+    const state = attempt(() => parseState(text ?? ''));
+    const name = disk.read(pathOf('device_id.txt'))?.trim();
+    const id = state?.deviceId ?? (name !== undefined && isDeviceId(name) ? name : null);
+    const outside = [
+      ...Object.values(exported),
+      ...(plan.adopted === undefined ? [] : Object.values(agent.files).filter((path) => path !== null)),
+    ];
+    const remove = (path: string) => {
+      removeDurably(path, disk.disk);
+      return true;
+    };
+    forget(
+      {
+        directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
+        list: () => disk.disk.readdirSync(folder) as string[],
+        remove: (own) => remove(pathOf(own)),
+        removeExports: () => outside.forEach(remove),
+        deviceId: () => id,
+      },
+      state,
+      keepsId,
+    );
+    invariants.checkForgotten(keepsId, id, outside);
+    isClone &&= invariants.isBound();
+  }
+
   function moveDisk(): void {
     machine = `the board of boot ${boots}`;
     isClone = invariants.isBound();
@@ -394,6 +487,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       if (boot?.alive) powerOff('restart', 1000);
     });
   }
+  for (const { at, ...how } of of('reset')) loop.at(start + at, () => resetDevice(how));
   // Where `failed` rests for ever, somebody restarts the service once the trouble is over.
   for (const later of [1000, 30 * minute, hour, 2 * hour, 3 * hour]) {
     loop.at(start + healAt + later, () => {
@@ -443,6 +537,26 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     else if (invariants.aliasNow() !== before) violate('the alias was lost with the certificate');
   }
 
+  /** A renewed certificate that the fleet takes back makes way for the one before, which is renewed again. */
+  async function rollBack(due: readonly Strike[]): Promise<void> {
+    const before = invariants.certificateNow();
+    const alias = invariants.aliasNow();
+    const isRenewed = () => broken() || invariants.certificateNow() !== before;
+    await loop.run(loop.now() + plan.certificateLifeMs, isRenewed, afterEach);
+    if (broken()) return;
+    fleet.revokeOnly(invariants.certificateNow());
+    strikes.due = due;
+    tell('the fleet takes the renewed certificate back');
+    await loop.run(loop.now() + 30 * hour, broken, afterEach);
+    strikes.due = [];
+    await loop.run(loop.now() + 3 * minute, registered, afterEach);
+    if (broken()) return;
+    if (boot?.logContext.state !== 'registered') violate(`rolled back, then ${boot?.logContext.state}`);
+    else if (fleet.isRevoked(invariants.certificateNow())) violate('a refused certificate stays in use');
+    else if (invariants.aliasNow() !== alias) violate('the alias was lost in a rollback');
+    invariants.checkCertificateLives(loop.now());
+  }
+
   /** A registered device that starts again asks nobody; and its certificate never runs out. */
   async function liveOn(): Promise<void> {
     powerOff('restart', 1000);
@@ -450,6 +564,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     if (!broken() && !registered()) violate('registered, started again, and not registered');
     if (!broken() && config.registration.onChange) invariants.checkAnnounced(versionAt(boots));
     if (plan.isRevoked) await comeBack();
+    if (plan.rollsBack) await rollBack(plan.rollsBack.strikes);
     const isShort = plan.certificateLifeMs < 10 * hour;
     const liveOnMs = plan.liveOnMs ?? (isShort ? 1.3 * plan.certificateLifeMs : 0);
     if (liveOnMs === 0) return;

@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { live } from './life.ts';
 import type { Plan } from './plan.ts';
+import { calmPlan } from './rollback.ts';
 
 const day = 86_400_000;
 
@@ -15,19 +16,9 @@ export interface LongWait {
 /** Weeks of a registered device that has nothing to do but to look at its clock and to renew, one life after the other. */
 export async function longWait(weeks: number, lives: number): Promise<LongWait> {
   const plan: Plan = {
-    seed: 1,
-    api: 'jetstream',
-    failedAfterMs: 900_000,
+    ...calmPlan,
     certificateLifeMs: 5 * day,
     roundTripMs: 50,
-    loss: 0,
-    clash: false,
-    earlierLife: false,
-    https: false,
-    pinned: false,
-    newKey: true,
-    isRevoked: false,
-    adversities: [],
     liveOnMs: weeks * 7 * day,
   };
   const heap: number[] = [];

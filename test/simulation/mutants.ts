@@ -171,6 +171,18 @@ export const mutants: readonly Mutant[] = [
     'if (String(inUse) === "") {',
   ),
   one(
+    'a rollback does not bring the key back',
+    'src/services/onboarding/keyRotation.ts',
+    'copy(directory, files.previousKey, files.key);',
+    '',
+  ),
+  one(
+    'a device whose reset was interrupted goes on',
+    'src/services/onboarding/resume.ts',
+    'if (resetting) throw new InterruptedResetError(deviceId);',
+    '',
+  ),
+  one(
     'a device whose certificate was refused forgets that it was registered',
     'src/services/onboarding/verifyRegistration.ts',
     '...leave(state),',

@@ -77,10 +77,25 @@ export interface Crash {
   readonly offMs: number;
 }
 
+/** Strikes before a step of what is done to the device, counted from its beginning. */
+export interface Strike {
+  readonly kind: 'power cut' | 'kill';
+  readonly step: number;
+}
+
+/** Somebody runs `onboardd reset`, again and again if it is struck, once for each strike. */
+export interface Reset {
+  readonly kind: 'reset';
+  readonly at: number;
+  readonly keepsId: boolean;
+  readonly strikes: readonly Strike[];
+}
+
 /** What befalls a device. Times in milliseconds since its first power-on; boots and steps count from 1. */
 export type Adversity =
   | Crash
   | { readonly kind: 'restart'; readonly at: number }
+  | Reset
   | { readonly kind: 'damage'; readonly boot: number; readonly file: string; readonly how: Damage }
   | { readonly kind: 'clock step'; readonly at: number; readonly byMs: number }
   | { readonly kind: 'no battery'; readonly wallAtBoot: number; readonly setAfterMs: number }
@@ -122,6 +137,11 @@ export interface Plan {
   readonly newKey: boolean;
   /** Once the device is registered and all is well, the fleet takes its certificates back; it gives new ones. */
   readonly isRevoked: boolean;
+  /**
+   * Its first renewed certificate is taken back, and no other: the device goes back to the one before. Strikes count from
+   * that moment. Absent: it is not
+   */
+  readonly rollsBack?: { readonly strikes: readonly Strike[] } | undefined;
   readonly adversities: readonly Adversity[];
   /** How long it is watched once it is registered and all is well; 1.3 lives of a short certificate by default */
   readonly liveOnMs?: number;
@@ -155,6 +175,10 @@ export function planOf(seed: number): Plan {
   }
   const update = chanceOf(seed, 'update');
   if (update() < 0.2) adversities.push({ kind: 'update', boot: wholeBetween(update, 2, 4) });
+  const resets = chanceOf(seed, 'reset');
+  if (!clash && !earlierLife && resets() < 0.08) adversities.push(resetOf(resets));
+  const rollsBack = chanceOf(seed, 'rolls back');
+  const isRolledBack = rollsBack() < 0.005;
   if (chance() < 0.2) {
     const from = chance() < 0.5 ? 0 : scaleBetween(chance, minute, 60 * minute);
     const to = isShort ? healAt : from + scaleBetween(chance, minute, 45 * minute);
@@ -164,7 +188,12 @@ export function planOf(seed: number): Plan {
     seed,
     api,
     failedAfterMs: chance() < 0.8 ? 15 * minute : 0,
-    certificateLifeMs: isShort ? scaleBetween(chance, 30 * minute, 5 * 60 * minute) : 365 * day,
+    // Long enough for the certificate before to live when the look of a day finds that the renewed one is refused.
+    certificateLifeMs: isRolledBack
+      ? 6 * day
+      : isShort
+        ? scaleBetween(chance, 30 * minute, 5 * 60 * minute)
+        : 365 * day,
     roundTripMs: scaleBetween(chance, 1, 900),
     loss: chance() < 0.3 ? chance() * 0.3 : 0,
     clash,
@@ -173,9 +202,23 @@ export function planOf(seed: number): Plan {
     https: chance() < 0.3,
     pinned: chanceOf(seed, 'pin')() < 0.2,
     newKey: chanceOf(seed, 'new key')() < 0.4,
-    isRevoked: chanceOf(seed, 'revoked')() < 0.02,
+    isRevoked: !isRolledBack && chanceOf(seed, 'revoked')() < 0.02,
+    rollsBack: isRolledBack ? { strikes: strikesOf(rollsBack, 60) } : undefined,
     adversities,
   };
+}
+
+function resetOf(chance: Chance): Reset {
+  const at = scaleBetween(chance, 1000, 100 * minute);
+  return { kind: 'reset', at, keepsId: chance() < 0.5, strikes: strikesOf(chance, 40) };
+}
+
+/** None to three. @param last step of the last one at the most */
+function strikesOf(chance: Chance, last: number): Strike[] {
+  return Array.from({ length: Math.floor(chance() * 4) }, () => ({
+    kind: chance() < 0.7 ? 'power cut' : 'kill',
+    step: wholeBetween(chance, 1, last),
+  }));
 }
 
 function blindsToThePast(adversity: Adversity): boolean {

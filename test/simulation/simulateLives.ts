@@ -17,6 +17,7 @@ import { type Campaign, emptyCampaign, hunt, replay } from './hunt.ts';
 import { longWait } from './longWait.ts';
 import { buildMutant, mutants } from './mutants.ts';
 import { adversaryMoves, managerFaults, natsFaults, provisioningFaults } from './plan.ts';
+import { rollBackAtEachStep } from './rollback.ts';
 
 const { values } = parseArgs({
   options: {
@@ -41,7 +42,7 @@ if (values.worker) await work();
 else if (values.replay !== undefined) await tell(Number(values.replay));
 else {
   const found = await findMutants();
-  const sound = values.mutants || ((await simulate()) && (await waitForWeeks()));
+  const sound = values.mutants || ((await simulate()) && (await rollBacks()) && (await waitForWeeks()));
   process.exitCode = found && sound ? 0 : 1;
 }
 
@@ -92,6 +93,15 @@ async function simulate(): Promise<boolean> {
   const [first] = campaign.violations;
   if (first) await tell(first.seed);
   return campaign.violations.length === 0 && campaign.lives === lives;
+}
+
+async function rollBacks(): Promise<boolean> {
+  const { strikes, violations } = await rollBackAtEachStep();
+  console.log(
+    `${strikes} rollbacks of a renewal, each struck at another step; violations: ${violations.length}`,
+  );
+  for (const violation of violations) console.log(`VIOLATION: ${violation}`);
+  return violations.length === 0;
 }
 
 async function waitForWeeks(): Promise<boolean> {

@@ -4,6 +4,7 @@ import { live, usualConfig } from './life.ts';
 import { longWait } from './longWait.ts';
 import { buildMutant, mutants } from './mutants.ts';
 import { type Adversity, type Plan, planOf } from './plan.ts';
+import { calmPlan, rollBack } from './rollback.ts';
 import { loadOf, machineStorm, requestsByHour, type Storm, storm } from './storm.ts';
 
 test('five hundred simulated lives break no invariant', async () => {
@@ -51,6 +52,15 @@ test.each<[string, Adversity[], Partial<Plan>?]>([
     { isRevoked: true, certificateLifeMs: 365 * 86_400_000 },
   ],
   [
+    'a rollback does not bring the key back',
+    [],
+    { certificateLifeMs: 10 * 86_400_000, newKey: true, rollsBack: { strikes: [] } },
+  ],
+  [
+    'a device whose reset was interrupted goes on',
+    [{ kind: 'reset', at: 60_000, keepsId: false, strikes: [{ kind: 'power cut', step: 7 }] }],
+  ],
+  [
     'a damaged state makes a new identity',
     [
       { kind: 'restart', at: 60_000 },
@@ -71,7 +81,14 @@ test.each<[string, Adversity[], Partial<Plan>?]>([
 ])('the simulation finds the fault: %s', async (name, adversities, special) => {
   const mutant = mutants.find((one) => one.name === name);
   if (mutant === undefined) throw new Error('no such mutant');
-  const calm = { clash: false, earlierLife: false, adopted: undefined, newKey: false, isRevoked: false };
+  const calm = {
+    clash: false,
+    earlierLife: false,
+    adopted: undefined,
+    newKey: false,
+    isRevoked: false,
+    rollsBack: undefined,
+  };
   const plan = { ...planOf(1), ...calm, adversities, ...special };
   await using built = await buildMutant(mutant);
   expect((await built.live(plan)).violation).not.toBeNull();
@@ -105,6 +122,29 @@ test('a renewal with a new key survives a crash at each of its steps', async () 
     if (life.violation !== null) violations.push(`${kind} before step ${step}: ${life.violation}`);
   }
   expect(violations).toEqual([]);
+});
+
+test('a rollback survives power cuts between the state and the key files', async () => {
+  const { violation, boots } = await rollBack([18, 8, 4, 4].map((step) => ({ kind: 'power cut', step })));
+  expect(violation).toBeNull();
+  expect(boots).toBeGreaterThan(5);
+});
+
+test.each([
+  [false, undefined],
+  [true, 'whole'],
+] as const)('a reset survives a crash at each of its steps (keeps the id: %s, adopted: %s)', async (keepsId, adopted) => {
+  const violations: string[] = [];
+  let step = 0;
+  for (let isStruck = true; isStruck; ) {
+    const kind = ++step % 2 === 0 ? 'kill' : 'power cut';
+    const reset = { kind: 'reset', at: 60_000, keepsId, strikes: [{ kind, step }] } as const;
+    const { violation, reached } = await live({ ...calmPlan, adopted, adversities: [reset] });
+    if (violation !== null) violations.push(`${kind} before step ${step}: ${violation}`);
+    isStruck = [...reached].some((what) => what.startsWith('reset: '));
+  }
+  expect(violations).toEqual([]);
+  expect(step).toBeGreaterThan(20);
 });
 
 test('a device that has nothing to do for weeks renews in time and asks nothing else', async () => {

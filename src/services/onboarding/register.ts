@@ -144,7 +144,10 @@ async function awaitAnswer(attempt: Attempt): Promise<Answer> {
       if (event.type === 'closed') throw event.error;
       if (event.type === 'denied') {
         failIfFatal(attempt, event);
-        resultsDenied ||= event.operation === 'subscription' && event.subject === results;
+        if (event.operation !== 'subscription' || event.subject !== results) continue;
+        resultsDenied = true;
+        // The stream is the only way that is left. Whether it can be read is known before the time of the attempt is up.
+        if (published !== null) poll.now();
         continue;
       }
       // A message read after the publish may have arrived before it: it can only answer the request open at that time.
@@ -258,14 +261,19 @@ function answerIn(
   }
 }
 
-/** Polls the stream 1, 2 and 4 seconds after the start, then every 5 seconds. */
+/** Polls the stream 1, 2 and 4 seconds after the start, then every 5 seconds, or at once. */
 function pollTimer({ ports, session, results }: Attempt) {
   let ms = firstPollMs;
   let cancel = () => {};
   return {
     schedule() {
+      cancel();
       cancel = ports.setTimer(ms, () => session.requestLastStored(results));
       ms = Math.min(ms * 2, slowestPollMs);
+    },
+    now() {
+      cancel();
+      session.requestLastStored(results);
     },
     stop: () => cancel(),
   };

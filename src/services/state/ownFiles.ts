@@ -5,7 +5,8 @@ const keys: readonly string[] = [files.key, files.nextKey, files.previousKey];
 /** The files of the state directory in the order in which a reset removes them. */
 export const ownFiles: readonly string[] = [
   ...keys,
-  ...Object.values(files).filter((name) => !keys.includes(name)),
+  ...Object.values(files).filter((name) => !keys.includes(name) && name !== files.state),
+  files.state,
 ];
 
 const secrets: ReadonlySet<string> = new Set([

@@ -1,4 +1,5 @@
-import { type DeviceState, files, newState } from './deviceState.ts';
+import { OnboardingError } from '../../errors/onboardingError.ts';
+import { type DeviceState, files, newState, type StateDirectory, writeState } from './deviceState.ts';
 import { isOwnFile, ownFileOf, ownFiles } from './ownFiles.ts';
 
 const keys: readonly string[] = [files.key, files.nextKey, files.previousKey];
@@ -21,10 +22,57 @@ export interface ResetPorts {
   readonly keepId: (() => void) | null;
 }
 
+export interface ForgetPorts extends Pick<ResetPorts, 'list' | 'remove' | 'removeExports'> {
+  readonly directory: StateDirectory;
+  /** @returns the device id as far as it can be read, from the state or beside it */
+  readonly deviceId: () => string | null;
+}
+
 /**
- * Forgets the identity. The state is marked first: a start refuses what a reset left half done. Then the keys go, so
- * that an interruption never leaves a key beside a state that does not know it. The exported files go before the state,
- * which has the only list of them: running an interrupted reset again completes it. Files of other programs stay.
+ * Forgets the identity in a state directory.
+ *
+ * @param state as far as it can be read
+ * @throws {OnboardingError} STATE_UNWRITABLE; STATE_CORRUPT: there is an identity, and the id that is to be kept cannot
+ *   be read
+ */
+export function forget(ports: ForgetPorts, state: DeviceState | null, keepsId: boolean): void {
+  const { directory } = ports;
+  const kept = keepsId ? keptState(ports, state) : null;
+  reset({
+    ...ports,
+    mark() {
+      try {
+        if (state !== null) writeState(directory, { ...state, resetting: true });
+      } catch {
+        // The disk is full, say: removing must be possible then too.
+      }
+    },
+    keepId:
+      kept &&
+      (() => {
+        directory.refresh(files.deviceId, kept.deviceId, 0o644);
+        writeState(directory, kept);
+      }),
+  });
+}
+
+/** @returns null if there is no id to keep. @throws {OnboardingError} STATE_CORRUPT */
+function keptState({ list, deviceId }: ForgetPorts, state: DeviceState | null): DeviceState | null {
+  if (state !== null) return stateWithId(state);
+  const id = deviceId();
+  // It had an identity, which may have been registered.
+  if (id !== null) return { ...newState(id), mayBeRegistered: true };
+  if (filesToRemove(list(), false).length === 0) return null;
+  throw new OnboardingError(
+    'STATE_CORRUPT',
+    'the device id cannot be read, so that none can be kept; nothing was changed',
+  );
+}
+
+/**
+ * The state is marked first: a start refuses what a reset left half done. Then the keys go, so that an interruption never
+ * leaves a key beside a state that does not know it. The state goes last: it has the mark, and the only list of the
+ * exported files, so that running an interrupted reset again completes it. Files of other programs stay.
  */
 export function reset({ list, mark, remove, removeExports, keepId }: ResetPorts): void {
   const found = filesToRemove(list(), keepId !== null);

@@ -13,6 +13,17 @@ test('a device that may not publish says NATS_DENIED and registers once it may',
   await program.until((line) => line.event === 'device.registered');
 });
 
+test('a new device that may not hear its result says NATS_DENIED, however short its patience', async () => {
+  const fleet = await fleetWith({
+    rights: (id) => ({ publish: { allow: [`device_actions.${id}.>`] }, subscribe: { allow: ['_INBOX.>'] } }),
+  });
+  const program = launch(at(fleet, { registration: { timeoutMs: 1000 } }));
+  const failed = await program.until((line) => line.event === 'step.failed');
+  expect(failed).toMatchObject({ code: 'NATS_DENIED', reason: 'permission-denied' });
+  await fleet.nats.setRights(() => 'all');
+  await program.until((line) => line.event === 'device.registered');
+});
+
 test('a NATS server without TLS gets nothing', async () => {
   const fleet = await fleetWith({ nats: { tls: false } });
   const program = launch(at(fleet), ['--once']);

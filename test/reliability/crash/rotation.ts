@@ -10,14 +10,17 @@ import { spawnProgram, spoiling } from '../../support/strace/strace.ts';
 import { newLife } from '../../support/strace/tracedLife.ts';
 
 /**
- * The crash matrix of a switch of keys: a device that holds a renewed certificate for a new key is killed at every rename
- * and every removal in the state directory, from its start on, and started again. What must hold is looked at from
+ * The crash matrix of a switch of keys: a device that holds a renewed certificate for a new key is killed at every rename,
+ * every removal and every sync in the state directory, from its start on, and started again. What must hold is looked at from
  * outside: it ends with the new pair, nobody was asked for another certificate, and nothing was registered twice.
  *
- * `npx tsx test/reliability/crash/rotation.ts [--calls rename,unlink,fsync] [--most N]`; needs strace.
+ * `npm run test:crash:rotation -- [--calls rename,unlink,fsync] [--most N]`; needs strace.
  */
 const { values } = parseArgs({
-  options: { calls: { type: 'string', default: 'rename,unlink' }, most: { type: 'string', default: '1000' } },
+  options: {
+    calls: { type: 'string', default: 'rename,unlink,fsync' },
+    most: { type: 'string', default: '1000' },
+  },
 });
 const waitMs = 60_000;
 const fleet = await startFleet();

@@ -603,6 +603,19 @@ test('where the subscription is denied, a stream that can be read brings the ans
   await asking.until('ANSWERED');
 });
 
+test('a new device whose subscription is denied looks at the stream at once, not at the next poll', async () => {
+  const asking = attempt('unavailable', { idIsNew: true });
+  await asking.until('ASKED');
+  asking.push({
+    type: 'denied',
+    operation: 'subscription',
+    subject: `device_results.${deviceId}.register`,
+  });
+  expect(await asking.until('FAILED')).toMatchObject({ error: { code: 'NATS_DENIED' } });
+  expect(asking.calls.filter((call) => call === 'look')).toHaveLength(1);
+  expect(asking.timers.size).toBe(0);
+});
+
 test('a device with a new id looks at the stream only after it has asked', async () => {
   const asking = attempt('none', { idIsNew: true });
   await asking.until('PUBLISHED');
