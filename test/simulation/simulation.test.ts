@@ -58,7 +58,7 @@ test.each<[string, Adversity[], Partial<Plan>?]>([
   ],
   [
     'a device whose reset was interrupted goes on',
-    [{ kind: 'reset', at: 60_000, keepsId: false, strikes: [{ kind: 'power cut', step: 7 }] }],
+    [{ kind: 'reset', at: 60_000, keepsId: false, strikes: [{ kind: 'power cut', step: 12 }] }],
   ],
   [
     'a damaged state makes a new identity',

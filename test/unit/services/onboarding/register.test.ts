@@ -605,7 +605,7 @@ test('where the subscription is denied, a stream that can be read brings the ans
 
 test('a new device whose subscription is denied looks at the stream at once, not at the next poll', async () => {
   const asking = attempt('unavailable', { idIsNew: true });
-  await asking.until('ASKED');
+  await asking.until('PUBLISHED');
   asking.push({
     type: 'denied',
     operation: 'subscription',
