@@ -56,6 +56,7 @@ test.each([
   ['gzip', gzipSync(text).subarray(0, 20), /answered damaged gzip/],
   ['gzip', Buffer.from(text), /answered damaged gzip/],
   ['zstd', Buffer.from(text), /in a content encoding that is not known: zstd/],
+  ['constructor', Buffer.from(text), /in a content encoding that is not known: constructor/],
 ])('a body that is not what %s says is no answer', async (encoding, bytes, message) => {
   await expect(bodyOf(bytes, encoding)).rejects.toMatchObject({
     code: 'PROVISIONING_ANSWER_INVALID',
