@@ -179,7 +179,7 @@ export function fromAgentYaml(document: unknown, folder: string, source: string)
       problems.push(`${section} in ${source} is not a mapping; allowed: a mapping of keys`);
     else if (!isSection) take(section, value);
   }
-  const settings = settingsOf(found, folder, source);
+  const settings = settingsOf(found, folder, source, yamlBooleanOf);
   return {
     ...settings,
     notes: [...settings.notes, ...notes],
@@ -214,7 +214,12 @@ function meaningIn(known: Readonly<Record<string, Meaning>>, families: RegExp, n
   return families.test(name) ? { passedOver: notPublic } : null;
 }
 
-function settingsOf(found: readonly Found[], folder: string, source: string): AgentSettings {
+function settingsOf(
+  found: readonly Found[],
+  folder: string,
+  source: string,
+  readBoolean = booleanOf,
+): AgentSettings {
   const overlay = new Map<SettingKey, unknown>();
   const exports: Record<string, string> = {};
   const files: Record<keyof AgentFiles, string | null> = { ...noFiles };
@@ -232,7 +237,7 @@ function settingsOf(found: readonly Found[], folder: string, source: string): Ag
     if ('hostname' in meaning) settings.hostnameFile = place(value);
     if ('passedOver' in meaning) passedOver.push(`${name} (${meaning.passedOver})`);
     if (!('flag' in meaning)) continue;
-    const isOn = booleanOf(value);
+    const isOn = readBoolean(value);
     if (isOn === null)
       problems.push(`${name} in ${source} is "${value.slice(0, 60)}"; allowed: true or false`);
     else if (meaning.flag === 'tls') overlay.set('nats.tls', isOn ? 'required' : 'optional');
@@ -252,4 +257,10 @@ function settingsOf(found: readonly Found[], folder: string, source: string): Ag
 function booleanOf(text: string): boolean | null {
   if (/^(1|t|true)$/i.test(text)) return true;
   return /^(0|f|false)$/i.test(text) ? false : null;
+}
+
+/** As Go's YAML reads them into a switch (yaml.v3): the words of YAML 1.1, too. @returns null: neither */
+function yamlBooleanOf(text: string): boolean | null {
+  if (/^(y|yes|on)$/i.test(text)) return true;
+  return /^(n|no|off)$/i.test(text) ? false : booleanOf(text);
 }

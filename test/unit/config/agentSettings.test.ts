@@ -84,6 +84,14 @@ test.each(['TLS', 'AUTOMATIC_PROVISIONING', 'MDNS'])('%s=maybe is a mistake that
   expect(overlay.size).toBe(0);
 });
 
+test.each([
+  ['yes', 'on', 'required'],
+  ['no', 'off', 'optional'],
+])('a YAML file may say %s and %s, as it may to the agent', (first, second, expected) => {
+  for (const TLS of [first, second]) expect(readYaml({ TLS }).overlay.get('nats.tls')).toBe(expected);
+  expect(read({ TLS: first }).problems).not.toEqual([]);
+});
+
 test('MDNS=true looks for the provisioning server, MDNS=false changes nothing', () => {
   expect([...read({ MDNS: 'True' }).overlay]).toEqual([['provisioning.discovery', 'mdns']]);
   expect([...readYaml({ MDNS: true }).overlay]).toEqual([['provisioning.discovery', 'mdns']]);
