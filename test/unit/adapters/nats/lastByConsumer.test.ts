@@ -30,9 +30,7 @@ test('what two consumers on one inbox bring counts once, and only what follows i
   // The first answer is late: the consumer is there all the same, and another one is made.
   const { connection, push } = serverWith([new Error('timeout'), { num_pending: 1 }]);
   const following: string[] = [];
-  const consumer = await lastByConsumer(connection, place, 1_000, ({ reply }) =>
-    following.push(reply ?? ''),
-  );
+  const consumer = await lastByConsumer(connection, place, 1_000, ({ reply }) => following.push(reply ?? ''));
   push(5, 'c1');
   push(5, 'c2');
   expect(await consumer.last()).toMatchObject({ sequence: 5 });
