@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { renderUnicodeCompact } from 'uqr';
-import type { FleetEvent } from './ledger.ts';
+import type { FleetEvent } from './device.ts';
 import type { Workbench } from './workbench.ts';
 
 /** What a person at the terminal needs to know, above all the line that a device needs. */

@@ -1,15 +1,19 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { natsServer } from '../scripts/nats-server.mjs';
 import { WorkbenchError } from './dataDirectory.ts';
 import { introduction, lineOf } from './introduction.ts';
-import { startWorkbench, type WorkbenchOptions } from './workbench.ts';
+import { startPage } from './page/server.ts';
+import { asWorkbenchError, startWorkbench, type WorkbenchOptions } from './workbench.ts';
 
 declare const BUILD_VERSION: string | undefined;
 const version = typeof BUILD_VERSION === 'undefined' ? '0.0.0' : BUILD_VERSION;
 /** sysexits.h: what is needed is not there; what was asked for is wrong. */
 const exit = { unavailable: 69, usage: 64 };
+/** beside the bundle */
+const assets = fileURLToPath(new URL('./page', import.meta.url));
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const complain = (text: string) => process.stderr.write(`${text}\n`);
 
@@ -19,6 +23,7 @@ interface Flags {
   httpPort: number;
   httpsPort: number;
   natsPort: number;
+  pagePort: number;
   mdns: boolean;
   cluster: boolean;
   certificateLife: number;
@@ -35,6 +40,7 @@ const command = new Command('onboardd-fleet')
   .option('--http-port <port>', 'provisioning over HTTP; 0: a free one', port, 8080)
   .option('--https-port <port>', 'provisioning over HTTPS', port, 8443)
   .option('--nats-port <port>', 'NATS; a cluster takes the next two as well', port, 4222)
+  .option('--page-port <port>', 'the live page; 0: a free one', port, 8081)
   .option('--no-mdns', 'do not announce the provisioning server by multicast DNS')
   .option('--cluster', 'three NATS servers, streams of three replicas', false)
   .option('--certificate-life <seconds>', 'how long certificates live', seconds, 365 * 24 * 3600)
@@ -71,7 +77,9 @@ async function main(flags: Flags): Promise<void> {
   };
   const workbench = await startWorkbench(options);
   try {
-    say(introduction(workbench, { version, data: flags.data }));
+    const page = await startPage({ workbench, assets, host: flags.listen, port: flags.pagePort });
+    workbench.onStop(page.stop);
+    say(introduction(workbench, { version, data: flags.data, page: page.url }));
     if (!flags.quiet) workbench.ledger.onEvent((event) => say(lineOf(event)));
     await stopped;
   } finally {
@@ -93,7 +101,8 @@ class Unavailable extends WorkbenchError {}
 try {
   await command.parseAsync();
   await main(command.opts<Flags>());
-} catch (error) {
+} catch (thrown) {
+  const error = asWorkbenchError(thrown);
   if (!(error instanceof WorkbenchError)) throw error;
   complain(`onboardd-fleet: ${error.message}`);
   process.exitCode = error instanceof Unavailable ? exit.unavailable : exit.usage;

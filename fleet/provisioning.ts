@@ -66,7 +66,8 @@ export interface ProvisioningOptions {
 export interface Refused {
   /** HTTP; undefined: nothing was answered */
   status: number | undefined;
-  error: string;
+  /** why; undefined where `behave` decided it */
+  error?: string;
 }
 
 export interface Provisioning {
@@ -154,7 +155,7 @@ export async function startProvisioning(options: ProvisioningOptions): Promise<P
       return right;
     });
     const status = response.headersSent ? response.statusCode : undefined;
-    if (!isCertified) onRefused(entry, { status, error: 'as told' });
+    if (!isCertified) onRefused(entry, { status });
   }
 
   async function answer(

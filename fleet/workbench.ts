@@ -8,8 +8,9 @@ import type { Authority } from './ca.ts';
 import { type NatsCluster, startCluster } from './cluster.ts';
 import { watchConnections } from './connections.ts';
 import { openDataDirectory, WorkbenchError } from './dataDirectory.ts';
+import type { Device } from './device.ts';
 import { createFaults, type Faults } from './faults.ts';
-import { certificateEvent, type Device, type Ledger, openLedger, shortText } from './ledger.ts';
+import { certificateEvent, type Ledger, openLedger, shortText } from './ledger.ts';
 import { connectAs, type Manager, startManager } from './manager.ts';
 import { type NatsServer, startNats } from './nats.ts';
 import { monitorName } from './natsConfig.ts';
@@ -65,6 +66,8 @@ export interface Workbench {
   restore(id: string): Promise<void>;
   /** The fleet manager forgets a device, which may register anew. */
   forget(id: string): Promise<void>;
+  /** Ended before what the workbench itself started. */
+  onStop(end: () => unknown): void;
   stop(): Promise<void>;
 }
 
@@ -135,6 +138,7 @@ async function start(
   ends.push(announce(port, announced, (error) => options.onProblem(`multicast DNS: ${error.message}`)));
   return {
     ...{ ca, provisioning, manager, natsServers, ledger, faults, hosts, isOpenToOthers, stop },
+    onStop: (end) => ends.push(end),
     fingerprint: new X509Certificate(ca.pem).fingerprint256,
     isAnnounced: announced.length > 0,
     token: await data.secret('page-token'),
@@ -172,7 +176,7 @@ function noted(
   return {
     onCertified: ({ id = '', remoteAddress }, certificate) =>
       ledger.add(certificateEvent(id, remoteAddress, certificate)),
-    onRefused({ id, remoteAddress: address, url }, { status = null, error }) {
+    onRefused({ id, remoteAddress: address, url }, { status = null, error = onPurpose(status) }) {
       // What a browser asks for by itself is no device.
       if (url === '/favicon.ico') return;
       const known = id === undefined || id === '' ? {} : { id };
@@ -181,6 +185,10 @@ function noted(
         .catch((problem: Error) => onProblem(problem.message));
     },
   };
+}
+
+function onPurpose(status: number | null): string {
+  return status === 403 ? 'the device is revoked' : 'a fault is switched on';
 }
 
 async function noteResult(
@@ -243,7 +251,8 @@ function operations(nats: NatsCluster | NatsServer, manager: Manager, ledger: Le
   };
 }
 
-function asWorkbenchError(error: unknown): unknown {
+/** What a person can put right, said so. */
+export function asWorkbenchError(error: unknown): unknown {
   const { code, port, message = '' } = error as NodeJS.ErrnoException & { port?: number };
   if (code === 'EADDRINUSE')
     return new WorkbenchError(`port ${port} is in use: name another (--help lists the options)`);

@@ -30,6 +30,18 @@ await build({
     js: "#!/usr/bin/env node\nimport { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);",
   },
 });
+// The live page needs no network but the workbench: all of it is in this bundle.
+const page = `${root}fleet/page/browser`;
+await build({
+  entryPoints: [`${page}/app.ts`],
+  outfile: `${out}/page/app.js`,
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  minify: true,
+  logLevel: 'warning',
+});
+for (const name of ['index.html', 'style.css']) copyFileSync(`${page}/${name}`, `${out}/page/${name}`);
 chmodSync(`${out}/onboardd-fleet.mjs`, 0o755);
 copyFileSync(`${root}LICENSE`, `${out}/LICENSE`);
 const manifest = {

@@ -19,6 +19,7 @@ const natsServer = await install();
 const steps = [
   ['lint', 'biome', ['check', '.']],
   ['types', 'tsc', ['--noEmit']],
+  ['types of the page', 'tsc', ['--noEmit', '-p', 'fleet/page/browser']],
   ['build', 'node', ['scripts/build.mjs']],
   ['tests', 'vitest', ['run', ...process.argv.slice(2)]],
 ];
