@@ -232,6 +232,8 @@ interface DetailProps {
 function Detail({ device, now, operations, choose }: DetailProps) {
   const { id, certificate } = device;
   const [history, setHistory] = useState<FleetEvent[]>([]);
+  // On a phone it opens below the list.
+  useEffect(() => document.getElementById('detail')?.scrollIntoView({ block: 'nearest' }), []);
   useEffect(() => {
     fetch(`/devices/${encodeURIComponent(id)}`)
       .then((response) => response.json() as Promise<{ history: FleetEvent[] }>)

@@ -128,7 +128,11 @@ async function hostileTextStaysText(page: Page, { ledger }: Workbench): Promise<
 
 async function picturesOf(page: Page): Promise<void> {
   for (const alias of ['gateway-hall-1', 'gateway-hall-2', 'drone-7']) await registered(alias);
-  await page.locator('.devices .name', { hasText: 'drone-7' }).waitFor();
+  await page.getByRole('switch', { name: 'Answer 503' }).click();
+  start(deviceOf(workbench, 'sensor-9'));
+  await page.locator('.devices .state.refused').waitFor();
+  await page.getByRole('button', { name: 'Revoke' }).click();
+  await page.locator('.devices .state.revoked').waitFor();
   for (const width of [375, 1280]) {
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.setViewportSize({ width, height: 900 });
@@ -138,6 +142,14 @@ async function picturesOf(page: Page): Promise<void> {
       await page.screenshot({ path: join(folder, `${width}-${colorScheme}.png`), fullPage: true });
     }
   }
+  // The picture of README.md
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.evaluate('scrollTo(0, 0)');
+  await page.screenshot({
+    path: join(folder, 'workbench.jpg'),
+    quality: 70,
+    clip: { x: 40, y: 0, width: 1200, height: 820 },
+  });
   console.log('at 375 and 1280 pixels nothing is wider than the window');
 }
 
