@@ -50,6 +50,8 @@ export async function makeProgram(architecture) {
         'program.cache': cache,
         // Read when a bug is told (src/adapters/stackTrace.ts).
         'program.cjs.map': join('dist', 'program.cjs.map'),
+        // Started by `report` (src/adapters/thread.ts).
+        'reportThread.cjs': join('dist', 'reportThread.cjs'),
       },
       // Whatever NODE_OPTIONS says: an environment must not bring code of its own into the program.
       execArgvExtension: 'none',

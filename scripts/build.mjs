@@ -75,6 +75,12 @@ await build({
   sourcemap: 'external',
   sourcesContent: false,
 });
+// `report` reads large logs on several threads.
+await build({
+  ...common,
+  entryPoints: [`${root}src/cli/reportThread.ts`],
+  outfile: `${root}dist/reportThread.cjs`,
+});
 if (minify) {
   await build({
     ...common,

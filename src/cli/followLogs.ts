@@ -16,14 +16,14 @@ const restMs = 1000;
 export async function followLogs(
   paths: readonly string[],
   count: (line: LogLine | null) => void,
-  show: () => void,
+  show: () => Promise<unknown>,
 ): Promise<number> {
   let timer: NodeJS.Timeout | null = null;
   const onLine = (line: LogLine | null) => {
     count(line);
     timer ??= setTimeout(() => {
       timer = null;
-      show();
+      void show();
     }, restMs);
   };
   const codes = await Promise.all(
@@ -41,6 +41,6 @@ export async function followLogs(
     }),
   );
   if (timer !== null) clearTimeout(timer);
-  show();
+  await show();
   return Math.max(...codes);
 }

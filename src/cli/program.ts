@@ -97,6 +97,7 @@ function addLogCommands(program: Command, build: Build, end: (status: number) =>
     .option('--since <time>', 'leave out older lines: a time, or how long ago (90m, 24h, 7d)')
     .option('--device <id>', 'only this device')
     .option('--stuck-after <minutes>', 'how long a device may stay unregistered, or not write (default: 60)')
+    .option('--threads <number>', 'read on so many threads (default: one for each processor, at most 4)')
     .option('--follow', 'read on as the files grow, and show the report again')
     .action(async (files: string[], flags: ReportFlags) => {
       const { reportCommand } = await import('./report.ts');

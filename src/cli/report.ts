@@ -2,9 +2,17 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { readLog, sizeOf } from '../adapters/logFiles.ts';
 import { describe } from '../errors/onboardingError.ts';
-import { newLogReader } from '../services/fleetReport/readLog.ts';
+import { newBlockCutter } from '../services/fleetReport/blocks.ts';
+import {
+  enoughBytes,
+  formatOf,
+  type LogFormat,
+  type LogReader,
+  newLogReader,
+} from '../services/fleetReport/readLog.ts';
 import { type Report, summarize } from '../services/fleetReport/report.ts';
-import { newCounter, newTally, type Scope } from '../services/fleetReport/tally.ts';
+import { newCounter, newTally, type Scope, type Tally } from '../services/fleetReport/tally.ts';
+import { type LogCounter, newLogCounter, usualThreads } from './countLogs.ts';
 import { followLogs } from './followLogs.ts';
 import { reportLines } from './format/report.ts';
 import { reportJson } from './format/reportJson.ts';
@@ -22,8 +30,11 @@ export interface ReportFlags {
   readonly since?: string;
   readonly device?: string;
   readonly follow?: boolean;
+  /** A number, as text */
+  readonly threads?: string;
 }
 
+const mostThreads = 64;
 const barEveryBytes = 8 * 1024 * 1024;
 const dayMs = 86_400_000;
 
@@ -36,11 +47,14 @@ export async function reportCommand(
   const now = Date.now();
   const stuckAfterMs = Number(flags.stuckAfter ?? 60) * 60_000;
   const since = flags.since === undefined ? null : sinceTime(flags.since, now);
-  const usage = !(stuckAfterMs > 0)
-    ? `--stuck-after is "${flags.stuckAfter}"; allowed: a number of minutes greater than 0`
-    : since !== null && Number.isNaN(since)
-      ? `--since is "${flags.since}"; allowed: a time such as 2026-11-24T06:00Z, or how long ago, such as 90m, 24h or 7d`
-      : null;
+  const threads = Number(flags.threads ?? usualThreads());
+  const usage = !(Number.isInteger(threads) && threads >= 1 && threads <= mostThreads)
+    ? `--threads is "${flags.threads}"; allowed: 1 to ${mostThreads}`
+    : !(stuckAfterMs > 0)
+      ? `--stuck-after is "${flags.stuckAfter}"; allowed: a number of minutes greater than 0`
+      : since !== null && Number.isNaN(since)
+        ? `--since is "${flags.since}"; allowed: a time such as 2026-11-24T06:00Z, or how long ago, such as 90m, 24h or 7d`
+        : null;
   if (usage !== null) {
     process.stderr.write(`onboardd: ${usage}\n`);
     return exit.usage;
@@ -51,45 +65,103 @@ export async function reportCommand(
     device: flags.device ?? null,
   };
   const paths = files.length > 0 ? files : ['-'];
-  const tally = newTally();
-  const count = newCounter(tally, scope);
-  const show = () => publish(summarize(tally, stuckAfterMs), stuckAfterMs, flags);
-  if (flags.follow === true) return await followLogs(paths, count, show);
-  const code = await readAll(paths, count);
-  return show() ? code : exit.failed;
+  const show = (tally: Tally) => publish(summarize(tally, stuckAfterMs), stuckAfterMs, flags);
+  if (flags.follow === true) {
+    const tally = newTally();
+    return await followLogs(paths, newCounter(tally, scope), () => show(tally));
+  }
+  const { code, tally } = await readAll(paths, newLogCounter(scope, { threads, bytes: sizeOf(paths) }));
+  return (await show(tally)) ? code : exit.failed;
 }
 
 /** Reads what can be read. @returns exit status: a file that cannot be read, or holds nothing of onboardd, is a failure */
-async function readAll(paths: readonly string[], count: ReturnType<typeof newCounter>): Promise<number> {
+async function readAll(
+  paths: readonly string[],
+  counter: LogCounter,
+): Promise<{ code: number; tally: Tally }> {
   const bar = progressBar(process.stderr.isTTY ? sizeOf(paths) : null);
-  let code: number = exit.ok;
-  for (const path of paths) {
+  const problems: (string | null)[] = [];
+  const owns = paths.map(() => 0);
+  for (const [index, path] of paths.entries()) {
+    const onOwn = (lines: number) => {
+      owns[index] = (owns[index] ?? 0) + lines;
+    };
     try {
-      let own = 0;
-      const reader = newLogReader((line) => {
-        if (line !== null) own++;
-        count(line);
-      });
-      for await (const chunk of readLog(path, bar.add)) reader.push(chunk);
-      reader.end();
-      if (own === 0)
-        throw new Error('no line of onboardd is in it (JSON lines, journal, docker, Loki and GELF are read)');
+      await readOne(readLog(path, bar.add), counter, onOwn);
+      problems.push(null);
     } catch (error) {
-      process.stderr.write(`onboardd: ${path === '-' ? 'standard input' : path}: ${describe(error)}\n`);
-      code = exit.failed;
+      problems.push(describe(error));
     }
   }
+  const tally = await counter.end();
   bar.end();
-  return code;
+  let code: number = exit.ok;
+  for (const [index, path] of paths.entries()) {
+    const problem = problems[index] ?? (owns[index] === 0 ? nothingFound : null);
+    if (problem === null) continue;
+    process.stderr.write(`onboardd: ${path === '-' ? 'standard input' : path}: ${problem}\n`);
+    code = exit.failed;
+  }
+  return { code, tally };
+}
+
+const nothingFound = 'no line of onboardd is in it (JSON lines, journal, docker, Loki and GELF are read)';
+
+/** @param onOwn receives numbers of lines that onboardd wrote */
+async function readOne(
+  chunks: AsyncIterable<Uint8Array>,
+  counter: LogCounter,
+  onOwn: (lines: number) => void,
+): Promise<void> {
+  const inOrder = (format: LogFormat) =>
+    newLogReader((line) => {
+      if (line !== null) onOwn(1);
+      counter.onLine(line);
+    }, format);
+  const cutter = newBlockCutter();
+  let reader: LogReader | null = null;
+  let head: Uint8Array | null = new Uint8Array(0);
+  const push = async (chunk: Uint8Array) => {
+    if (reader !== null) reader.push(chunk);
+    else
+      for (const block of cutter.push(chunk)) {
+        if (block === null) counter.onLine(null);
+        else {
+          await counter.take(block, onOwn);
+          cutter.reuse(block);
+        }
+      }
+  };
+  const begin = async (bytes: Uint8Array) => {
+    const format = formatOf(bytes);
+    if (format !== 'lines') reader = inOrder(format);
+    head = null;
+    await push(bytes);
+  };
+  for await (const chunk of chunks) {
+    if (head === null) await push(chunk);
+    else {
+      head = Buffer.concat([head, chunk]);
+      if (head.length >= enoughBytes) await begin(head);
+    }
+  }
+  if (head !== null) await begin(head);
+  (reader as LogReader | null)?.end();
+  const last = cutter.end();
+  if (last !== null) await counter.take(last, onOwn);
 }
 
 /** @returns false if the page cannot be written */
-function publish(report: Report, stuckAfterMs: number, { json, html, follow }: ReportFlags): boolean {
-  if (json) process.stdout.write(`${JSON.stringify(reportJson(report), null, follow ? 0 : 2)}\n`);
+async function publish(
+  report: Report,
+  stuckAfterMs: number,
+  { json, html, follow }: ReportFlags,
+): Promise<boolean> {
+  if (json) await print(`${JSON.stringify(reportJson(report), null, follow ? 0 : 2)}\n`);
   else {
     const terminal = terminalOf(process.stdout, process.env);
     const clear = follow && process.stdout.isTTY ? '\x1b[H\x1b[2J' : '';
-    process.stdout.write(`${clear}${reportLines(report, stuckAfterMs, terminal).join('\n')}\n`);
+    await print(`${clear}${reportLines(report, stuckAfterMs, terminal).join('\n')}\n`);
   }
   if (html === undefined) return true;
   try {
@@ -100,6 +172,14 @@ function publish(report: Report, stuckAfterMs: number, { json, html, follow }: R
     process.stderr.write(`onboardd: ${html}: ${describe(error)}\n`);
     return false;
   }
+}
+
+/** Waits until a slow reader has taken all of it: the process ends soon after. A reader that has gone wants no more. */
+function print(text: string): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', () => {});
+    process.stdout.write(text, () => resolve());
+  });
 }
 
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: dayMs, w: 7 * dayMs } as const;

@@ -205,7 +205,7 @@ function stuckTable(devices: readonly DeviceStory[]): string {
 
 /**
  * The devices for the page's script: `[id, alias, host, version, state, standing, ms in the state, last seen, failures,
- * last code, codes, visits]`; states, standings and codes by their index.
+ * last code, codes, visits]`; states, standings and codes by their index, visits as pairs of state and ms.
  */
 function embedded({ devices, errors }: Report): string {
   const rank = ({ standing }: DeviceStory) => (standing === 'registered' ? 1 : 0);
@@ -226,7 +226,7 @@ function embedded({ devices, errors }: Report): string {
     device.failures,
     device.lastCode ?? '',
     [...device.codes.keys()].map((code) => codes.indexOf(code)),
-    device.visits.map(([visited, , durationMs]) => [state(visited), Math.round(durationMs)]),
+    device.visits.filter((_, index) => index % 3 !== 1).map(Math.round),
   ]);
   const data = { states: stateNames, standings, codes, devices: rows };
   return JSON.stringify(data).replace(/</g, '\\u003c');

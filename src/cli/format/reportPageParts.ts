@@ -46,7 +46,8 @@ export const pageScript = `
     if (text !== undefined) element.textContent = text;
     return element;
   };
-  const row = ([id, alias, host, version, state, standing, forMs, last, failures, code, , visits]) => {
+  const row = ([id, alias, host, version, state, standing, forMs, last, failures, code, , flat]) => {
+    const visits = flat.flatMap((index, at) => (at % 2 ? [] : [[index, flat[at + 1]]]));
     const item = make('li');
     const head = make('p');
     head.append(make('code', '', id || 'host ' + host));

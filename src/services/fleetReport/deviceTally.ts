@@ -17,16 +17,13 @@ export interface DeviceTally {
   heartbeats: number;
   readonly codes: Map<string, number>;
   readonly eras: Era[];
-  /** The latest visits, the oldest first */
-  readonly visits: Visit[];
+  /** The latest visits, the oldest first: index in `stateNames`, when it was entered, how long it lasted; three numbers each */
+  readonly visits: number[];
   /** The earliest `device.registered` */
   firstRegistered: { readonly at: number; readonly durationMs: number | null } | null;
   /** The earliest entry into `registered` from a state in which there was something to do */
   firstOnboarded: number | null;
 }
-
-/** State, when it was entered, how long it lasted */
-export type Visit = readonly [state: StateName, at: number, durationMs: number];
 
 /** About a month of a device, so that a month with a wrong clock can be told from the others at the end. */
 export interface Era {
@@ -145,7 +142,7 @@ export function count(device: DeviceTally, line: LogLine, { at, block }: Moment,
   else if (event === 'daemon.started') device.starts++;
   else if (event === 'daemon.heartbeat') device.heartbeats++;
   else if (event === 'state.changed' && from !== null && durationMs !== null)
-    addVisit(device, [from, at - durationMs, durationMs]);
+    addVisit(device, stateNames.indexOf(from), at - durationMs, durationMs);
   if (code !== null && (event === 'step.failed' || event === 'device.failed'))
     addCode(device, code, event === 'step.failed' ? weight : 0);
 }
@@ -155,16 +152,27 @@ function addCode(device: DeviceTally, code: string, amount: number): void {
     device.codes.set(code, (device.codes.get(code) ?? 0) + amount);
 }
 
-function addVisit({ visits }: DeviceTally, visit: Visit): void {
-  let index = visits.length;
-  while (index > 0 && compareVisits(visits[index - 1] as Visit, visit) > 0) index--;
-  visits.splice(index, 0, visit);
-  if (visits.length > mostVisits) visits.shift();
+function addVisit({ visits }: DeviceTally, state: number, at: number, durationMs: number): void {
+  visits.push(state, at, durationMs);
+  for (let index = visits.length - 3; index > 0 && isAfterNext(visits, index - 3); index -= 3)
+    for (let field = index; field < index + 3; field++) {
+      const value = visits[field] as number;
+      visits[field] = visits[field - 3] as number;
+      visits[field - 3] = value;
+    }
+  if (visits.length > mostVisits * 3) visits.splice(0, 3);
 }
 
-function compareVisits(a: Visit, b: Visit): number {
-  return a[1] - b[1] || stateNames.indexOf(a[0]) - stateNames.indexOf(b[0]) || a[2] - b[2];
+/** Whether a visit sorts after the one behind it: by time, then state, then duration. */
+function isAfterNext(visits: readonly number[], index: number): boolean {
+  for (const field of visitOrder) {
+    const [value, next] = [visits[index + field] as number, visits[index + 3 + field] as number];
+    if (value !== next) return value > next;
+  }
+  return false;
 }
+
+const visitOrder = [1, 0, 2];
 
 export function mergeDevice(into: DeviceTally, from: DeviceTally): void {
   if (from.host !== null && (into.host === null || from.host < into.host)) into.host = from.host;
@@ -177,7 +185,10 @@ export function mergeDevice(into: DeviceTally, from: DeviceTally): void {
   into.heartbeats += from.heartbeats;
   for (const [code, amount] of from.codes) addCode(into, code, amount);
   for (const era of from.eras) mergeEra(eraOf(into, era.block), era);
-  for (const visit of from.visits) addVisit(into, visit);
+  for (let index = 0; index < from.visits.length; index += 3) {
+    const [state = 0, at = 0, durationMs = 0] = from.visits.slice(index, index + 3);
+    addVisit(into, state, at, durationMs);
+  }
   if (from.firstRegistered !== null)
     into.firstRegistered = earlier(into.firstRegistered, from.firstRegistered);
   into.firstOnboarded = least(into.firstOnboarded, from.firstOnboarded);

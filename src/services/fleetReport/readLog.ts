@@ -1,5 +1,6 @@
 import { ofJournal, ofLoki, parseLogLine, parseObject } from './envelopes.ts';
-import { type LogLine, noEnvelope, readFields } from './logLine.ts';
+import type { LogLine } from './logLine.ts';
+import { scanLine } from './scanLine.ts';
 
 /** Reads the bytes of one log, chunk after chunk. */
 export interface LogReader {
@@ -24,19 +25,14 @@ const decoder = new TextDecoder();
 /**
  * Recognizes the format from the first bytes: lines (see `parseLogLine`), `journalctl -o export`, or one answer of
  * Loki's `query_range`.
+ *
+ * @param format if it is known already
  */
-export function newLogReader(onLine: OnLine): LogReader {
-  let reader: LogReader | null = null;
+export function newLogReader(onLine: OnLine, format?: LogFormat): LogReader {
+  let reader: LogReader | null = format === undefined ? null : readers[format](onLine);
   let head = new Uint8Array(0);
-  const choose = () => {
-    const text = decoder.decode(head.subarray(0, 4096)).trimStart();
-    if (/^__CURSOR=/.test(text)) return journalExport(onLine);
-    if (/^\{\s*"(status|data)"\s*:/.test(text) && !text.includes('"event"')) return lokiAnswer(onLine);
-    if (/^\{\s*"status"\s*:\s*"success"\s*,\s*"data"/.test(text)) return lokiAnswer(onLine);
-    return lines(onLine);
-  };
   const start = () => {
-    reader = choose();
+    reader = readers[formatOf(head)](onLine);
     reader.push(head);
   };
   return {
@@ -46,7 +42,7 @@ export function newLogReader(onLine: OnLine): LogReader {
       if (reader !== null) reader.push(bytes);
       else {
         head = joined(head, bytes);
-        if (head.length >= 64) start();
+        if (head.length >= enoughBytes) start();
       }
     },
     end() {
@@ -55,6 +51,42 @@ export function newLogReader(onLine: OnLine): LogReader {
     },
   };
 }
+
+/** @returns what reads one block of whole lines, and tells how many of them onboardd wrote */
+export function newBlockReader(onLine: OnLine): (block: Uint8Array) => number {
+  let own = 0;
+  const reader = lines((line) => {
+    if (line !== null) own++;
+    onLine(line);
+  });
+  return (block) => {
+    own = 0;
+    reader.push(block);
+    reader.end();
+    return own;
+  };
+}
+
+/** How a log is stored: only lines can be read in parts. */
+export type LogFormat = 'lines' | 'journalExport' | 'lokiAnswer';
+/** So many bytes tell the format. */
+export const enoughBytes = 64;
+
+/** @param head the first bytes, `enoughBytes` of them if there are as many */
+export function formatOf(head: Uint8Array): LogFormat {
+  const text = decoder.decode(head.subarray(0, enoughBytes)).trimStart();
+  if (/^__CURSOR=/.test(text)) return 'journalExport';
+  const isAnswer =
+    /^\{\s*"status"\s*:\s*"\w+"\s*,\s*"(data|error|errorType)"\s*:/.test(text) ||
+    /^\{\s*"data"\s*:\s*\{\s*"(result|resultType|stats|encodingFlags)"\s*:/.test(text);
+  return isAnswer ? 'lokiAnswer' : 'lines';
+}
+
+const readers: Readonly<Record<LogFormat, (onLine: OnLine) => LogReader>> = {
+  lines,
+  journalExport,
+  lokiAnswer,
+};
 
 function lines(onLine: OnLine): LogReader {
   const texts = dockerParts(onLine);
@@ -65,8 +97,12 @@ function lines(onLine: OnLine): LogReader {
     let [start, end] = [from, to];
     if (bytes[end - 1] === carriageReturn) end--;
     if (start === end) return;
+    if (end - start > longestLine) {
+      onLine(null);
+      return;
+    }
     if (bytes[start] === less && bytes[start + 2] === more) start += 3;
-    const line = bytes[start] === open && !texts.isWaiting() ? readPlain(bytes, start, end) : null;
+    const line = bytes[start] === open && !texts.isWaiting() ? scanLine(bytes, start, end) : null;
     if (line !== null) onLine(line);
     else texts.push(decoder.decode(bytes.subarray(start, end)));
   }
@@ -102,6 +138,16 @@ function lines(onLine: OnLine): LogReader {
   };
 }
 
+const dockerHead = new TextEncoder().encode('{"log":');
+
+/** Whether more of the line follows on the next one. @param end without the newline */
+export function isDockerPart(bytes: Uint8Array, start: number, end: number): boolean {
+  for (const [index, byte] of dockerHead.entries()) if (bytes[start + index] !== byte) return false;
+  if (end - start > longestLine) return false;
+  const json = parseObject(decoder.decode(bytes.subarray(start, end)));
+  return typeof json?.log === 'string' && !json.log.endsWith('\n');
+}
+
 /** Docker cuts long lines into several; each but the last has no newline. */
 function dockerParts(onLine: OnLine) {
   let parts = '';
@@ -131,25 +177,6 @@ function dockerParts(onLine: OnLine) {
       parts = '';
     },
   };
-}
-
-/**
- * A line as onboardd writes it. Read as Latin-1, which is twice as fast as UTF-8 as soon as one arrow is in it: a byte of
- * a longer character is not one that JSON gives a meaning.
- *
- * @returns null for another line, or one with such bytes in a text that the report shows
- */
-function readPlain(bytes: Uint8Array, start: number, end: number): LogLine | null {
-  const json = parseObject(
-    Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1'),
-  );
-  const line = json === null ? null : readFields(json, noEnvelope);
-  return line === null || [line.cause, line.alias, line.step].some(hasHighByte) ? null : line;
-}
-
-function hasHighByte(text: string | null): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII
-  return text !== null && /[^\x00-\x7f]/.test(text);
 }
 
 /** systemd's Journal Export Format: `NAME=text`, or NAME, a 64-bit length and bytes; an empty line ends an entry. */

@@ -1,5 +1,5 @@
 import { type StateName, stateNames } from '../../events.ts';
-import type { DeviceTally, Era, Visit } from './deviceTally.ts';
+import type { DeviceTally, Era } from './deviceTally.ts';
 import { addDuration, type Distribution, newDistribution } from './distribution.ts';
 import { onePerMachine, trustedBlocks } from './judgeTally.ts';
 import type { ErrorTally, Tally } from './tally.ts';
@@ -36,7 +36,8 @@ export interface DeviceStory {
   readonly lastCode: string | null;
   readonly lastCause: string | null;
   readonly codes: ReadonlyMap<string, number>;
-  readonly visits: readonly Visit[];
+  /** As in `DeviceTally` */
+  readonly visits: readonly number[];
 }
 
 export interface ErrorCount extends ErrorTally {

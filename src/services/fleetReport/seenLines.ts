@@ -7,122 +7,135 @@ import type { LogLine } from './logLine.ts';
 export interface SeenLines {
   /** @returns false if an equal line was added before */
   add(line: LogLine): boolean;
+  /** Lines that this one added to the newest table */
+  readonly used: number;
+  readonly tables: readonly Int32Array[];
+  /** Adds a table, all zeros, which takes what is added from now on. */
+  extend(table: Int32Array): void;
   /** Lines that came when it was full and could not be compared */
-  unchecked: number;
+  readonly unchecked: number;
 }
 
 const firstSlots = 1 << 16;
 /** 256 MiB */
-const mostSlots = 1 << 26;
+export const mostSlots = 1 << 26;
+/** How full a table may be */
+const fullest = 0.7;
 
-/**
- * @param shared a table that several threads fill, zeros at first, its length a power of two; without one the table grows
- */
-export function newSeenLines(shared?: Int32Array): SeenLines {
-  const tables: Table[] = [
-    shared === undefined ? new Table(new Int32Array(firstSlots), false) : new Table(shared, true),
-  ];
-  const seen: SeenLines = {
-    unchecked: 0,
-    add(line) {
-      fingerprint(line);
-      for (let index = 0; index < tables.length - 1; index++)
-        if ((tables[index] as Table).has(place, tag)) return false;
-      let table = tables.at(-1) as Table;
-      if (table.isFull) {
-        if (table.has(place, tag)) return false;
-        const size = table.slots.length * 2;
-        if (shared !== undefined || size > mostSlots) {
-          seen.unchecked++;
-          return true;
-        }
-        table = new Table(new Int32Array(size), false);
-        tables.push(table);
-      }
-      return table.add(place, tag);
-    },
-  };
-  return seen;
+/** @param lines about so many. @returns a table that several threads can fill at once */
+export function newSharedTable(lines: number): Int32Array {
+  const slots = 2 ** Math.ceil(Math.log2(Math.max(1, lines) / fullest));
+  return new Int32Array(new SharedArrayBuffer(4 * Math.min(mostSlots, Math.max(firstSlots, slots))));
 }
 
-/** Open addressing with linear probing; 0 is an empty slot. */
-class Table {
-  readonly slots: Int32Array;
-  private used = 0;
-  private readonly isShared: boolean;
-  private readonly most: number;
+/** @param added lines at most that are in it, or may come. @returns whether it needs another one beside it */
+export function isFull({ length }: Int32Array, added: number): boolean {
+  return length < mostSlots && added > length * fullest;
+}
 
-  constructor(slots: Int32Array, isShared: boolean) {
-    this.slots = slots;
-    this.isShared = isShared;
-    // Each of two threads counts its own.
-    this.most = slots.length * (isShared ? 0.4 : 0.7);
-  }
+/** @param tables that several threads fill, their length a power of two; without them one table grows by itself */
+export function newSeenLines(tables?: readonly Int32Array[]): SeenLines {
+  const isShared = tables !== undefined;
+  const slots: Int32Array[] = isShared ? [...tables] : [new Int32Array(firstSlots)];
+  let [used, unchecked] = [0, 0];
+  const extend = (table: Int32Array) => {
+    slots.push(table);
+    used = 0;
+  };
+  return {
+    extend,
+    tables: slots,
+    get used() {
+      return used;
+    },
+    get unchecked() {
+      return unchecked;
+    },
+    add(line) {
+      fingerprint(line);
+      const newest = slots.length - 1;
+      for (let index = 0; index < newest; index++) if (has(slots[index] as Int32Array)) return false;
+      const table = slots[newest] as Int32Array;
+      if (!isShared && isFull(table, used + 1)) {
+        if (has(table)) return false;
+        extend(new Int32Array(table.length * 2));
+      }
+      const added = add(slots.at(-1) as Int32Array, isShared);
+      if (added === 'full') unchecked++;
+      else if (added === 'new') used++;
+      return added !== 'known';
+    },
+  };
+}
 
-  get isFull(): boolean {
-    return this.used >= this.most;
-  }
+/** Open addressing with linear probing; 0 is an empty slot. So many probes are needed only by a table that is full. */
+const mostProbes = 4096;
 
-  has(place: number, tag: number): boolean {
-    const mask = this.slots.length - 1;
-    for (let slot = place & mask; ; slot = (slot + 1) & mask) {
-      const value = this.slots[slot];
-      if (value === tag) return true;
-      if (value === 0) return false;
-    }
+function has(slots: Int32Array): boolean {
+  const mask = slots.length - 1;
+  for (let probe = 0; probe < mostProbes; probe++) {
+    const value = slots[(place + probe) & mask];
+    if (value === tag) return true;
+    if (value === 0) return false;
   }
+  return false;
+}
 
-  add(place: number, tag: number): boolean {
-    const { slots } = this;
-    const mask = slots.length - 1;
-    for (let slot = place & mask; ; slot = (slot + 1) & mask) {
-      const value = slots[slot];
-      if (value === tag) return false;
-      if (value !== 0) continue;
-      if (this.isShared) {
-        const before = Atomics.compareExchange(slots, slot, 0, tag);
-        if (before === tag) return false;
-        if (before !== 0) continue;
-      } else slots[slot] = tag;
-      this.used++;
-      return true;
-    }
+function add(slots: Int32Array, isShared: boolean): 'new' | 'known' | 'full' {
+  const mask = slots.length - 1;
+  for (let probe = 0; probe < mostProbes; probe++) {
+    const slot = (place + probe) & mask;
+    const value = slots[slot];
+    if (value === tag) return 'known';
+    if (value !== 0) continue;
+    // Another thread may have been faster.
+    const before = isShared ? Atomics.compareExchange(slots, slot, 0, tag) : 0;
+    if (before === tag) return 'known';
+    if (before !== 0) continue;
+    slots[slot] = tag;
+    return 'new';
   }
+  return 'full';
 }
 
 const hashPrime = 0x01000193;
-const hashes = new Map<string, number>();
-const mostHashes = 300_000;
+const noText = 0x5bd1e995;
 
-function hashOf(text: string | null): number {
-  if (text === null) return 0x5bd1e995;
-  let hash = hashes.get(text);
-  if (hash === undefined) {
-    hash = hashText(text);
-    if (hashes.size < mostHashes) hashes.set(text, hash);
-  }
-  return hash;
+/** Most texts come again and again; words and ids apart, as there are few words. */
+function newHasher(most: number): (text: string | null) => number {
+  const hashes = new Map<string, number>();
+  return (text) => {
+    if (text === null) return noText;
+    let hash = hashes.get(text);
+    if (hash === undefined) {
+      hash = hashText(text);
+      if (hashes.size < most) hashes.set(text, hash);
+    }
+    return hash;
+  };
 }
+
+const hashOfId = newHasher(300_000);
+const hashOfWord = newHasher(4096);
 
 let place = 0;
 let tag = 0;
 
 /**
  * Sets `place` and `tag`. Of what the device wrote: the same line of two collectors is one. Two lines of one device in the
- * same millisecond with the same event, states, code and attempt are one too.
+ * same millisecond and run with the same event, states, code, reason, attempt and duration are one too.
  */
 function fingerprint(line: LogLine): void {
   const ms = line.at ?? line.received ?? 0;
-  let hash = hashOf(line.deviceId ?? line.host);
+  let hash = hashOfId(line.deviceId ?? line.host);
   hash = fold(hash, ms | 0);
   hash = fold(hash, Math.floor(ms / 2 ** 32));
-  hash = fold(hash, hashOf(line.event));
-  hash = fold(hash, hashOf(line.runId));
-  hash = fold(hash, hashOf(line.from));
-  hash = fold(hash, hashOf(line.to));
-  hash = fold(hash, hashOf(line.state));
-  hash = fold(hash, hashOf(line.code));
-  hash = fold(hash, hashOf(line.reason));
+  hash = fold(hash, hashOfWord(line.event));
+  hash = fold(hash, hashOfId(line.runId));
+  hash = fold(hash, hashOfWord(line.from));
+  hash = fold(hash, hashOfWord(line.to));
+  hash = fold(hash, hashOfWord(line.code));
+  hash = fold(hash, hashOfWord(line.reason));
   hash = fold(hash, line.attempt ?? -1);
   hash = fold(hash, line.durationMs ?? -1);
   place = mixed(hash ^ ms) >>> 0;

@@ -64,3 +64,40 @@ test('xz and zstd are unpacked, and a file with nothing of onboardd or of anothe
   expect(stderr).toMatch(/other\.log: no line of onboardd/);
   expect(stderr).toMatch(/b\.bz2: it is packed with bzip2/);
 });
+
+test('a large log is told alike by one thread and by three, packed or not', () => {
+  const lines = [...fleetLines(1200, 7, 14)];
+  const text = `${lines.join('\n')}\n${lines.slice(100, 400).join('\n')}\n`;
+  const [log, packed] = [join(folder, 'a.log'), join(folder, 'a.log.gz')];
+  writeFileSync(log, text);
+  writeFileSync(packed, gzipSync(text, { level: 1 }));
+  expect(text.length).toBeGreaterThan(7_000_000);
+  const alone = runToEnd(['report', '--json', '--threads', '1', log]);
+  expect(JSON.parse(alone.stdout).lines).toMatchObject({ read: lines.length + 300, duplicates: 300 });
+  for (const file of [log, packed]) {
+    const { status, stdout } = runToEnd(['report', '--json', '--threads', '3', file]);
+    expect(status).toBe(0);
+    expect(stdout).toBe(alone.stdout);
+  }
+  expect(runToEnd(['report', '--threads', '0', log])).toMatchObject({ status: 64 });
+});
+
+test('a reader that is slow gets all of a long report', async () => {
+  const log = join(folder, 'a.log');
+  writeFileSync(log, `${[...fleetLines(1200, 7)].join('\n')}\n`);
+  const whole = runToEnd(['report', '--json', log]).stdout;
+  const child = spawn('sh', [
+    '-c',
+    '"$0" "$1" report --json "$2" | (sleep 2; cat)',
+    process.execPath,
+    programFile,
+    log,
+  ]);
+  let stdout = '';
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+  });
+  await once(child, 'close');
+  expect(stdout.length).toBeGreaterThan(300_000);
+  expect(stdout === whole).toBe(true);
+});
