@@ -53,16 +53,16 @@ export function newLogCounter(scope: Scope, { threads: most, bytes }: CounterOpt
   const seen = newSeenLines(mayUseThreads ? [firstTable()] : undefined);
   const onLine = newCounter(tally, scope, seen);
   const read = newBlockReader(onLine);
-  const crew = newCrew({ scope, tables: seen.tables });
+  const crew = new Crew({ scope, tables: seen.tables });
   let taken = 0;
 
   /** A new table beside the full one. No thread may still add to the old one while another one looks there. */
   async function makeRoom(): Promise<void> {
     const table = seen.tables.at(-1) as Int32Array;
-    const coming = ((crew.queued() + 1) * blockBytes) / shortestLine;
-    if (!isFull(table, seen.used + crew.used() + coming)) return;
-    await crew.until(() => crew.queued() === 0);
-    if (isFull(table, seen.used + crew.used() + blockBytes / shortestLine)) {
+    const coming = ((crew.queued + 1) * blockBytes) / shortestLine;
+    if (!isFull(table, seen.used + crew.used + coming)) return;
+    await crew.until(() => crew.queued === 0);
+    if (isFull(table, seen.used + crew.used + blockBytes / shortestLine)) {
       seen.extend(newSharedTable(table.length * 1.4));
       crew.forget();
     }
@@ -88,81 +88,95 @@ export function newLogCounter(scope: Scope, { threads: most, bytes }: CounterOpt
   };
 }
 
-/** The other threads. @param data what each of them is started with; its tables grow */
-function newCrew(data: ThreadData) {
-  const threads: Thread[] = [];
-  const tallies: Tally[] = [];
-  const waiting = new Set<() => void>();
-  let failure: Error | null = null;
-  let isStarted = false;
+/** The other threads. */
+class Crew {
+  private readonly threads: Thread[] = [];
+  private readonly tallies: Tally[] = [];
+  private readonly waiting = new Set<() => void>();
+  private failure: Error | null = null;
+  private isStarted = false;
+  private readonly data: ThreadData;
 
-  function wake(): void {
-    for (const look of [...waiting]) look();
+  /** @param data what each of them is started with; its tables grow */
+  constructor(data: ThreadData) {
+    this.data = data;
   }
 
-  function add(worker: Worker): void {
-    const thread: Thread = { worker, queue: [], used: 0, tables: data.tables.length };
-    threads.push(thread);
+  get queued(): number {
+    return this.threads.reduce((sum, { queue }) => sum + queue.length, 0);
+  }
+
+  /** Places that they took in the newest table */
+  get used(): number {
+    return this.threads.reduce((sum, { used }) => sum + used, 0);
+  }
+
+  /** What is used is counted anew, for a new table. */
+  forget(): void {
+    for (const thread of this.threads) thread.used = 0;
+  }
+
+  start(amount: number): void {
+    for (let index = 0; index < amount && !this.isStarted; index++) {
+      const worker = startThread('reportThread.cjs', this.data);
+      if (worker !== null) this.add(worker);
+    }
+    this.isStarted = true;
+  }
+
+  /** @returns false if every thread is busy. @throws {Error} if one failed */
+  post(block: Uint8Array<ArrayBuffer>, onOwn: (lines: number) => void): boolean {
+    if (this.failure !== null) throw this.failure;
+    const free = this.threads.find(({ queue }) => queue.length < mostQueued);
+    if (free === undefined) return false;
+    free.queue.push(onOwn);
+    this.send(free, block);
+    return true;
+  }
+
+  async end(): Promise<Tally[]> {
+    for (const thread of this.threads) this.send(thread, null);
+    await this.until(() => this.tallies.length === this.threads.length);
+    return this.tallies;
+  }
+
+  /** @throws {Error} if a thread failed */
+  async until(isSo: () => boolean): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const look = () => {
+        if (!isSo() && this.failure === null) return;
+        this.waiting.delete(look);
+        resolve();
+      };
+      this.waiting.add(look);
+      look();
+    });
+    if (this.failure !== null) throw this.failure;
+  }
+
+  private add(worker: Worker): void {
+    const thread: Thread = { worker, queue: [], used: 0, tables: this.data.tables.length };
+    this.threads.push(thread);
+    const wake = () => {
+      for (const look of [...this.waiting]) look();
+    };
     worker.on('message', ({ own, used, tally }: FromThread) => {
       thread.used = used;
       if (tally === null) thread.queue.shift()?.(own);
-      else tallies.push(tally);
+      else this.tallies.push(tally);
       wake();
     });
     worker.on('error', (error) => {
-      failure ??= error;
+      this.failure ??= error;
       wake();
     });
   }
 
-  function send(thread: Thread, block: Uint8Array<ArrayBuffer> | null): void {
-    const table = thread.tables < data.tables.length ? (data.tables.at(-1) as Int32Array) : null;
-    thread.tables = data.tables.length;
+  private send(thread: Thread, block: Uint8Array<ArrayBuffer> | null): void {
+    const { tables } = this.data;
+    const table = thread.tables < tables.length ? (tables.at(-1) as Int32Array) : null;
+    thread.tables = tables.length;
     const message: ToThread = { block, table };
     thread.worker.postMessage(message, block === null ? [] : [block.buffer]);
   }
-
-  async function until(isSo: () => boolean): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const look = () => {
-        if (!isSo() && failure === null) return;
-        waiting.delete(look);
-        resolve();
-      };
-      waiting.add(look);
-      look();
-    });
-    if (failure !== null) throw failure;
-  }
-
-  return {
-    until,
-    queued: () => threads.reduce((sum, { queue }) => sum + queue.length, 0),
-    used: () => threads.reduce((sum, { used }) => sum + used, 0),
-    /** What is used is counted anew, for a new table. */
-    forget() {
-      for (const thread of threads) thread.used = 0;
-    },
-    start(amount: number): void {
-      for (let index = 0; index < amount && !isStarted; index++) {
-        const worker = startThread('reportThread.cjs', data);
-        if (worker !== null) add(worker);
-      }
-      isStarted = true;
-    },
-    /** @returns false if every thread is busy */
-    post(block: Uint8Array<ArrayBuffer>, onOwn: (lines: number) => void): boolean {
-      if (failure !== null) throw failure;
-      const free = threads.find(({ queue }) => queue.length < mostQueued);
-      if (free === undefined) return false;
-      free.queue.push(onOwn);
-      send(free, block);
-      return true;
-    },
-    async end(): Promise<Tally[]> {
-      for (const thread of threads) send(thread, null);
-      await until(() => tallies.length === threads.length);
-      return tallies;
-    },
-  };
 }

@@ -14,9 +14,11 @@ import {
 } from '../../services/fleetReport/report.ts';
 import { formatDuration } from '../../text/duration.ts';
 import { escapeText } from './escapeText.ts';
+import { compareData, compareScript, compareSection } from './reportPageCompare.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';
 import { timelineSection, versionTable } from './reportPageTimeline.ts';
 
+const script = pageScript + compareScript;
 /** More timelines would make the page too heavy for a phone. */
 const mostTimelines = 10_000;
 const mostListed = 50;
@@ -32,7 +34,7 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
   const { devices, lines, foreign } = report;
   const [first, last] = [report.first ?? 0, report.last ?? 0];
   const still = devicesThat(report, 'stuck');
-  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${sha256(pageScript)}'`;
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${sha256(script)}'`;
   const span =
     devices.length > 0
       ? `<p class="span">${day(first)} to ${day(last)} UTC, ${formatDuration(last - first)}; ${count(lines - foreign)} events of ${count(lines)} lines</p>`
@@ -47,6 +49,7 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
 <main>
 <section id="time"><h2>Failures over time</h2>${timelineSection(report)}</section>
 <section><h2>Versions</h2>${versionTable(report)}</section>
+${compareSection(report)}
 <section><h2>Devices that reached each state</h2>${funnelBars(report)}</section>
 <section><h2>Errors</h2>${errorTable(report)}</section>
 <section><h2>Time spent in a state</h2><p class="note">One sample for each time a state was left. The axis is logarithmic; the dashed lines are p50 and p95.</p><div class="charts">${charts(report)}</div></section>
@@ -54,7 +57,7 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
 ${devicesSection(report)}
 </main>
 <script type="application/json" id="data">${embedded(report)}</script>
-<script>${pageScript}</script>
+<script>${script}</script>
 </body></html>
 `;
 }
@@ -102,7 +105,7 @@ function devicesSection({ devices, errors, versions }: Report): string {
   return `<section id="devices" tabindex="-1"><h2>Each device</h2>
 <p class="note">The width of a segment grows with the logarithm of its duration.${devices.length > mostTimelines ? ` ${count(mostTimelines)} of ${count(devices.length)} are shown, unregistered ones first.` : ''}</p>
 <p class="legend">${stateNames.map((name) => `<span><i class="s-${name}"></i>${name}</span>`).join('')}</p>
-<form><label class="wide">device id, alias or host<input type="search" name="text"></label>${select('state', 'state now', options(stateNames, 'every state'))}${select('standing', 'standing', options(standings, 'every standing'))}${select('code', 'failed with', options([...errors.keys()].sort(), 'every code'))}${select('version', 'version', options(known, 'every version'))}<button type="reset">show all</button></form>
+<form><label class="wide">device id, alias or host<input type="search" name="text"></label><label>host<input type="search" name="host"></label>${select('state', 'state now', options(stateNames, 'every state'))}${select('standing', 'standing', options(standings, 'every standing'))}${select('code', 'failed with', options([...errors.keys()].sort(), 'every code'))}${select('version', 'version', options(known, 'every version'))}<button type="reset">show all</button></form>
 <noscript><p>The list of devices needs JavaScript; everything above does not.</p></noscript>
 <p class="found" role="status"></p><ol class="ways"></ol><p><button type="button" class="more" hidden>show more</button></p></section>`;
 }
@@ -118,7 +121,7 @@ function funnelBars(report: Report): string {
     ({ state, reached, now }) =>
       `<tr><th scope="row"><a href="#state=${state}">${state}</a></th><td class="bar"><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="s-${state}" width="${((100 * reached) / all).toFixed(2)}" height="10"/></svg></td><td class="n">${count(reached)}</td><td class="n">${share(reached, all)}</td><td class="n now">${count(now)}</td></tr>`,
   );
-  return `<table class="funnel"><thead><tr><th scope="col">state</th><td></td><th scope="col" class="n">reached</th><td></td><th scope="col" class="n">in it now</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<table class="funnel"><thead><tr><th scope="col">state</th><td class="bar"></td><th scope="col" class="n">reached</th><th scope="col" class="n"><span class="quiet">share</span></th><th scope="col" class="n">in it now</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 function charts({ steps, toRegistered }: Report): string {
@@ -207,7 +210,8 @@ function stuckTable(devices: readonly DeviceStory[]): string {
  * The devices for the page's script: `[id, alias, host, version, state, standing, ms in the state, last seen, failures,
  * last code, codes, visits]`; states, standings and codes by their index, visits as pairs of state and ms.
  */
-function embedded({ devices, errors }: Report): string {
+function embedded(report: Report): string {
+  const { devices, errors } = report;
   const rank = ({ standing }: DeviceStory) => (standing === 'registered' ? 1 : 0);
   const shown = [...devices]
     .sort((a, b) => rank(a) - rank(b) || b.unregisteredMs - a.unregisteredMs)
@@ -228,7 +232,8 @@ function embedded({ devices, errors }: Report): string {
     [...device.codes.keys()].map((code) => codes.indexOf(code)),
     device.visits.filter((_, index) => index % 3 !== 1).map(Math.round),
   ]);
-  const data = { states: stateNames, standings, codes, devices: rows };
+  const times = compareData(report, codes);
+  const data = { states: stateNames, standings, codes, times, devices: rows };
   return JSON.stringify(data).replace(/</g, '\\u003c');
 }
 

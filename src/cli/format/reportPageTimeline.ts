@@ -17,8 +17,24 @@ const height = 34;
 
 /** Failures by code and by version over time, and registrations: an outage or a bad build shows as a block of bars. */
 export function timelineSection(report: Report): string {
+  const made = stripsAndTime(report);
+  if (made === null) return '<p>No line with a time to be believed.</p>';
+  const { strips, time } = made;
+  if (strips.length === 0) return '<p>No failure, and no registration.</p>';
+  const drawn = strips.map((strip) => drawStrip(strip, time));
+  return `${notable(report, strips, time)}${drawn.join('')}${axisOf(time)}${timelineTable(strips, time)}`;
+}
+
+/** The largest burst of one code, from and until, milliseconds since 1970; null: none stands out. */
+export function eventOf(report: Report): readonly [from: number, to: number] | null {
+  const made = stripsAndTime(report);
+  const [largest] = made === null ? [] : burstsOf(made.strips, made.time);
+  return largest === undefined ? null : [largest.from, largest.to];
+}
+
+function stripsAndTime(report: Report): { strips: Strip[]; time: Axis } | null {
   const { first, last } = report;
-  if (first === null || last === null) return '<p>No line with a time to be believed.</p>';
+  if (first === null || last === null) return null;
   const { bucketMs } = report.timeline;
   const begin = Math.floor(first / bucketMs);
   const buckets = Math.floor(last / bucketMs) - begin + 1;
@@ -33,13 +49,34 @@ export function timelineSection(report: Report): string {
     }
     return counts;
   };
-  const time = { begin: begin * bucketMs, barMs: perBar * bucketMs };
-  const strips = stripsOf(report, toCounts);
-  const drawn = strips.map((strip) => drawStrip(strip, time));
-  const axis = `<p class="axis"><span>${moment(first)}</span><span>${moment(last)}</span></p>`;
-  return drawn.length === 0
-    ? '<p>No failure, and no registration.</p>'
-    : `${notable(report, strips, time)}${drawn.join('')}${axis}`;
+  const time = { begin: begin * bucketMs, barMs: perBar * bucketMs, bars };
+  return { strips: stripsOf(report, toCounts), time };
+}
+
+const ticks = 5;
+
+function axisOf({ begin, barMs, bars }: Axis): string {
+  const spans = Array.from({ length: ticks }, (_, index) => {
+    const at = begin + (index / (ticks - 1)) * bars * barMs;
+    return `<span>${moment(at)}</span>`;
+  });
+  return `<p class="axis" aria-hidden="true">${spans.join('')}</p>`;
+}
+
+const mostRows = 24;
+
+/** The same in numbers, for who cannot see the bars. */
+function timelineTable(strips: readonly Strip[], { begin, barMs, bars }: Axis): string {
+  const shown = strips.filter(({ kind }) => kind !== 'version');
+  const perRow = Math.ceil(bars / mostRows);
+  const rows = Array.from({ length: Math.ceil(bars / perRow) }, (_, row) => {
+    const cells = shown.map(({ counts }) =>
+      counts.slice(row * perRow, (row + 1) * perRow).reduce((sum, amount) => sum + amount, 0),
+    );
+    return `<tr><th scope="row">${moment(begin + row * perRow * barMs)}</th>${cells.map((amount) => `<td class="n">${amount.toLocaleString('en-US')}</td>`).join('')}</tr>`;
+  });
+  const head = shown.map(({ name }) => `<th scope="col" class="n">${escapeText(name)}</th>`).join('');
+  return `<details><summary>as a table</summary><div class="wide-table" tabindex="0" role="region" aria-label="Failures over time, as a table"><table><thead><tr><th scope="col">from (UTC)</th>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div></details>`;
 }
 
 function stripsOf(
@@ -77,18 +114,21 @@ function strip(name: string, kind: Strip['kind'], counts: readonly number[]): St
 interface Axis {
   readonly begin: number;
   readonly barMs: number;
+  readonly bars: number;
 }
 
 /** When most of a strip happened, and whether that stands out. */
 function burstOf({ kind, counts, total }: Omit<Strip, 'name'>, { begin, barMs }: Axis) {
   const [from, to, inside] = busiest(counts);
   const part = Math.round((100 * inside) / total);
-  const when = `${moment(begin + from * barMs)} to ${moment(begin + (to + 1) * barMs)}`;
+  const times = { from: begin + from * barMs, to: begin + (to + 1) * barMs };
+  const when = `${moment(times.from)} to ${moment(times.to)}`;
   const isEvent = kind !== 'registered' && part >= 50 && to - from + 1 <= counts.length / 3 && inside >= 20;
-  return { part, when, isEvent, inside };
+  return { part, when, isEvent, inside, ...times };
 }
 
-function drawStrip({ name, kind, counts, total }: Strip, { begin, barMs }: Axis): string {
+function drawStrip({ name, kind, counts, total }: Strip, time: Axis): string {
+  const { begin, barMs } = time;
   const peak = Math.max(...counts);
   const width = 100 / counts.length;
   const rects = counts.flatMap((amount, index) => {
@@ -99,7 +139,7 @@ function drawStrip({ name, kind, counts, total }: Strip, { begin, barMs }: Axis)
       `<rect x="${(index * width).toFixed(2)}" y="${(height - tall).toFixed(1)}" width="${(width * 0.86).toFixed(2)}" height="${tall.toFixed(1)}"><title>${title}</title></rect>`,
     ];
   });
-  const { part, when, isEvent } = burstOf({ kind, counts, total }, { begin, barMs });
+  const { part, when, isEvent } = burstOf({ kind, counts, total }, time);
   const label = kind === 'version' ? `failures of version ${name}` : name;
   const link =
     kind === 'registered'
@@ -124,6 +164,15 @@ function moment(ms: number): string {
   return new Date(ms).toISOString().slice(5, 16).replace('T', ' ');
 }
 
+/** Codes of which most failures lie close together, the largest burst first. */
+function burstsOf(strips: readonly Strip[], time: Axis) {
+  return strips
+    .filter(({ kind }) => kind === 'code')
+    .map((strip) => ({ name: strip.name, ...burstOf(strip, time) }))
+    .filter(({ isEvent }) => isEvent)
+    .sort((a, b) => b.inside - a.inside);
+}
+
 /** What stands out, in words: bad builds, and the largest bursts of one code. */
 function notable(report: Report, strips: readonly Strip[], time: Axis): string {
   const builds = [...report.versions]
@@ -132,11 +181,7 @@ function notable(report: Report, strips: readonly Strip[], time: Axis): string {
       ([version, { devices, failures }]) =>
         `<li><a href="#version=${encodeURIComponent(version)}">version ${escapeText(version)}</a> fails more than the others: ${(failures / devices).toFixed(1)} failures a device</li>`,
     );
-  const bursts = strips
-    .filter(({ kind }) => kind === 'code')
-    .map((strip) => ({ name: strip.name, ...burstOf(strip, time) }))
-    .filter(({ isEvent }) => isEvent)
-    .sort((a, b) => b.inside - a.inside)
+  const bursts = burstsOf(strips, time)
     .slice(0, mostNotable)
     .map(
       ({ name, inside, when }) =>

@@ -1,11 +1,3 @@
-/** Bytes of a text that were read before, and what they were read as. */
-export interface Interned<Value extends object | string | null> {
-  /** @param hash `hashStart`, folded with each byte by `hashByte`. @returns what the bytes from `start` to `end` mean */
-  get(bytes: Uint8Array, start: number, end: number, hash: number): Value;
-  /** @returns undefined if they are not remembered */
-  find(bytes: Uint8Array, start: number, end: number, hash: number): Value | undefined;
-}
-
 export const hashStart = 0x811c9dc5 | 0;
 /** FNV-1a */
 export const hashByte = (hash: number, byte: number): number => Math.imul(hash ^ byte, 0x01000193);
@@ -14,55 +6,35 @@ const firstSlots = 256;
 /** Longer ones are not remembered. */
 const longestText = 400;
 
-/**
- * Most texts of a log come again and again: they are made once, and compared as bytes.
- *
- * @param most how many are remembered: a log may be forged
- * @param read of ASCII text
- */
-export function newInterned<Value extends object | string | null>(
-  most: number,
-  read: (text: string) => Value,
-): Interned<Value> {
-  let slots = new Int32Array(firstSlots);
-  let arena = new Uint8Array(8192);
-  let filled = 0;
-  const hashes: number[] = [];
-  const begins: number[] = [];
-  const values: Value[] = [];
-  begins.push(0);
+/** Most texts of a log come again and again: they are made once, and compared as bytes. */
+export class Interned<Value extends object | string | null> {
+  private readonly most: number;
+  private readonly read: (text: string) => Value;
+  private slots = new Int32Array(firstSlots);
+  /** The texts, one behind the other; each begins at `begins` */
+  private arena = new Uint8Array(8192);
+  private readonly begins: number[] = [0];
+  private readonly hashes: number[] = [];
+  private readonly values: Value[] = [];
 
-  function store(bytes: Uint8Array, start: number, end: number, hash: number): Value {
-    const value = read(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1'));
-    if (values.length >= most || end - start > longestText) return value;
-    while (filled + end - start > arena.length) {
-      const wider = new Uint8Array(arena.length * 2);
-      wider.set(arena);
-      arena = wider;
-    }
-    arena.set(bytes.subarray(start, end), filled);
-    filled += end - start;
-    begins.push(filled);
-    hashes.push(hash);
-    values.push(value);
-    if (values.length * 2 > slots.length) grow();
-    else place(hash, values.length);
-    return value;
+  /**
+   * @param most how many are remembered: a log may be forged
+   * @param read of ASCII text
+   */
+  constructor(most: number, read: (text: string) => Value) {
+    this.most = most;
+    this.read = read;
   }
 
-  function grow(): void {
-    slots = new Int32Array(slots.length * 4);
-    for (const [index, hash] of hashes.entries()) place(hash, index + 1);
+  /** @param hash `hashStart`, folded with each byte by `hashByte`. @returns what the bytes from `start` to `end` mean */
+  get(bytes: Uint8Array, start: number, end: number, hash: number): Value {
+    const value = this.find(bytes, start, end, hash);
+    return value === undefined ? this.store(bytes.subarray(start, end), hash) : value;
   }
 
-  function place(hash: number, entry: number): void {
-    const mask = slots.length - 1;
-    let slot = spread(hash) & mask;
-    while (slots[slot] !== 0) slot = (slot + 1) & mask;
-    slots[slot] = entry;
-  }
-
-  function find(bytes: Uint8Array, start: number, end: number, hash: number): Value | undefined {
+  /** @returns undefined if they are not remembered */
+  find(bytes: Uint8Array, start: number, end: number, hash: number): Value | undefined {
+    const { slots, hashes, begins, arena } = this;
     const mask = slots.length - 1;
     const length = end - start;
     for (let slot = spread(hash) & mask; ; slot = (slot + 1) & mask) {
@@ -73,17 +45,37 @@ export function newInterned<Value extends object | string | null>(
       if ((begins[entry] as number) - begin !== length) continue;
       let at = 0;
       while (at < length && arena[begin + at] === bytes[start + at]) at++;
-      if (at === length) return values[entry - 1];
+      if (at === length) return this.values[entry - 1];
     }
   }
 
-  return {
-    find,
-    get(bytes, start, end, hash) {
-      const value = find(bytes, start, end, hash);
-      return value === undefined ? store(bytes, start, end, hash) : value;
-    },
-  };
+  private store(text: Uint8Array, hash: number): Value {
+    const value = this.read(Buffer.from(text.buffer, text.byteOffset, text.length).toString('latin1'));
+    if (this.values.length >= this.most || text.length > longestText) return value;
+    const filled = this.begins.at(-1) as number;
+    if (filled + text.length > this.arena.length) {
+      const wider = new Uint8Array(this.arena.length * 2);
+      wider.set(this.arena);
+      this.arena = wider;
+    }
+    this.arena.set(text, filled);
+    this.begins.push(filled + text.length);
+    this.hashes.push(hash);
+    this.values.push(value);
+    if (this.values.length * 2 <= this.slots.length) this.place(hash, this.values.length);
+    else {
+      this.slots = new Int32Array(this.slots.length * 4);
+      for (const [index, known] of this.hashes.entries()) this.place(known, index + 1);
+    }
+    return value;
+  }
+
+  private place(hash: number, entry: number): void {
+    const mask = this.slots.length - 1;
+    let slot = spread(hash) & mask;
+    while (this.slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.slots[slot] = entry;
+  }
 }
 
 function spread(hash: number): number {

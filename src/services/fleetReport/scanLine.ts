@@ -1,5 +1,5 @@
 import type { StateName } from '../../events.ts';
-import { hashByte, hashStart, type Interned, newInterned } from './interned.ts';
+import { hashByte, hashStart, Interned } from './interned.ts';
 import { accept, type LogLine, time } from './logLine.ts';
 
 /**
@@ -74,23 +74,23 @@ type Field =
   | { readonly kind: 'time' }
   | null;
 
-const ids = newInterned<string | null>(400_000, accept.id);
+const ids = new Interned<string | null>(400_000, accept.id);
 /** A UUID without dashes, the usual device id and every run id, is found faster. */
 const idLength = 32;
-const longIds = newInterned<string | null>(400_000, accept.id);
-const states = newInterned<string | null>(64, accept.state);
-const texts = newInterned<string | null>(100_000, accept.text);
+const longIds = new Interned<string | null>(400_000, accept.id);
+const states = new Interned<string | null>(64, accept.state);
+const texts = new Interned<string | null>(100_000, accept.text);
 const textFields: Readonly<Record<TextField, Interned<string | null>>> = {
-  event: newInterned(256, accept.event),
+  event: new Interned<string | null>(256, accept.event),
   deviceId: ids,
-  version: newInterned(1024, accept.version),
+  version: new Interned<string | null>(1024, accept.version),
   runId: ids,
   state: states,
   from: states,
   to: states,
-  step: newInterned(1024, accept.text),
-  code: newInterned(1024, accept.code),
-  reason: newInterned(1024, accept.reason),
+  step: new Interned<string | null>(1024, accept.text),
+  code: new Interned<string | null>(1024, accept.code),
+  reason: new Interned<string | null>(1024, accept.reason),
   cause: texts,
   alias: texts,
 };
@@ -109,7 +109,7 @@ for (const [name, interned] of Object.entries(textFields))
   known.set(name, { kind: 'text', name: name as TextField, texts: interned });
 for (const [name, most] of Object.entries(counts))
   known.set(name, { kind: 'count', name: name as CountField, most });
-const keys = newInterned<Key>(1024, (name) => ({
+const keys = new Interned<Key>(1024, (name) => ({
   text: Buffer.from(`"${name}":`),
   field: known.get(name) ?? null,
   next: null,

@@ -11,6 +11,12 @@ export interface Page {
   evaluate<T>(expression: string): Promise<T>;
   resize(width: number, height: number): Promise<void>;
   scheme(name: 'light' | 'dark'): Promise<void>;
+  /** Real key presses, through the browser's own input: `Tab`, `Shift+Tab`, `Enter`, `Space`, `ArrowDown`, or one character each */
+  press(...keys: string[]): Promise<void>;
+  /** What a screen reader is given: role and name of each node */
+  accessible(): Promise<{ role: string; name: string }[]>;
+  /** PNG of what is shown without scrolling */
+  screen(): Promise<Buffer>;
   /** PNG of the page from `top` on, `height` pixels of it at most */
   picture(top?: number, height?: number): Promise<Buffer>;
   /** What the browser complained of: scripts, content security policy, loads */
@@ -64,6 +70,26 @@ export async function withPage<T>(url: string, use: (page: Page) => Promise<T>):
       async scheme(value) {
         await call('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value }] });
       },
+      async press(...keys) {
+        for (const key of keys)
+          for (const type of ['keyDown', 'keyUp'])
+            await call('Input.dispatchKeyEvent', { type, ...keyEvent(key, type === 'keyDown') });
+      },
+      async accessible() {
+        interface Node {
+          readonly ignored: boolean;
+          readonly role?: { readonly value: string };
+          readonly name?: { readonly value: string };
+        }
+        const { nodes } = await call<{ nodes: Node[] }>('Accessibility.getFullAXTree');
+        return nodes
+          .filter(({ ignored }) => !ignored)
+          .map(({ role, name }) => ({ role: role?.value ?? '', name: name?.value ?? '' }));
+      },
+      async screen() {
+        const { data } = await call<{ data: string }>('Page.captureScreenshot');
+        return Buffer.from(data, 'base64');
+      },
       async picture(top = 0, height = 3000) {
         const { cssContentSize: all } = await call<{ cssContentSize: { width: number; height: number } }>(
           'Page.getLayoutMetrics',
@@ -81,6 +107,27 @@ export async function withPage<T>(url: string, use: (page: Page) => Promise<T>):
     await ended;
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+const namedKeys: Readonly<Record<string, readonly [code: number, text?: string]>> = {
+  Tab: [9],
+  Enter: [13, '\r'],
+  Space: [32, ' '],
+  ArrowDown: [40],
+  ArrowUp: [38],
+};
+
+function keyEvent(pressed: string, isDown: boolean): object {
+  const shift = pressed.startsWith('Shift+');
+  const key = shift ? pressed.slice(6) : pressed;
+  const [code, text] = namedKeys[key] ?? [key.toUpperCase().charCodeAt(0), key];
+  return {
+    key: key === 'Space' ? ' ' : key,
+    code: key in namedKeys ? key : '',
+    windowsVirtualKeyCode: code,
+    modifiers: shift ? 8 : 0,
+    ...(text !== undefined && isDown ? { text } : {}),
+  };
 }
 
 type Params = Readonly<Record<string, unknown>>;

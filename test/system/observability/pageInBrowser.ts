@@ -60,12 +60,12 @@ export async function tryPage(folder: string): Promise<string> {
     await page.evaluate(`document.querySelector('#devices .more').click()`);
     check('more devices are shown when asked for', await count('#devices .ways li'), 100);
     await page.evaluate(
-      `(() => { const i = document.querySelector('input'); i.value = 'EVIL'; i.dispatchEvent(new Event('input', { bubbles: true })); })()`,
+      `(() => { const i = document.querySelector('#devices input'); i.value = 'EVIL'; i.dispatchEvent(new Event('input', { bubbles: true })); })()`,
     );
     check('the filter finds a device', await found(), '1 device');
     check('a hostile alias is text', await count('#devices li img'), 0);
     await page.evaluate(
-      `(() => { const i = document.querySelector('input'); i.value = ''; const s = document.querySelector('select'); s.value = 'failed'; s.dispatchEvent(new Event('input', { bubbles: true })); })()`,
+      `(() => { const i = document.querySelector('#devices input'); i.value = ''; const s = document.querySelector('select'); s.value = 'failed'; s.dispatchEvent(new Event('input', { bubbles: true })); })()`,
     );
     const failedOnes = await found();
     const hash = await page.evaluate<string>('location.hash');
@@ -92,7 +92,12 @@ export async function tryPage(folder: string): Promise<string> {
       'onboardd report,0',
     );
     check('the browser complains of nothing', page.complaints.join('; '), '');
-    await page.evaluate(`location.hash = ''; document.querySelector('form').reset(); 0`);
+    await page.evaluate(`location.hash = ''; document.querySelector('#devices form').reset(); 0`);
+    await checkKeyboard(page);
+    await checkScreenReader(page);
+    await page.evaluate(
+      `location.hash = ''; document.querySelector('#devices form').reset(); scrollTo(0, 0); 0`,
+    );
     for (const scheme of ['light', 'dark'] as const)
       for (const width of [phone, desktop]) {
         await page.resize(width, 800);
@@ -101,9 +106,129 @@ export async function tryPage(folder: string): Promise<string> {
         const wide = await page.evaluate<number>('document.documentElement.scrollWidth');
         check(`nothing is wider than ${width} px (${wide})`, wide <= width, true);
         writeFileSync(join(folder, `report-${width}-${scheme}.png`), await page.picture());
+        writeFileSync(join(folder, `first-screen-${width}-${scheme}.png`), await page.screen());
       }
     return `10,000 devices in chromium at ${phone} and ${desktop} px, ${Math.round(performance.now() - begun)} ms for all looks`;
   });
+}
+
+const active = (what: string) => `(() => { const e = document.activeElement; return ${what}; })()`;
+
+/** With keys only: to the devices, a filter typed and taken back, more devices, a link, two periods compared. */
+async function checkKeyboard(page: Page): Promise<void> {
+  const focused = (what: string) => page.evaluate<string>(active(what));
+  const until = async (wanted: string, most = 80) => {
+    for (let pressed = 0; pressed < most; pressed++) {
+      if (await page.evaluate<boolean>(active(wanted))) return;
+      await page.press('Tab');
+    }
+    throw new Error(
+      `no ${most} times Tab lead to ${wanted}; focus is on ${await focused('e.outerHTML.slice(0, 200)')}`,
+    );
+  };
+  await page.evaluate(`document.activeElement.blur(); scrollTo(0, 0); getSelection().removeAllRanges(); 0`);
+  await page.press('Tab');
+  check('the first stop is the link past everything', await focused('e.className'), 'skip');
+  await page.press('Enter');
+  check('it leads to the devices', await focused('e.id'), 'devices');
+  await page.press('Tab');
+  check('the first field is the search', await focused('e.name'), 'text');
+  await page.press('e', 'v', 'i', 'l');
+  check(
+    'typing filters',
+    await page.evaluate<string>(`document.querySelector('.found').textContent`),
+    '1 device',
+  );
+  check('the address keeps what was typed', await page.evaluate<string>('location.hash'), '#text=evil');
+  await until(`e.type === 'reset'`);
+  await page.press('Enter');
+  await page.evaluate('new Promise((resolve) => setTimeout(resolve, 20))');
+  check(
+    'all are shown again',
+    await page.evaluate<string>(`document.querySelector('.found').textContent`),
+    '10,000 devices',
+  );
+  await until(`e.className === 'more'`);
+  await page.press('Space');
+  check(
+    'focus is on the first of the devices that came',
+    await focused(`[...e.parentElement.children].indexOf(e)`),
+    50,
+  );
+  await page.evaluate(
+    `document.querySelector('#time h2').scrollIntoView(); document.querySelector('.skip').focus(); 0`,
+  );
+  await until(`e.textContent === 'NATS_TLS' && e.closest('.strip') !== null`);
+  check('a focus can be seen', await focused('getComputedStyle(e).outlineStyle'), 'solid');
+  await page.press('Enter');
+  await page.evaluate('new Promise((resolve) => setTimeout(resolve, 50))');
+  check(
+    'a link of the chart filters',
+    await page.evaluate<string>(`document.querySelector('[name=code]').value`),
+    'NATS_TLS',
+  );
+  await page.evaluate(`document.querySelector('#compare').focus(); 0`);
+  await until(`e.dataset.preset === 'halves'`);
+  await page.press('Enter');
+  const compared = await page.evaluate<string>(`document.querySelector('.compare').innerText`);
+  check(
+    `two halves are compared (${compared})`,
+    /PROVISIONING_TIMEOUT\s+4,\d+\s+0\s+only in the first/.test(compared),
+    true,
+  );
+  const hash = await page.evaluate<string>('location.hash');
+  check(`the address keeps periods and filter (${hash})`, /code=NATS_TLS.*first=.*second=/.test(hash), true);
+  await page.evaluate(
+    `location.hash = '#first=2026-11-20T06:00/2026-11-20T07:00&second=2026-11-20T11:00/2026-11-20T12:00'; 0`,
+  );
+  await page.evaluate('new Promise((resolve) => setTimeout(resolve, 50))');
+  const linked = await page.evaluate<string>(`document.querySelector('.compare').innerText`);
+  check(
+    `an address sets the periods (${linked})`,
+    /PROVISIONING_TIMEOUT\s+0\s+27,768\s+only in the second/.test(linked),
+    true,
+  );
+}
+
+/** Every control, picture and table of the tree that a screen reader is given has a name, and headings lead through. */
+async function checkScreenReader(page: Page): Promise<void> {
+  const nodes = await page.accessible();
+  const named = [
+    'link',
+    'button',
+    'textbox',
+    'searchbox',
+    'combobox',
+    'image',
+    'img',
+    'group',
+    'DisclosureTriangle',
+  ];
+  const nameless = nodes.filter(
+    ({ role, name }) => named.includes(role) && role !== 'group' && name.trim() === '',
+  );
+  check('nothing that can be used is without a name', JSON.stringify(nameless), '[]');
+  const headings = nodes.filter(({ role }) => role === 'heading').map(({ name }) => name);
+  check(
+    'headings lead through the page',
+    ['Onboarding report', 'Failures over time', 'Compare two periods', 'Each device']
+      .filter((name) => !headings.includes(name))
+      .join(),
+    '',
+  );
+  const pictures = nodes.filter(
+    ({ role, name }) => ['image', 'img'].includes(role) && name.includes('PROVISIONING_TIMEOUT'),
+  );
+  check(
+    'the outage is told in words',
+    pictures.every(({ name }) => /100 % of them from 11-20 11:00/.test(name)) && pictures.length > 0,
+    true,
+  );
+  check(
+    'the number of devices found is announced',
+    nodes.some(({ role }) => role === 'status'),
+    true,
+  );
 }
 
 /** The outage and the bad build are told on the first screen of a desktop. */
