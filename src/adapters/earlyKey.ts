@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { KeyType } from '../config/schema.ts';
+import { type GeneratedKeyType, keyTypes } from '../config/tokenUri.ts';
 import { generateKey } from './keyPair.ts';
 
 /**
@@ -9,10 +9,12 @@ import { generateKey } from './keyPair.ts';
  * written.
  */
 const largestConfigBytes = 1_000_000;
-const keyTypes = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384'] satisfies KeyType[];
 
 /** What a start needs that has no key yet; null: not a start of the daemon, or it has one. */
-export function guessKeyType(argv: readonly string[], environment: NodeJS.ProcessEnv): KeyType | null {
+export function guessKeyType(
+  argv: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): GeneratedKeyType | null {
   try {
     const [command, ...rest] = argv.slice(2);
     if (command !== 'run' || rest.some((arg) => arg.startsWith('--env-file'))) return null;
@@ -47,7 +49,7 @@ function flagOf(args: readonly string[], name: string): string | undefined {
   return args[at] === name ? args[at + 1] : args[at]?.slice(name.length + 1);
 }
 
-function begin(type: KeyType | null) {
+function begin(type: GeneratedKeyType | null) {
   if (type === null) return null;
   const pem = generateKey(type);
   // Whoever takes it hears of the failure.
@@ -58,7 +60,7 @@ function begin(type: KeyType | null) {
 let early = begin(guessKeyType(process.argv, process.env));
 
 /** @returns the key whose generation began at the start, once; null: there is none of this type */
-export function takeEarlyKey(type: KeyType): Promise<string> | null {
+export function takeEarlyKey(type: GeneratedKeyType): Promise<string> | null {
   const taken = early;
   early = null;
   return taken?.type === type ? taken.pem : null;

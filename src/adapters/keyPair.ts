@@ -1,9 +1,9 @@
 import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
-import type { KeyType } from '../config/schema.ts';
+import type { GeneratedKeyType } from '../config/tokenUri.ts';
 
 /** @returns a new private key, PKCS#8 PEM */
-export async function generateKey(type: KeyType): Promise<string> {
+export async function generateKey(type: GeneratedKeyType): Promise<string> {
   const [family, size] = type.split('-');
   const { privateKey } =
     family === 'rsa'

@@ -20,6 +20,7 @@ import {
   RSASSAPSSParams,
 } from 'pkijs';
 import type { Certificate } from '../services/onboarding/acceptCertificate.ts';
+import { isInToken, keyOf, signWith, tlsKey } from './keys/keyReference.ts';
 
 export { generateKey } from './keyPair.ts';
 
@@ -91,10 +92,12 @@ const engine = new CryptoEngine({ name: 'node', crypto: webcrypto });
 
 /**
  * @returns SHA-256 of the key's SubjectPublicKeyInfo, hex
+ * @param privateKey PEM, or a reference to a key in a token
  * @throws {Error} if the text is not an RSA or EC private key
  */
-export function spkiSha256Of(privateKeyPem: string): string {
-  const key = createPrivateKey(privateKeyPem);
+export function spkiSha256Of(privateKey: string): string {
+  if (isInToken(privateKey)) return sha256(keyOf(privateKey).spki);
+  const key = createPrivateKey(privateKey);
   if (key.asymmetricKeyType !== 'rsa' && key.asymmetricKeyType !== 'ec') {
     throw new TypeError(`the key is of the type ${key.asymmetricKeyType}`);
   }
@@ -123,10 +126,12 @@ export function pkcs8Of(privateKeyPem: string): string {
  * The CN is a UTF8String of any length: the fleet's own is longer than X.520's 64 characters. The attributes are
  * present though empty: Go, Python and GnuTLS refuse a request without them (RFC 2986, 4.1).
  *
+ * @param key PEM, or a reference to a key in a token
  * @returns PEM
+ * @throws {OnboardingError} STATE_UNWRITABLE: the token does not sign
  */
-export async function certificateRequest(privateKeyPem: string, commonName: string): Promise<string> {
-  const { privateKey, publicKey } = await importKeyPair(privateKeyPem);
+export async function certificateRequest(key: string, commonName: string): Promise<string> {
+  const { privateKey, publicKey, signer } = await (isInToken(key) ? keyPairInToken(key) : importKeyPair(key));
   const request = new CertificationRequest();
   request.version = 0;
   request.attributes = [];
@@ -134,7 +139,7 @@ export async function certificateRequest(privateKeyPem: string, commonName: stri
     new AttributeTypeAndValue({ type: commonNameOid, value: new Utf8String({ value: commonName }) }),
   );
   await request.subjectPublicKeyInfo.importKey(publicKey, engine);
-  await request.sign(privateKey, 'SHA-512', engine);
+  await request.sign(privateKey, 'SHA-512', signer);
   const der = Buffer.from(request.toSchema().toBER());
   return toPem('CERTIFICATE REQUEST', der);
 }
@@ -154,7 +159,47 @@ async function importKeyPair(pem: string) {
   return {
     privateKey: await subtle.importKey('pkcs8', pkcs8, algorithm, false, ['sign']),
     publicKey: await subtle.importKey('spki', spki, algorithm, true, ['verify']),
+    signer: engine,
   };
+}
+
+/** A key in a token stands there by its algorithm only; what it signs, its token signs. */
+async function keyPairInToken(reference: string): Promise<Awaited<ReturnType<typeof importKeyPair>>> {
+  const { spki, curve } = keyOf(reference);
+  const algorithm =
+    curve === null
+      ? { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-512' }
+      : { name: 'ECDSA', namedCurve: curve as string };
+  const publicKey = await webcrypto.subtle.importKey('spki', spki, algorithm, true, ['verify']);
+  const privateKey = {
+    ...algorithm,
+    algorithm,
+    type: 'private',
+    extractable: false,
+    usages: ['sign' as const],
+  };
+  return {
+    privateKey: privateKey as unknown as typeof publicKey,
+    publicKey,
+    signer: new TokenEngine(reference),
+  };
+}
+
+class TokenEngine extends CryptoEngine {
+  readonly #reference: string;
+
+  constructor(reference: string) {
+    super({ name: 'token', crypto: webcrypto });
+    this.#reference = reference;
+  }
+
+  override async sign(...[, , data]: Parameters<CryptoEngine['sign']>): Promise<ArrayBuffer> {
+    const bytes = ArrayBuffer.isView(data)
+      ? Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+      : Buffer.from(data);
+    const signature = await signWith(this.#reference, bytes);
+    return Uint8Array.from(signature).buffer;
+  }
 }
 
 /**
@@ -368,9 +413,9 @@ function nativeOf(certificate: Certificate): Native {
  * Dates are not checked: Node offers no way to set the time.
  *
  * @param chain leaf first, trust anchor last
- * @param key private key of the leaf, PEM
+ * @param key private key of the leaf, PEM, or a reference to it in a token
  * @returns OpenSSL's reason to refuse it; null: accepted
- * @throws if no verdict is reached in time, or `signal`'s reason
+ * @throws {OnboardingError} STATE_UNWRITABLE: the token is away; if no verdict is reached in time; `signal`'s reason
  */
 export async function verifyAsTlsClient(
   chain: readonly Certificate[],
@@ -382,6 +427,7 @@ export async function verifyAsTlsClient(
     .slice(0, -1)
     .map(({ pem }) => pem)
     .join('');
+  const own = tlsKey(key);
   const [near, far] = duplexPair();
   const cleanUp: (() => void)[] = [() => near.destroy(), () => far.destroy()];
   const ignoreError = () => {};
@@ -402,7 +448,7 @@ export async function verifyAsTlsClient(
         rejectUnauthorized: false,
       } as const;
       // A server takes allowPartialTrustChain only from a context, and a context only from SNI.
-      const trusting = { key, cert: chain[0]?.pem, ca: chain.at(-1)?.pem, allowPartialTrustChain: true };
+      const trusting = { ...own, cert: chain[0]?.pem, ca: chain.at(-1)?.pem, allowPartialTrustChain: true };
       const context = createSecureContext({ ...common, ...trusting });
       const SNICallback: TlsOptions['SNICallback'] = (_, give) => give(null, context);
       const server = createServer({ ...common, requestCert: true, SNICallback });
@@ -413,7 +459,7 @@ export async function verifyAsTlsClient(
       });
       server.on('tlsClientError', (error) => resolve(reasonOf(error)));
       server.emit('connection', near);
-      const client = connect({ ...common, key, cert: presented, servername: 'itself', socket: far });
+      const client = connect({ ...common, ...own, cert: presented, servername: 'itself', socket: far });
       cleanUp.push(() => client.destroy());
       client.on('error', (error) => resolve(reasonOf(error)));
     });

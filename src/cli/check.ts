@@ -5,6 +5,8 @@ import { systemClock } from '../adapters/clock.ts';
 import { discover } from '../adapters/discovery.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
 import { hostDefaults } from '../adapters/host.ts';
+import { keyStoreOf } from '../adapters/keys/keyStore.ts';
+import type { TokenKeys } from '../adapters/keys/tokenKeys.ts';
 import { type NatsWay, trySubscription } from '../adapters/nats/client.ts';
 import type { Way } from '../adapters/net/httpRequest.ts';
 import * as pki from '../adapters/pki.ts';
@@ -17,6 +19,7 @@ import { stateDirOf } from '../config/resolve.ts';
 import { observedFailure } from '../errors/networkProblem.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import { type Check, type CheckId, checkIds, type Finding, skipped } from '../services/diagnostics/check.ts';
+import { checkKey } from '../services/diagnostics/checkKey.ts';
 import { checkCertificate, checkTime } from '../services/diagnostics/checkLocal.ts';
 import { checkNames, checkNats, firstGood, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
 import { checkRegistration } from '../services/diagnostics/checkRegistration.ts';
@@ -65,7 +68,9 @@ export async function runChecks(flags: CommonFlags, build: Build) {
   const resolved = await configure(flags);
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
-  const stored = readStored(folder);
+  const keys = 'config' in resolved ? keyStoreOf(resolved.config.identity) : null;
+  const read = readStored(folder);
+  const { stored, finding } = keys === null ? { stored: read, finding: null } : lookInToken(read, keys);
   const checks = new Map<CheckId, Check>();
   const run = async (id: CheckId, look: () => Promise<Finding> | Finding) => {
     const started = performance.now();
@@ -77,13 +82,15 @@ export async function runChecks(flags: CommonFlags, build: Build) {
   const warnings = 'warnings' in resolved ? resolved.warnings : [];
   await run('configuration', () => lookAtConfiguration(resolved));
   await run('state-directory', () => lookAtDirectory(folder));
+  if (finding !== null) await run('key', () => finding);
   const network = 'config' in resolved ? await checkServers(resolved, stored, build, run) : null;
   if (problems !== null)
     for (const id of ['name-resolution', 'provisioning-server', 'nats-server'] as const)
       await run(id, () => skipped('the configuration is invalid'));
   const now = systemClock.now();
   const server = network?.serverTime == null ? null : { time: network.serverTime, at: network.at };
-  const { state, key, unknown } = stored;
+  const { state, key } = stored;
+  const unknown = finding?.verdict === 'fail' ? 'the key cannot be used: see key' : stored.unknown;
   await run('clock', () => checkTime(now, build.builtAt, leafOf(state), server));
   const template = 'config' in resolved ? resolved.config.identity.commonName : null;
   await run('certificate', () =>
@@ -118,6 +125,17 @@ function readStored(folder: string): Stored {
     return { unknown: null, state, key: readOwn(join(folder, files.key)) };
   } catch {
     return { unknown: 'the state cannot be read: see state-directory', state: null, key: null };
+  }
+}
+
+/** The key in its token, for what else is checked with it. Makes none. */
+function lookInToken(stored: Stored, keys: TokenKeys): { stored: Stored; finding: Finding } {
+  try {
+    const inToken = keys.find(files.key);
+    const place = inToken !== null ? 'token' : stored.key !== null ? 'file' : null;
+    return { stored: { ...stored, key: inToken ?? stored.key }, finding: checkKey(stored.state, place) };
+  } catch (error) {
+    return { stored: { ...stored, key: null }, finding: unforeseen(error) };
   }
 }
 

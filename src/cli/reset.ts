@@ -1,16 +1,20 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { type Owner, openStateDirectory, readOwned } from '../adapters/disk/durableFile.ts';
+import { makeDirectory, type Owner, openStateDirectory, readOwned } from '../adapters/disk/durableFile.ts';
 import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { type Removal, reasonToLeave, removeUnlessLeft } from '../adapters/disk/removal.ts';
 import { createHooks } from '../adapters/hooks.ts';
 import { hostDefaults } from '../adapters/host.ts';
+import { keyStoreOf } from '../adapters/keys/keyStore.ts';
+import type { TokenKeys } from '../adapters/keys/tokenKeys.ts';
 import * as pki from '../adapters/pki.ts';
 import { setRuntimeFlag } from '../adapters/runtimeFlag.ts';
-import { exportsOf, resolveConfig, type Sources, stateDirOf } from '../config/resolve.ts';
+import { exportsOf, keyTypeOf, resolveConfig, type Sources, stateDirOf } from '../config/resolve.ts';
+import { isTokenUri } from '../config/tokenUri.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
+import { remedyOf } from '../errors/reasons.ts';
 import { describeStatus, progressOf } from '../services/diagnostics/status.ts';
 import { type DeviceState, files, isDeviceId, parseState } from '../services/state/deviceState.ts';
 import { ownMode } from '../services/state/ownFiles.ts';
@@ -38,6 +42,10 @@ export async function resetCommand(flags: ResetFlags, version: string): Promise<
   const folder = stateDirOf(sources, hostDefaults(process.env));
   const keepsId = flags.keepId === true;
   if (isRefused(folder)) return exit.configuration;
+  const token = tokenOf(sources);
+  if ('status' in token) return token.status;
+  const { keys } = token;
+  if (!existsSync(folder) && keys.names().length > 0) makeDirectory(folder);
   if (!existsSync(folder)) {
     process.stdout.write(`${plainText(folder)} does not exist: nothing to forget\n`);
     return exit.ok;
@@ -46,7 +54,7 @@ export async function resetCommand(flags: ResetFlags, version: string): Promise<
     exports: exportsOf(sources).map((path) => resolve(path)),
     agent: Object.values(agent.files).flatMap((path) => (path === null ? [] : [resolve(path)])),
   };
-  show(folder, outside, keepsId);
+  show(folder, outside, keepsId, keys);
   if (flags.yes !== true && !(await confirmed(questionOf(folder, keepsId)))) {
     process.stderr.write(
       process.stdin.isTTY
@@ -61,7 +69,7 @@ export async function resetCommand(flags: ResetFlags, version: string): Promise<
     const refused = isRefused(folder);
     if (!refused) {
       const before = statusBefore(folder, version);
-      forgetIn(folder, outside, keepsId);
+      forgetIn(folder, { outside, keepsId, keys });
       forgetPublished(flags);
       await runHooks(sources, before);
     }
@@ -71,6 +79,30 @@ export async function resetCommand(flags: ResetFlags, version: string): Promise<
     if (!(error instanceof OnboardingError)) throw error;
     process.stderr.write(`onboardd: ${error.code}: ${plainText(error.message)}\n`);
     return error.code === 'STATE_LOCKED' ? exit.locked : exit.failed;
+  }
+}
+
+/** What of the identity lies in a token; nothing for a device with its key in a file. */
+type HeldKeys = Pick<TokenKeys, 'names' | 'destroy'>;
+
+/** The token, looked at once: one that cannot be reached ends the command before anything is changed. */
+function tokenOf(sources: Sources): { readonly keys: HeldKeys } | { readonly status: number } {
+  const none: HeldKeys = { names: () => [], destroy: () => undefined };
+  const keyType = keyTypeOf(sources);
+  if (typeof keyType !== 'string' || !isTokenUri(keyType)) return { keys: none };
+  try {
+    const keys = keyStoreOf({ keyType: keyType as `pkcs11:${string}` }) ?? none;
+    keys.names();
+    return { keys };
+  } catch (error) {
+    if (error instanceof OnboardingError) {
+      const { code, reason, message } = error;
+      process.stderr.write(`onboardd: ${code}: ${plainText(message)}\n${remedyOf(code, reason)}\n`);
+      return { status: exit.failed };
+    }
+    const { message } = error as Error;
+    process.stderr.write(`onboardd: CONFIG_INVALID: identity.keyType: ${plainText(message)}\n`);
+    return { status: exit.configuration };
   }
 }
 
@@ -128,7 +160,8 @@ async function runHooks(sources: Sources, before: object | null): Promise<void> 
 }
 
 /** Every file that will go, and every one that was exported and stays. */
-function show(folder: string, outside: Outside, keepsId: boolean): void {
+function show(folder: string, outside: Outside, keepsId: boolean, keys: HeldKeys): void {
+  for (const name of keys.names()) process.stdout.write(`will destroy ${name} in the token\n`);
   const own = filesToRemove(readdirSync(folder), keepsId).map((name) => ownRemoval(folder, name));
   for (const removal of [...own, ...exportsToRemove(stateOf(folder), outside)]) {
     const reason = reasonToLeave(removal);
@@ -139,13 +172,27 @@ function show(folder: string, outside: Outside, keepsId: boolean): void {
   if (keepsId) process.stdout.write(`will keep the device id ${idOf(folder) ?? '(there is none)'}\n`);
 }
 
+interface Forgotten {
+  readonly outside: Outside;
+  readonly keepsId: boolean;
+  readonly keys: HeldKeys;
+}
+
 /** @throws {OnboardingError} STATE_* */
-function forgetIn(folder: string, outside: Outside, keepsId: boolean): void {
+function forgetIn(folder: string, { outside, keepsId, keys }: Forgotten): void {
   const found = stateOf(folder);
   const ports = {
     directory: openStateDirectory(folder, undefined, ownMode),
-    list: () => readdirSync(folder),
-    remove: (name: string) => remove(ownRemoval(folder, name)),
+    list: () => [...new Set([...keys.names(), ...readdirSync(folder)])],
+    remove(name: string) {
+      const isInToken = keys.names().includes(name);
+      if (isInToken) {
+        keys.destroy(name);
+        process.stdout.write(`destroyed ${name} in the token
+`);
+      }
+      return remove(ownRemoval(folder, name)) || isInToken;
+    },
     removeExports: () => exportsToRemove(found, outside).forEach(remove),
     deviceId: () => idOf(folder),
   };

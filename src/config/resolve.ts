@@ -88,6 +88,12 @@ export function exportsOf({ file, overlay, environment }: Sources): string[] {
   return [...new Set(all.flatMap((paths) => Object.values(paths)).flatMap((one) => pathOfExport(one) ?? []))];
 }
 
+/** `identity.keyType`, even if the rest of the configuration is invalid: `reset` must leave no key behind. */
+export function keyTypeOf({ file, overlay, environment }: Sources): unknown {
+  const layers = [readEnvironment(environment, []), overlay, flatten(file, [])];
+  return layers.map((layer) => layer.get('identity.keyType')).find((value) => value !== undefined);
+}
+
 /** The keys whose values differ. */
 export function changedKeys(before: Config, after: Config): SettingKey[] {
   const shown = (config: Config, key: SettingKey) => {
@@ -190,7 +196,7 @@ function showUnknown(key: string, value: unknown): string {
 
 /** Keys are masked too: a malformed file can make a key of a URL. */
 function withoutCredentials(text: string): string {
-  return text.replace(/[^\s"]+/g, (word) => {
+  return text.replace(/\bpin-value=[^&\s"]*/g, 'pin-value=***').replace(/[^\s"]+/g, (word) => {
     const at = word.lastIndexOf('@');
     return at < 0 ? word : `***${word.slice(at)}`;
   });

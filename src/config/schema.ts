@@ -4,6 +4,7 @@ import type { ExportSetting } from './exports.ts';
 import { parseNatsAddresses } from './natsAddress.ts';
 import { splitUrls } from './provisioningUrls.ts';
 import { parseProxy } from './proxy.ts';
+import { type GeneratedKeyType, keyTypes } from './tokenUri.ts';
 
 /** Facts of the host on which defaults depend. */
 export interface HostDefaults {
@@ -108,6 +109,13 @@ const baseUrl = v.pipe(
 const baseUrls: Kind<string | readonly string[]> = {
   schema: v.union([baseUrl, v.pipe(v.array(baseUrl), v.minLength(1))]),
   allowed: 'an http: or https: URL without query or fragment, or a list of them',
+};
+const keyType: Kind<GeneratedKeyType | `pkcs11:${string}`> = {
+  schema: v.union([
+    v.picklist(keyTypes),
+    v.pipe(v.string(), v.regex(/^pkcs11:./)) as v.GenericSchema<string, `pkcs11:${string}`>,
+  ]),
+  allowed: `one of ${keyTypes.join(', ')}, or pkcs11:token=…?module-path=… (RFC 7512)`,
 };
 const proxy: Kind<string> = {
   schema: v.pipe(
@@ -216,8 +224,8 @@ export const settings = {
     '/Finland~Solita/fleet/{id}/registration_agent',
   ),
   'identity.keyType': withDefault(
-    oneOf(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ec-p256', 'ec-p384']),
-    'Type of the key pair that is generated',
+    keyType,
+    'Type of the key pair that is generated; or a PKCS#11 URI: it is generated in that token (docs/hardware-keys.md)',
     'rsa-2048',
   ),
   'device.type': required(line, '`deviceType`'),

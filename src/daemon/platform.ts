@@ -7,6 +7,8 @@ import { exportFile } from '../adapters/disk/exportedFile.ts';
 import { takeEarlyKey } from '../adapters/earlyKey.ts';
 import type { CurrentIdentity } from '../adapters/est.ts';
 import { readHardwareId, readMachineId, readSerial } from '../adapters/hardware.ts';
+import { keyStoreOf } from '../adapters/keys/keyStore.ts';
+import type { TokenKeys } from '../adapters/keys/tokenKeys.ts';
 import type { natsClient } from '../adapters/nats/client.ts';
 import { connectTimeoutMs } from '../adapters/nats/connectTimeout.ts';
 import * as pki from '../adapters/pki.ts';
@@ -18,10 +20,12 @@ import { tailscaleId } from '../adapters/tailscale.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
 import { type ProxyVariables, parseProxy, proxyFor } from '../config/proxy.ts';
 import type { Config } from '../config/schema.ts';
+import type { GeneratedKeyType } from '../config/tokenUri.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { CertificateReader, KeyReader } from '../services/onboarding/acceptCertificate.ts';
 import type { AdoptPorts } from '../services/onboarding/adoptIdentity.ts';
 import type { DeliverPorts } from '../services/onboarding/exportFiles.ts';
+import { keyFor } from '../services/onboarding/keyRotation.ts';
 import type { RegisterPorts } from '../services/onboarding/register.ts';
 import type { RequestCertificatePorts } from '../services/onboarding/requestCertificate.ts';
 import {
@@ -95,18 +99,20 @@ export function createPlatform({
   readonly proxies: ProxyVariables;
 }): Platform {
   const nats = lazyNats(natsOptions(config));
+  const keys = keyStoreOf(config.identity);
+  const directory = keys === null ? state.directory : keys.over(state.directory);
   return {
     ...systemClock,
     machine: readHardwareId,
     facts: () => ({ serial: readSerial(), machineId: readMachineId() }),
     tailscaleId: () => tailscaleId(),
-    directory: state.directory,
+    directory,
     exportFile,
     sha256,
     readOutside,
     pki,
-    newKey: () => takeEarlyKey(config.identity.keyType) ?? pki.generateKey(config.identity.keyType),
-    post: provisioning(config, { version, proxies }, state.directory, nats.load),
+    newKey: () => newKey(config.identity.keyType, keys, directory),
+    post: provisioning(config, { version, proxies }, directory, nats.load),
     connect: nats.connect,
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,
@@ -114,6 +120,26 @@ export function createPlatform({
     watchForSteps,
     onBug: reportBug,
   };
+}
+
+/** @throws {OnboardingError} STATE_CORRUPT: a key in hardware is lost, or the wrong token is there; STATE_UNWRITABLE */
+async function newKey(
+  keyType: Config['identity']['keyType'],
+  keys: TokenKeys | null,
+  directory: StateDirectory,
+): Promise<string> {
+  if (keys === null) {
+    const type = keyType as GeneratedKeyType;
+    return await (takeEarlyKey(type) ?? pki.generateKey(type));
+  }
+  const { provisioned } = currentState(directory);
+  if (provisioned === null || keyFor({ directory, pki }, provisioned.certificate) !== null)
+    return await keys.generate();
+  throw new OnboardingError(
+    'STATE_CORRUPT',
+    'the token holds no key for the certificate of this device; it gets no other by itself',
+    { reason: 'token-key-missing' },
+  );
 }
 
 /** The client's library is loaded while an answer is awaited, at the latest when it is needed. */

@@ -52,13 +52,14 @@ const longestCode = 40;
 /** How many addresses of one name a message lists */
 const mostAddresses = 8;
 
-/** Replaces the user information of every URL in a text, and anything that looks like a private key. Linear. */
+/** Replaces the user information of every URL in a text, the PIN of a PKCS#11 URI, and anything that looks like a private key. Linear. */
 export function redact(text: string): string {
   return text
     .replace(
       /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
       '[private key]',
     )
+    .replace(/\bpin-value=[^&\s"]*/g, 'pin-value=***')
     .replace(/[^\s"]+/g, withoutUserInformation);
 }
 

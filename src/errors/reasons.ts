@@ -21,6 +21,7 @@ const rejected = ['PROVISIONING_REJECTED', null] as const;
 const answerInvalid = ['PROVISIONING_ANSWER_INVALID', null] as const;
 const denied = [null, 'NATS_DENIED'] as const;
 const disk = ['STATE_UNWRITABLE', null] as const;
+const damaged = ['STATE_CORRUPT', null] as const;
 const rejectedByFleet = [null, 'REGISTRATION_REJECTED'] as const;
 const letIn =
   'Set `provisioning.tokenFile` to a file with a valid token, or allow this device on the provisioning server.';
@@ -357,6 +358,41 @@ const entries = {
     codes: disk,
     cause: 'the disk reports an error',
     remedy: 'Read `dmesg` for errors of the disk, and replace the disk or the SD card.',
+  },
+  'token-module': {
+    codes: disk,
+    cause: 'the PKCS#11 module of the hardware key cannot be loaded',
+    remedy:
+      'Install the package onboardd-pkcs11 and the module of the token, and correct `module-path=` in `identity.keyType`.',
+  },
+  'token-missing': {
+    codes: disk,
+    cause: 'the token of the hardware key is not there',
+    remedy:
+      "Plug in the token, or correct `token=` and `serial=` in `identity.keyType`; `pkcs11-tool --module … --list-token-slots` shows what is there. The service's user needs access to its device.",
+  },
+  'token-pin': {
+    codes: disk,
+    cause: 'the token refuses the PIN',
+    remedy:
+      'Correct `pin-source=` or `pin-value=` in `identity.keyType`, then `systemctl restart onboardd`; if the token has counted its tries, log in once yourself: `pkcs11-tool --module … --login --list-objects`.',
+  },
+  'token-engine': {
+    codes: disk,
+    cause: "OpenSSL's engine for PKCS#11 cannot be used",
+    remedy:
+      'Install libengine-pkcs11-openssl for OpenSSL 3, or name its pkcs11.so with `x-engine-path=` in `identity.keyType`.',
+  },
+  'token-failed': {
+    codes: disk,
+    cause: 'the token of the hardware key reports an error',
+    remedy: 'Look up the named CKR_ code in the documentation of the token, and check its free space.',
+  },
+  'token-key-missing': {
+    codes: damaged,
+    cause: 'the token no longer holds the key of the certificate',
+    remedy:
+      'Put the token back that the device was onboarded with; if its key is lost, run `onboardd reset --keep-id`: the device then gets a new key.',
   },
 } as const satisfies Record<string, ReasonEntry>;
 

@@ -13,6 +13,7 @@ import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
 import type { Session } from '../../services/onboarding/session.ts';
+import { tlsKey } from '../keys/keyReference.ts';
 import { addressTimeoutMs } from './connectTimeout.ts';
 import { createEventQueue } from './eventQueue.ts';
 import { type LastByConsumer, lastByConsumer } from './lastByConsumer.ts';
@@ -203,7 +204,7 @@ async function dial(
   const secured: TransportOptions = {
     ...base,
     tls: {
-      key: identity.key,
+      ...tlsKey(identity.key),
       cert: identity.certificate,
       ca: identity.caCertificate,
       // Independent of the environment; any certificate of the fleet's hierarchy can be the anchor.

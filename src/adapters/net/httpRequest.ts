@@ -6,6 +6,7 @@ import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'nod
 import { bareHost, showProxy } from '../../config/proxy.ts';
 import { networkFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
+import { tlsKey } from '../keys/keyReference.ts';
 import { addressAttemptMs, noteAttempts } from './attempts.ts';
 import { systemAuthorities } from './systemAuthorities.ts';
 import { openTunnel, proxyAuthorization } from './tunnel.ts';
@@ -27,7 +28,7 @@ export interface HttpRequest {
   readonly method: 'GET' | 'POST';
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
-  /** In place of the way's own: PEM texts */
+  /** In place of the way's own: PEM, and for the key also a reference to one in a token */
   readonly client?: { readonly cert: string; readonly key: string };
 }
 
@@ -107,7 +108,7 @@ export function trusted(ca: string | null): TlsOptions {
 
 /** @throws {OnboardingError} PROVISIONING_TLS where a file cannot be read */
 function clientCertificate(request: HttpRequest, { clientCertFile, clientKeyFile }: Way): TlsOptions {
-  if (request.client !== undefined) return request.client;
+  if (request.client !== undefined) return { cert: request.client.cert, ...tlsKey(request.client.key) };
   if (clientCertFile === null || clientKeyFile === null) return {};
   try {
     return { cert: readFileSync(clientCertFile), key: readFileSync(clientKeyFile) };

@@ -16,6 +16,7 @@ export interface Finding {
 export const checkIds = [
   'configuration',
   'state-directory',
+  'key',
   'clock',
   'name-resolution',
   'provisioning-server',

@@ -53,7 +53,7 @@ export interface CertificateVerifier extends CertificateReader {
    * Lets OpenSSL judge a TLS client that presents this chain. Dates are not judged.
    *
    * @param chain leaf first, trust anchor last
-   * @param key private key of the leaf, PEM
+   * @param key private key of the leaf
    * @returns OpenSSL's reason to refuse it; null: accepted
    * @throws if no verdict is reached in time, or `signal`'s reason
    */
@@ -401,7 +401,7 @@ function uriPath(uri: string): string | null {
   return URL.canParse(uri) ? new URL(uri).pathname : null;
 }
 
-/** @throws {OnboardingError} CERTIFICATE_UNTRUSTED, transient, if OpenSSL gives no verdict; else the signal's reason */
+/** @throws {OnboardingError} CERTIFICATE_UNTRUSTED, transient, if OpenSSL gives no verdict; STATE_UNWRITABLE; else the signal's reason */
 async function verdictOf(
   verifier: CertificateVerifier,
   path: readonly Certificate[],
@@ -412,6 +412,7 @@ async function verdictOf(
     return await verifier.verifyAsTlsClient(path, key, signal);
   } catch (cause) {
     signal.throwIfAborted();
+    if (cause instanceof OnboardingError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new OnboardingError(
       'CERTIFICATE_UNTRUSTED',

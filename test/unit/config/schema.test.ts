@@ -61,7 +61,7 @@ interface Expected {
   readonly identity: {
     readonly deviceId: string | null;
     readonly commonName: string;
-    readonly keyType: 'rsa-2048' | 'rsa-3072' | 'rsa-4096' | 'ec-p256' | 'ec-p384';
+    readonly keyType: 'rsa-2048' | 'rsa-3072' | 'rsa-4096' | 'ec-p256' | 'ec-p384' | `pkcs11:${string}`;
   };
   readonly device: {
     readonly type: string;
@@ -196,6 +196,8 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['identity.deviceId', 'a.b', false],
   ['identity.keyType', 'ec-p384', true],
   ['identity.keyType', 'rsa-1024', false],
+  ['identity.keyType', 'pkcs11:token=t?module-path=/m.so', true],
+  ['identity.keyType', 'pkcs11:', false],
   ['nats.url', Array.from({ length: 60 }, (_, n) => `nats://server-${n}`).join(), true],
   ['nats.tls', true, false],
   ['registration.resultStream', 'RESULTS', true],
@@ -267,7 +269,7 @@ test.each<[string, string]>([
     'provisioning.fleetCaFingerprint',
     'SHA-256 as `openssl x509 -noout -fingerprint -sha256` prints it, or a comma-separated list',
   ],
-  ['identity.keyType', 'one of rsa-2048, rsa-3072, rsa-4096, ec-p256, ec-p384'],
+  ['identity.keyType', 'one of rsa-2048, rsa-3072, rsa-4096, ec-p256, ec-p384, or pkcs11:token=…?module-path=… (RFC 7512)'],
   ['nats.url', 'nats://host:port, tls://host:port, host:port or host, one or a comma-separated list'],
   ['retry.factor', 'a number from 1 to 100'],
   ['retry.failedAfterMs', 'a whole number from 0 to 2147483647'],
