@@ -69,8 +69,7 @@ export async function runChecks(flags: CommonFlags, build: Build) {
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
   const keys = 'config' in resolved ? keyStoreOf(resolved.config.identity) : null;
-  const read = readStored(folder);
-  const { stored, finding } = keys === null ? { stored: read, finding: null } : lookInToken(read, keys);
+  const { finding, ...stored } = lookInToken(readStored(folder), keys);
   const checks = new Map<CheckId, Check>();
   const run = async (id: CheckId, look: () => Promise<Finding> | Finding) => {
     const started = performance.now();
@@ -89,8 +88,7 @@ export async function runChecks(flags: CommonFlags, build: Build) {
       await run(id, () => skipped('the configuration is invalid'));
   const now = systemClock.now();
   const server = network?.serverTime == null ? null : { time: network.serverTime, at: network.at };
-  const { state, key } = stored;
-  const unknown = finding?.verdict === 'fail' ? 'the key cannot be used: see key' : stored.unknown;
+  const { state, key, unknown } = stored;
   await run('clock', () => checkTime(now, build.builtAt, leafOf(state), server));
   const template = 'config' in resolved ? resolved.config.identity.commonName : null;
   await run('certificate', () =>
@@ -128,14 +126,17 @@ function readStored(folder: string): Stored {
   }
 }
 
-/** The key in its token, for what else is checked with it. Makes none. */
-function lookInToken(stored: Stored, keys: TokenKeys): { stored: Stored; finding: Finding } {
+/** With the key in its token, where it lies there. `finding`: of that look; null: keys lie in files */
+function lookInToken(stored: Stored, keys: TokenKeys | null): Stored & { finding: Finding | null } {
+  if (keys === null) return { ...stored, finding: null };
   try {
     const inToken = keys.find(files.key);
     const place = inToken !== null ? 'token' : stored.key !== null ? 'file' : null;
-    return { stored: { ...stored, key: inToken ?? stored.key }, finding: checkKey(stored.state, place) };
+    const finding = checkKey(stored.state, place);
+    const unknown = finding.verdict === 'fail' ? 'the key is lost: see key' : stored.unknown;
+    return { ...stored, unknown, key: inToken ?? stored.key, finding };
   } catch (error) {
-    return { stored: { ...stored, key: null }, finding: unforeseen(error) };
+    return { ...stored, unknown: 'the key cannot be used: see key', key: null, finding: unforeseen(error) };
   }
 }
 

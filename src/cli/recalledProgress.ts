@@ -4,11 +4,11 @@ import { readRuntimeStatus, statusFileOf } from '../adapters/runtimeStatus.ts';
 import { files, type Progress, readProgress } from '../services/state/deviceState.ts';
 
 /**
- * Reads what a daemon published last of a device, in the runtime directory or in the state directory: the newest counts.
+ * Reads what a daemon published last of a device, or for null of one that has no id yet, in the runtime directory or in the state directory: the newest counts.
  *
  * @returns null if nothing can be read
  */
-export function recallFor(stateDir: string): (deviceId: string) => Progress | null {
+export function recallFor(stateDir: string): (deviceId: string | null) => Progress | null {
   const runtime = statusFileOf(process.env.RUNTIME_DIRECTORY ?? '/run/onboardd');
   const paths = [...(runtime === null ? [] : [runtime]), join(stateDir, files.status)];
   return (deviceId) => {

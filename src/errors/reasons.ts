@@ -369,13 +369,13 @@ const entries = {
     codes: disk,
     cause: 'the token of the hardware key is not there',
     remedy:
-      "Plug in the token, or correct `token=` and `serial=` in `identity.keyType`; `pkcs11-tool --module … --list-token-slots` shows what is there. The service's user needs access to its device.",
+      "Plug in the token, or correct `token=` and `serial=` in `identity.keyType`; `pkcs11-tool --module FILE --list-token-slots` shows what is there. The service's user needs access to its device.",
   },
   'token-pin': {
     codes: disk,
     cause: 'the token refuses the PIN',
     remedy:
-      'Correct `pin-source=` or `pin-value=` in `identity.keyType`, then `systemctl restart onboardd`; if the token has counted its tries, log in once yourself: `pkcs11-tool --module … --login --list-objects`.',
+      'Correct `pin-source=` or `pin-value=` in `identity.keyType`, then `systemctl restart onboardd`; if the token has counted its tries, log in once yourself: `pkcs11-tool --module FILE --login --list-objects`.',
   },
   'token-engine': {
     codes: disk,

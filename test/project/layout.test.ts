@@ -31,7 +31,10 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
   },
   // It runs on an operator's machine: of the daemon it knows what the log may hold, and nothing else.
   'services/fleetReport': { 'events.ts': 'all', errors: 'all' },
+  // The optional part, bundled by itself: of the program it takes the types, and is loaded by the adapter beside it.
+  pkcs11: { config: 'type' },
   adapters: {
+    'adapters/keys': 'all',
     'adapters/net': 'all',
     errors: 'all',
     text: 'all',
@@ -39,9 +42,17 @@ const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> 
     'events.ts': 'type',
     services: 'type',
   },
-  'adapters/net': { errors: 'all', config: 'all' },
+  'adapters/keys': { errors: 'all', config: 'all', 'services/state': 'all', pkcs11: 'type' },
+  'adapters/net': { 'adapters/keys': 'all', errors: 'all', config: 'all' },
   'adapters/disk': { errors: 'all', 'services/state': 'all', services: 'type' },
-  'adapters/nats': { 'adapters/net': 'all', errors: 'all', config: 'all', text: 'all', services: 'type' },
+  'adapters/nats': {
+    'adapters/keys': 'all',
+    'adapters/net': 'all',
+    errors: 'all',
+    config: 'all',
+    text: 'all',
+    services: 'type',
+  },
   daemon: {
     adapters: 'all',
     services: 'all',

@@ -35,61 +35,73 @@ export function tokenKeys(
   token: Token,
   { object, keyType }: Pick<TokenSetting, 'object' | 'keyType'>,
 ): TokenKeys {
+  const made = `${object}${newLabel}`;
   const labelOf = (name: string) => (Object.hasOwn(labels, name) ? `${object}${labels[name]}` : null);
   const find = (name: string) => {
     const label = labelOf(name);
     const key = label === null ? null : token.find(label);
     return key && referenceTo(token, key);
   };
-  const put = (name: string, label: string, reference: string, directory: StateDirectory) => {
-    const { id } = keyOf(reference);
-    if (token.find(label)?.id !== id) {
-      token.destroy(label);
-      token.relabel(id, label);
-    }
-    directory.remove(name);
-  };
   const destroy = (name: string) => {
     const label = labelOf(name);
     if (label !== null) token.destroy(label);
-    if (name === files.key) token.destroy(`${object}${newLabel}`);
+  };
+  const put = (name: string, reference: string) => {
+    const label = labelOf(name) ?? '';
+    const { id } = keyOf(reference);
+    if (token.find(label)?.id === id) return;
+    token.destroy(label);
+    token.relabel(id, label);
   };
   return {
-    over: (directory) => ({
-      ...directory,
-      read: (name) => find(name) ?? directory.read(name),
-      write(name, text, mode) {
-        const label = labelOf(name);
-        if (label !== null && isInToken(text)) return put(name, label, text, directory);
-        directory.write(name, text, mode);
-        if (label !== null) token.destroy(label);
-      },
-      quarantine(name) {
-        const label = labelOf(name);
-        if (label === null || token.find(label) === null) return directory.quarantine(name);
-        throw new OnboardingError('STATE_CORRUPT', `the key "${label}" of the token cannot be used`);
-      },
-      remove(name) {
-        const label = labelOf(name);
-        if (label !== null) token.destroy(label);
-        directory.remove(name);
-      },
-    }),
+    over: (directory) => overlay(directory, { labelOf, find, put, destroy }),
     find,
     async generate() {
-      const label = `${object}${newLabel}`;
-      const left = token.find(label);
+      const left = token.find(made);
       if (left !== null) return referenceTo(token, left);
       // Half a pair, which no request was signed with
-      token.destroy(label);
-      return referenceTo(token, await token.generate(label, keyType));
+      token.destroy(made);
+      return referenceTo(token, await token.generate(made, keyType));
     },
     names: () =>
       Object.keys(labels).filter(
-        (name) =>
-          token.holds(`${object}${labels[name]}`) ||
-          (name === files.key && token.holds(`${object}${newLabel}`)),
+        (name) => token.holds(labelOf(name) ?? '') || (name === files.key && token.holds(made)),
       ),
-    destroy,
+    destroy(name) {
+      destroy(name);
+      if (name === files.key) token.destroy(made);
+    },
+  };
+}
+
+interface Held {
+  /** Null: the file is not that of a key */
+  readonly labelOf: (name: string) => string | null;
+  readonly find: (name: string) => string | null;
+  readonly put: (name: string, reference: string) => void;
+  readonly destroy: (name: string) => void;
+}
+
+function overlay(directory: StateDirectory, { labelOf, find, put, destroy }: Held): StateDirectory {
+  return {
+    ...directory,
+    read: (name) => find(name) ?? directory.read(name),
+    write(name, text, mode) {
+      if (labelOf(name) !== null && isInToken(text)) {
+        put(name, text);
+        directory.remove(name);
+      } else {
+        directory.write(name, text, mode);
+        destroy(name);
+      }
+    },
+    quarantine(name) {
+      if (find(name) === null) return directory.quarantine(name);
+      throw new OnboardingError('STATE_CORRUPT', `the key "${labelOf(name)}" of the token cannot be used`);
+    },
+    remove(name) {
+      destroy(name);
+      directory.remove(name);
+    },
   };
 }

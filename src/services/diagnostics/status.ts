@@ -65,16 +65,18 @@ export interface StatusContext {
 
 /**
  * @param stateText content of `state.json`, null if there is none
- * @param recall what a daemon published last of the device; null: nothing that can be read
+ * @param recall what a daemon published last of the device, of one without an id for null; null: nothing that can be read
  * @throws {OnboardingError} STATE_CORRUPT
  */
 export function statusOf(
   stateText: string | null,
-  recall: (deviceId: string) => Progress | null,
+  recall: (deviceId: string | null) => Progress | null,
   context: StatusContext,
 ): Status {
   const state = stateText === null ? null : parseState(stateText);
-  return describeStatus(state, state === null ? nothingBegun : progressOf(state, recall), context);
+  if (state !== null) return describeStatus(state, progressOf(state, recall), context);
+  // A daemon that could not make an id says why; one that is gone left nothing that counts.
+  return describeStatus(null, (context.running === true && recall(null)) || nothingBegun, context);
 }
 
 /** What the daemon published last of the device; else what an older version kept, or what the facts say. */

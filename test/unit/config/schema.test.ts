@@ -269,7 +269,10 @@ test.each<[string, string]>([
     'provisioning.fleetCaFingerprint',
     'SHA-256 as `openssl x509 -noout -fingerprint -sha256` prints it, or a comma-separated list',
   ],
-  ['identity.keyType', 'one of rsa-2048, rsa-3072, rsa-4096, ec-p256, ec-p384, or pkcs11:token=…?module-path=… (RFC 7512)'],
+  [
+    'identity.keyType',
+    'one of rsa-2048, rsa-3072, rsa-4096, ec-p256, ec-p384, or pkcs11:token=…?module-path=… (RFC 7512)',
+  ],
   ['nats.url', 'nats://host:port, tls://host:port, host:port or host, one or a comma-separated list'],
   ['retry.factor', 'a number from 1 to 100'],
   ['retry.failedAfterMs', 'a whole number from 0 to 2147483647'],

@@ -1,0 +1,66 @@
+/** SIGKILL while the token makes a key, or moves one: at each change that the token makes on its disk. */
+import { X509Certificate } from 'node:crypto';
+import { type FSWatcher, watch } from 'node:fs';
+import { expect, test } from 'vitest';
+import { launch, onboard } from '../../support/harness.ts';
+import type { Running } from '../../support/program.ts';
+import { certificateOf, expectNoKeyOnDisk, fleetAndDevice } from './device.ts';
+import { newToken, type SoftToken } from './softToken.ts';
+
+/** Kills the program at the n-th change in the token's folder. @returns whether there were so many */
+async function killAtChange(token: SoftToken, program: Running, n: number): Promise<boolean> {
+  let watcher: FSWatcher | undefined;
+  let changes = 0;
+  const reached = new Promise<true>((resolve) => {
+    watcher = watch(token.objects(), () => {
+      changes++;
+      if (changes === n) resolve(true);
+    });
+  });
+  const how = await Promise.race([
+    reached,
+    program.until((line) => line.event === 'certificate.renewed'),
+    program.ended,
+  ]);
+  watcher?.close();
+  program.child.kill('SIGKILL');
+  await program.ended;
+  return how === true;
+}
+
+test.each([
+  1, 2, 3, 5, 8, 12,
+])('a kill at change %i of a generation leads to one device with one key', async (n) => {
+  const token = newToken();
+  const { fleet, device } = await fleetAndDevice(token);
+  await killAtChange(token, launch(device, ['--once'], token.env), n);
+  await onboard(device, token.env);
+  expect(token.privateKeys()).toEqual(['onboardd']);
+  expect(token.publicKeys()).toHaveLength(1);
+  const ids = fleet.provisioning.requests.map(({ id }) => id);
+  expect(new Set(ids).size).toBe(1);
+  expect(new Set(fleet.manager.requests.map(({ id }) => id)).size).toBe(1);
+  expectNoKeyOnDisk(device);
+});
+
+test.each([
+  1, 3, 6, 9, 12, 16,
+])('a kill at change %i of a rotation leaves a device that opens NATS', async (n) => {
+  const token = newToken();
+  const { fleet, device } = await fleetAndDevice(token, {
+    firstLifeMs: 60_000,
+    config: { renewal: { at: 0.05, newKey: true } },
+  });
+  const program = launch(device, [], token.env);
+  await program.until((line) => line.event === 'device.registered');
+  const isCut = await killAtChange(token, program, n);
+  const again = launch(device, [], token.env);
+  if (isCut) await again.until((line) => line.event === 'certificate.renewed');
+  await expect.poll(() => token.privateKeys()).toEqual(['onboardd', 'onboardd.previous']);
+  expect(new X509Certificate(certificateOf(device).raw).publicKey.asymmetricKeyType).toBe('ec');
+  expect(fleet.manager.requests).toHaveLength(1);
+  again.child.kill('SIGKILL');
+  await again.ended;
+  await onboard(device, token.env);
+  expectNoKeyOnDisk(device);
+});
