@@ -400,3 +400,19 @@ test('EST needs https: and a NATS address', () => {
   ]);
   expect(problemsOf(withEst('https://a', { url: 'tls://b' }))).toEqual([]);
 });
+
+test('a key in hardware cannot be exported, and what is wrong with its URI is told without the PIN', () => {
+  const withKey = (uri: string, more: object = {}) => ({
+    ...fileWith('identity.keyType', uri),
+    ...more,
+  });
+  const usable = 'pkcs11:token=a?module-path=/m.so&pin-value=81726354';
+  expect(problemsOf(withKey(usable))).toEqual([]);
+  expect(problemsOf(withKey(usable, { exports: { 'identity.key': '/x', certificate: '/y' } }))).toEqual([
+    'exports.identity.key is "/x"; allowed: only with a key in a file, as that of identity.keyType "pkcs11:…" never leaves its token',
+  ]);
+  expect(problemsOf(withKey('pkcs11:token=a?pin-value=81726354'))).toEqual([
+    'identity.keyType is "pkcs11:…", in which module-path= must be an absolute path; allowed: a PKCS#11 URI (RFC 7512)',
+  ]);
+  expect(problemsOf(withKey('pkcs12:?pin-value=81726354&x=1'))[0]).toContain('pin-value=***&x=1');
+});
