@@ -67,14 +67,13 @@ function failureOf(cause: unknown, name: string): unknown {
 
 /** Beside the program: /usr/lib/onboardd/pkcs11 of the package, dist/pkcs11 of a checkout. */
 function places(): string[] {
-  const program = dirname(process.execPath);
-  const script = process.argv[1];
-  return [
-    join(program, '../lib/onboardd/pkcs11'),
-    ...(script === undefined || script === process.execPath
-      ? []
-      : [join(dirname(realpathSync(script)), 'pkcs11')]),
-  ];
+  const packaged = join(dirname(process.execPath), '../lib/onboardd/pkcs11');
+  try {
+    return [packaged, join(dirname(realpathSync(process.argv[1] ?? '')), 'pkcs11')];
+  } catch {
+    // A single executable: its second argument is whatever it was called by.
+    return [packaged];
+  }
 }
 
 /** @throws {OnboardingError} STATE_UNWRITABLE: it is not installed, or not for this machine */
