@@ -29,6 +29,10 @@ export async function tryPage(folder: string): Promise<string> {
     code: 'NATS_TLS',
     cause: '</script><script>document.title="pwned"</script><img src=x onerror=document.title="pwned">',
   });
+  const hosted = JSON.stringify({
+    MESSAGE: JSON.stringify({ ...JSON.parse(evil), deviceId: 'hosted', event: 'daemon.started' }),
+    _HOSTNAME: 'gate-7',
+  });
   const alias = JSON.stringify({
     ...JSON.parse(evil),
     event: 'device.registered',
@@ -43,7 +47,7 @@ export async function tryPage(folder: string): Promise<string> {
   });
   const log = join(folder, 'fleet.log');
   const html = join(folder, 'report.html');
-  writeFileSync(log, [...fleetWithEvents(devices, 5), evil, alias, late].join('\n'));
+  writeFileSync(log, [...fleetWithEvents(devices, 5), evil, alias, late, hosted].join('\n'));
   execFileSync(process.execPath, [programFile, 'report', log, '--html', html], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
@@ -92,6 +96,10 @@ export async function tryPage(folder: string): Promise<string> {
       'onboardd report,0',
     );
     check('the browser complains of nothing', page.complaints.join('; '), '');
+    await page.evaluate(`location.hash = ''; document.querySelector('#devices form').reset(); 0`);
+    await page.evaluate(`location.hash = '#host=gate'; 0`);
+    await page.evaluate('new Promise((resolve) => setTimeout(resolve, 50))');
+    check('an address filters by host', await found(), '1 device');
     await page.evaluate(`location.hash = ''; document.querySelector('#devices form').reset(); 0`);
     await checkKeyboard(page);
     await checkScreenReader(page);
