@@ -118,11 +118,13 @@ test('a renewed certificate and its new key wait for NATS, outlive a kill, and n
   await fleet.nats.restart();
   const again = launch(device);
   await again.until(renewed);
+  // One after the other
   await expect.poll(() => readFileSync(exports.key, 'utf8')).toBe(next);
+  const isForNext = () =>
+    new X509Certificate(readFileSync(exports.certificate)).checkPrivateKey(createPrivateKey(next));
+  await expect.poll(isForNext).toBe(true);
   expect(file(device, 'identity.key')).toBe(next);
   expect(file(device, 'identity.key.previous')).toBe(first[0]);
-  const certificate = new X509Certificate(readFileSync(exports.certificate));
-  expect(certificate.checkPrivateKey(createPrivateKey(next))).toBe(true);
   expect(fleet.provisioning.requests).toHaveLength(2);
   expect(fleet.provisioning.requests[0]?.publicKeySha256).not.toBe(
     fleet.provisioning.requests[1]?.publicKeySha256,
