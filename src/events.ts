@@ -28,6 +28,10 @@ const leaveReasons = {
 } as const;
 export type LeaveReason = keyof typeof leaveReasons;
 
+/** What was lost of an identity. */
+const replaceReasons = { 'state-damaged': 0, 'state-missing': 0, 'key-lost': 0 } as const;
+export type ReplaceReason = keyof typeof replaceReasons;
+
 /** The one catalogue of log events. The types of `log(…)`, docs/events.md and its JSON schema come from here. */
 export interface EventEntry {
   readonly level: Level;
@@ -107,6 +111,16 @@ const hookTriggers = { registered: 0, renewed: 0, failed: 0, reset: 0 } as const
 export type HookTrigger = keyof typeof hookTriggers;
 const hookTrigger = oneOf<HookTrigger>(hookTriggers, 'what happened');
 
+/** Of a certificate that the device has got. */
+const certificateFields = {
+  serial: {
+    schema: { type: 'string', pattern: '^[0-9A-F]+$' },
+    meaning: 'serial number, hex, as `openssl x509 -serial` prints it',
+  },
+  notAfter: time('when it expires'),
+  renewAt: time('when it will be renewed'),
+} as const satisfies Record<string, Field<string>>;
+
 export const events = {
   'daemon.started': {
     level: 'info',
@@ -129,7 +143,7 @@ export const events = {
   'config.warning': {
     level: 'warn',
     messageId: '000ffe0d31bba1a90e173b9e1d7dbe77',
-    meaning: 'A setting is allowed but not safe.',
+    meaning: 'A setting is allowed but not safe, or a file that it names cannot be written.',
     fields: { key: string('the key, or the option that names the file') },
   },
   'supervisor.unreachable': {
@@ -207,11 +221,30 @@ export const events = {
       cause: string('what went wrong, in one line'),
     },
   },
+  'identity.replaced': {
+    level: 'warn',
+    messageId: '700a5106b9cb483c8e30c505e163e065',
+    meaning:
+      'A damaged or missing state led to a new id or key: the fleet still knows the device by the one before. A damaged file was told by `step.failed` with `STATE_CORRUPT`.',
+    fields: {
+      reason: oneOf<ReplaceReason>(
+        replaceReasons,
+        '`state-damaged`, `state-missing`: there was no key either, and the device starts over, with a new id unless one is configured; `key-lost`: a key that had a certificate was damaged or gone, and the device gets a new one under its id',
+      ),
+    },
+  },
+  'certificate.issued': {
+    level: 'info',
+    messageId: '54c4aeaedb7a49aaba7a7e8ac4770586',
+    meaning:
+      'The provisioning server issued a certificate to a device that had none of use: the first one, or one in place of a certificate that expired, was refused or never opened NATS.',
+    fields: certificateFields,
+  },
   'certificate.renewed': {
     level: 'info',
     messageId: 'f6617d73e7b1455c9edf95904581ccce',
     meaning: 'A new certificate replaced one that was still valid.',
-    fields: { notAfter: time('when it expires'), renewAt: time('when it will be renewed') },
+    fields: certificateFields,
   },
   'certificate.rolled-back': {
     level: 'warn',

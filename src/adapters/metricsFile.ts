@@ -1,36 +1,82 @@
 import { chmodSync, renameSync, writeFileSync } from 'node:fs';
+import { describe } from '../errors/onboardingError.ts';
 import type { Status } from '../services/diagnostics/status.ts';
 
 export interface MetricsFile {
-  /** Replaces the file. No-op without a path. @throws {Error} */
-  write(status: Status, now: number): void;
+  /** Replaces the file if anything but the time differs. Never throws: a failure is reported, and tried again next time. */
+  write(status: Status): void;
+  /** Counts a failed attempt; the next write tells it. */
+  countFailure(code: string): void;
+  /** Replaces the file with what was written last: the daemon is alive. No-op before the first write. */
+  beat(): void;
+  /** Says that no daemon runs from then on. No-op before the first write. */
+  stop(): void;
+  /** Takes another path from the next write on; null: no metrics */
+  use(path: string | null): void;
+}
+
+export interface MetricsOptions {
+  /** Every value of `state` */
+  readonly states: readonly string[];
+  /** Milliseconds since 1970 */
+  readonly now: () => number;
+  /** Called once for each cause with which the file cannot be written */
+  readonly onUnwritable: (path: string, cause: string) => void;
 }
 
 /**
  * `metrics.textfile`: what node_exporter's textfile collector reads, which takes only `*.prom`. No secrets: numbers, states
- * and error codes.
- *
- * @param path null: no metrics
- * @param states every value of `state`
+ * and error codes. Nothing in it changes as time goes by: a device at rest does not write it.
  */
-export function metricsFile(path: string | null, states: readonly string[]): MetricsFile {
+export function metricsFile({ states, now, onUnwritable }: MetricsOptions): MetricsFile {
   const failures = new Map<string, number>();
-  let lastFailure = '';
+  let path: string | null = null;
+  let status: Status | null = null;
+  let written = '';
+  let lastCause = '';
+  /** @param isBeat although nothing has changed */
+  const write = (isBeat: boolean) => {
+    if (path === null || status === null) return;
+    const facts = { states, failures };
+    const text = metricsText(status, { ...facts, now: 0 });
+    if (text === written && !isBeat) return;
+    try {
+      replace(path, metricsText(status, { ...facts, now: now() }));
+      written = text;
+      lastCause = '';
+    } catch (error) {
+      const cause = describe(error);
+      if (cause !== lastCause) onUnwritable(path, cause);
+      lastCause = cause;
+    }
+  };
   return {
-    write(status, now) {
-      if (path === null) return;
-      const { lastError } = status;
-      const failure = lastError === null ? '' : `${lastError.code} ${lastError.at}`;
-      if (lastError !== null && failure !== lastFailure)
-        failures.set(lastError.code, (failures.get(lastError.code) ?? 0) + 1);
-      lastFailure = failure;
-      const temporary = `${path}.tmp`;
-      writeFileSync(temporary, metricsText(status, { now, states, failures }), { mode: 0o644 });
-      // The umask took the rights of others away.
-      chmodSync(temporary, 0o644);
-      renameSync(temporary, path);
+    write(next) {
+      status = next;
+      write(false);
+    },
+    countFailure(code) {
+      failures.set(code, (failures.get(code) ?? 0) + 1);
+    },
+    beat: () => write(true),
+    stop() {
+      if (status === null) return;
+      status = { ...status, running: false };
+      write(false);
+    },
+    use(next) {
+      if (next !== path) written = '';
+      path = next;
     },
   };
+}
+
+function replace(path: string, text: string): void {
+  const temporary = `${path}.tmp`;
+  writeFileSync(temporary, text, { mode: 0o644 });
+  // The umask took the rights of others away.
+  chmodSync(temporary, 0o644);
+  renameSync(temporary, path);
 }
 
 interface Facts {
@@ -61,21 +107,25 @@ const help: Readonly<Record<string, readonly [type: string, text: string]>> = {
   onboardd_state_since_timestamp_seconds: ['gauge', 'When this state was entered.'],
   onboardd_attempts: ['gauge', 'Attempts of the current step.'],
   onboardd_failures_total: ['counter', 'Failed attempts since the daemon started, by error code.'],
-  onboardd_certificate_not_after_timestamp_seconds: ['gauge', "When the device's certificate expires."],
-  onboardd_certificate_expiry_seconds: [
+  onboardd_certificate_not_after_timestamp_seconds: [
     'gauge',
-    "Seconds until the device's certificate expires, when this file was written.",
+    "When the device's own certificate expires; less time() it is the seconds that are left.",
   ],
-  onboardd_last_seen_timestamp_seconds: ['gauge', 'When onboardd last wrote this file.'],
+  onboardd_certificate_renew_at_timestamp_seconds: ['gauge', 'When it will be renewed, or was due.'],
+  onboardd_running: ['gauge', 'Whether a daemon runs: 0 once it was stopped in an orderly way.'],
+  onboardd_last_seen_timestamp_seconds: [
+    'gauge',
+    'When something last changed, or the daily heartbeat: a daemon that runs is seen once a day at least.',
+  ],
 };
 
 function samplesOf(
-  { state, attempt, certificate, since, version }: Status,
+  { state, attempt, certificate, since, version, running }: Status,
   { now, states, failures }: Facts,
 ): Readonly<Record<string, Samples>> {
   const seconds = (time: string) => Math.floor(Date.parse(time) / 1000);
-  const nowSeconds = Math.floor(now / 1000);
   const notAfter = certificate === null ? null : seconds(certificate.notAfter);
+  const renewAt = certificate?.renewAt ?? null;
   return {
     onboardd_info: [[`{version="${label(version)}"}`, 1]],
     onboardd_state: states.map((name) => [`{state="${name}"}`, Number(name === state)]),
@@ -85,8 +135,9 @@ function samplesOf(
       .sort()
       .map(([code, amount]) => [`{code="${label(code)}"}`, amount]),
     onboardd_certificate_not_after_timestamp_seconds: notAfter === null ? [] : [['', notAfter]],
-    onboardd_certificate_expiry_seconds: notAfter === null ? [] : [['', notAfter - nowSeconds]],
-    onboardd_last_seen_timestamp_seconds: [['', nowSeconds]],
+    onboardd_certificate_renew_at_timestamp_seconds: renewAt === null ? [] : [['', seconds(renewAt)]],
+    onboardd_running: [['', Number(running === true)]],
+    onboardd_last_seen_timestamp_seconds: [['', Math.floor(now / 1000)]],
   };
 }
 

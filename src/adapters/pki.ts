@@ -264,6 +264,7 @@ function readCertificate(der: Buffer): Certificate {
   const certificate: Certificate = {
     pem: toPem('CERTIFICATE', raw),
     fingerprint: sha256(raw),
+    serial: x509.serialNumber,
     subject: shown.length > longestSubject ? `${shown.slice(0, longestSubject - 1)}…` : shown,
     subjectName,
     issuerName: issuer ?? '',

@@ -6,10 +6,10 @@ import { type LockedStateDirectory, stateDirectory } from '../adapters/disk/lock
 import { createHooks } from '../adapters/hooks.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import type { Log } from '../adapters/logger.ts';
-import { metricsFile } from '../adapters/metricsFile.ts';
+import { type MetricsFile, metricsFile } from '../adapters/metricsFile.ts';
 import * as pki from '../adapters/pki.ts';
 import { setRuntimeFlag } from '../adapters/runtimeFlag.ts';
-import { type RuntimeStatus, runtimeStatus } from '../adapters/runtimeStatus.ts';
+import { runtimeStatus } from '../adapters/runtimeStatus.ts';
 import { reloadSignal, signalSoFar, stopSignal } from '../adapters/signals.ts';
 import { type Supervisor, superviseBy } from '../adapters/systemd.ts';
 import type { ProxyVariables } from '../config/proxy.ts';
@@ -20,7 +20,7 @@ import { createPlatform, type Platform } from '../daemon/platform.ts';
 import type { Settings } from '../daemon/settings.ts';
 import { catalogue } from '../errors/catalogue.ts';
 import { OnboardingError, redact } from '../errors/onboardingError.ts';
-import { stateNames } from '../events.ts';
+import { type FieldsOf, stateNames } from '../events.ts';
 import { describeStatus, type Status } from '../services/diagnostics/status.ts';
 import { files, isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
@@ -57,7 +57,9 @@ async function run(
       cause,
     }),
   );
-  const { start, hooksIdle, end } = starter(options, supervisor, logContext, log);
+  const metrics = metricsOf(log);
+  const counting = countingFailures(log, metrics);
+  const { start, hooksIdle, end } = starter(options, { supervisor, metrics }, logContext, counting);
   let current = options;
   const isNew = !existsSync(join(current.config.stateDir, files.key));
   let daemon = start(current);
@@ -71,6 +73,8 @@ async function run(
       if (how !== 'SIGHUP') return how;
       supervisor.reloading();
       const next = await reload(current);
+      if (next === null) metrics.countFailure('CONFIG_INVALID');
+      metrics.beat();
       if (next !== null) {
         current = next;
         daemon.stop();
@@ -86,7 +90,12 @@ async function run(
 }
 
 /** Starts daemons on the real platform, one after the other; status, hooks and the units that wait hear of each. */
-function starter(options: RunOptions, supervisor: Supervisor, logContext: LogContext, log: Log) {
+function starter(
+  options: RunOptions,
+  { supervisor, metrics }: { readonly supervisor: Supervisor; readonly metrics: MetricsFile },
+  logContext: LogContext,
+  log: Log,
+) {
   const status = runtimeStatus(process.env, (text) =>
     options.state.directory.note(files.status, text, 0o644),
   );
@@ -102,29 +111,36 @@ function starter(options: RunOptions, supervisor: Supervisor, logContext: LogCon
   };
   const start = (next: RunOptions) => {
     hooks = createHooks(next.config.hooks.dir, log);
-    const publish = publisherOf(next, (next) => {
-      shown = next;
-      status.write(next);
-    });
-    const platform = { ...createPlatform(next), announce: supervisor.announce, publish, recall, onMoment };
+    metrics.use(next.config.metrics.textfile);
+    const publish: Platform['publish'] = (state, progress) => {
+      shown = describeStatus(state, progress, { reader: pki, version: next.version, running: true });
+      metrics.write(shown);
+      status.write(shown);
+    };
+    const { announce } = supervisor;
+    const told = { announce, publish, recall, onMoment, onHeartbeat: () => metrics.beat() };
+    const platform = { ...createPlatform(next), ...told };
     return startDaemon(platform, next, logContext, log);
   };
-  return { start, hooksIdle: () => hooks.idle(), end: () => status.stop() };
+  return { start, hooksIdle: () => hooks.idle(), end: () => [status, metrics].map((file) => file.stop()) };
 }
 
-/** Shows the status in the runtime directory, and as metrics. One that fails does not keep the other from being written. */
-function publisherOf(
-  { config, version }: RunOptions,
-  write: RuntimeStatus['write'],
-): NonNullable<Platform['publish']> {
-  const metrics = metricsFile(config.metrics.textfile, stateNames);
-  return (state, progress) => {
-    const shown = describeStatus(state, progress, { reader: pki, version, running: true });
-    try {
-      metrics.write(shown, Date.now());
-    } finally {
-      write(shown);
-    }
+function metricsOf(log: Log): MetricsFile {
+  return metricsFile({
+    states: stateNames,
+    now: systemClock.now,
+    onUnwritable: (path, cause) =>
+      log('warn', 'config.warning', `metrics.textfile: ${path} cannot be written: ${cause}`, {
+        key: 'metrics.textfile',
+      }),
+  });
+}
+
+/** The log, with failures counted that it leaves out as repeated, too. */
+function countingFailures(log: Log, metrics: MetricsFile): Log {
+  return (level, event, message, fields) => {
+    if (event === 'step.failed') metrics.countFailure((fields as FieldsOf<'step.failed'>).code);
+    log(level, event, message, fields);
   };
 }
 

@@ -27,7 +27,7 @@ import type { Report } from './transitionLog.ts';
 export function wire(
   platform: Platform,
   settings: Settings,
-  reports: Pick<ResumePorts, 'onQuarantined' | 'onLeft'>,
+  reports: Pick<ResumePorts, 'onQuarantined' | 'onLeft' | 'onReplaced'>,
   report: Report,
 ) {
   const { config, fleetCa, builtAt } = settings;
@@ -46,7 +46,9 @@ export function wire(
         exports.retry();
         return resumed;
       }),
-      generateKey: fromPromise(({ signal }) => generateKey(platform, signal)),
+      generateKey: fromPromise(({ signal }) =>
+        generateKey({ ...platform, onReplaced: reports.onReplaced }, signal),
+      ),
       requestCertificate: fromPromise<Issued, { isReplacement: boolean }>(({ input, signal }) =>
         requestCertificate(platform, certificateOptions, input, signal),
       ),

@@ -1,7 +1,7 @@
 import { createActor, type InspectionEvent } from 'xstate';
 import type { Log } from '../adapters/logger.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
-import type { LeaveReason, StateName } from '../events.ts';
+import type { LeaveReason, ReplaceReason, StateName } from '../events.ts';
 import { timeoutsOf } from '../machines/failure.ts';
 import { policyOf, wire } from './actors.ts';
 import { logHeartbeats } from './heartbeat.ts';
@@ -10,7 +10,14 @@ import type { Platform } from './platform.ts';
 import { type Position, progressOf } from './progress.ts';
 import type { Settings } from './settings.ts';
 import { createStatusWriter } from './statusWriter.ts';
-import { entryOfEmitted, entryOfLeft, entryOfQuarantined, type LogEntry, write } from './transitionLog.ts';
+import {
+  entryOfEmitted,
+  entryOfLeft,
+  entryOfQuarantined,
+  entryOfReplaced,
+  type LogEntry,
+  write,
+} from './transitionLog.ts';
 import { type ActiveState, activeStateAt, waitsAt } from './waiting.ts';
 
 /** Fields of every line of the log, while the device runs. */
@@ -43,7 +50,7 @@ export function startDaemon(
   };
   const moments = watchMoments();
   const report = (entry: LogEntry) => write(log, entry);
-  const reports = reportsTo(report, identify, () => moments.noteLeft());
+  const reports = reportsTo(report, logContext, () => moments.noteLeft());
   const actor = createActor(wire(platform, settings, reports, report), optionsOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
@@ -94,19 +101,19 @@ export function startDaemon(
 }
 
 /** What the services report of the identity, as lines of the log. */
-function reportsTo(
-  report: (entry: LogEntry) => void,
-  identify: (deviceId: string | null) => void,
-  noteLeft: () => void,
-) {
+function reportsTo(report: (entry: LogEntry) => void, logContext: LogContext, noteLeft: () => void) {
   return {
     onQuarantined(error: OnboardingError) {
-      identify(error.deviceId);
+      logContext.deviceId ??= error.deviceId;
       report(entryOfQuarantined(error));
     },
     onLeft(reason: LeaveReason) {
       noteLeft();
       report(entryOfLeft(reason));
+    },
+    onReplaced(reason: ReplaceReason, deviceId: string) {
+      logContext.deviceId = deviceId;
+      report(entryOfReplaced(reason));
     },
   };
 }

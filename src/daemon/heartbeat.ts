@@ -49,6 +49,7 @@ export function logHeartbeats(platform: Platform, position: () => Position, log:
     const { state, since: entered } = position();
     const since = isoTime(entered);
     log('info', 'daemon.heartbeat', `${state} since ${since}`, { since, notAfter: expiryOf(platform) });
+    platform.onHeartbeat?.();
   });
 }
 

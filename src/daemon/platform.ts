@@ -77,6 +77,8 @@ export interface Platform {
   readonly recall?: (state: DeviceState | null) => Progress | null;
   /** Called with a failure that is a bug, besides the log: it has a stack. */
   readonly onBug?: (error: unknown) => void;
+  /** Called once a day, with the log's heartbeat */
+  readonly onHeartbeat?: () => void;
   /** Tells whoever is to act on it; what was published before says the same. Never waits, never throws. */
   readonly onMoment?: (moment: Moment) => void;
   /** The state machine's timers; the system's by default */

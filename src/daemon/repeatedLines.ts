@@ -37,6 +37,8 @@ function keyOf(event: EventName, fields: Readonly<Record<string, unknown>>): str
     case 'address.refused':
     case 'certificate.useless':
       return JSON.stringify([event, code]);
+    case 'certificate.issued':
+      return event;
     case 'state.changed':
       return JSON.stringify([event, from, to]);
     default:

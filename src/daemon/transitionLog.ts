@@ -1,7 +1,7 @@
 import type { Log } from '../adapters/logger.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
 import { remedyOf } from '../errors/reasons.ts';
-import type { EventName, FieldsOf, LeaveReason, LevelOf, StateName } from '../events.ts';
+import type { EventName, FieldsOf, LeaveReason, LevelOf, ReplaceReason, StateName } from '../events.ts';
 import type { EmittedEvent, Failed } from '../machines/contracts.ts';
 import type { Failure } from '../machines/failure.ts';
 import type { Adopted } from '../services/onboarding/adoptIdentity.ts';
@@ -56,6 +56,10 @@ export function entryOfEmitted(emitted: EmittedEvent): LogEntry {
   switch (emitted.type) {
     case 'step.failed':
       return entryOfFailure(emitted);
+    case 'certificate.issued': {
+      const { type, ...fields } = emitted;
+      return ['info', type, `a certificate was issued, valid until ${fields.notAfter}`, fields];
+    }
     case 'certificate.renewed': {
       const { type, ...fields } = emitted;
       return ['info', type, `the certificate was renewed and is valid until ${fields.notAfter}`, fields];
@@ -92,6 +96,16 @@ function entryOfFailure({ type, urgent, ...fields }: Failed): LogEntry {
 export function entryOfQuarantined({ code, reason, class: errorClass, message }: OnboardingError): LogEntry {
   const failed = { step: 'idle', code, reason, class: errorClass, attempt: 1 } as const;
   return ['warn', 'step.failed', message, { ...failed, retryInMs: 0, cause: message }];
+}
+
+/** What the log says of a device that goes on with another id or another key than it had. */
+export function entryOfReplaced(reason: ReplaceReason): LogEntry {
+  const what = {
+    'state-damaged': 'the state was damaged and there was no key: the device starts over as a new one',
+    'state-missing': 'the state and the key are gone: the device starts over as a new one',
+    'key-lost': 'the key was damaged or gone: the device gets a new one under its id',
+  }[reason];
+  return ['warn', 'identity.replaced', what, { reason }];
 }
 
 /** What the log says of a registered device that is not registered any more. */

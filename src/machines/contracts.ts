@@ -36,6 +36,8 @@ export interface GivenUp {
 
 /** A certificate that took the place of one that still lived, or may do so. RFC 3339. */
 export interface Renewed {
+  /** Serial number, upper-case hex */
+  readonly serial: string;
   readonly notAfter: string;
   readonly renewAt: string;
   /** The certificate has opened a connection to NATS. */
@@ -48,6 +50,8 @@ export interface Renewed {
 export interface Issued extends Renewed {
   /** Null: it is kept. Otherwise it is kept only once it has opened the NATS server that came with it. */
   readonly candidate: object | null;
+  /** The certificate at hand lives: none was requested. */
+  readonly atHand?: true;
 }
 
 /** What the machine needs of the configuration. Times in milliseconds. */
@@ -135,7 +139,12 @@ export type MachineEvent =
 /** Emitted to whoever listens: the log. */
 export type EmittedEvent =
   | Failed
-  | { readonly type: 'certificate.renewed'; readonly notAfter: string; readonly renewAt: string }
+  | {
+      readonly type: 'certificate.issued' | 'certificate.renewed';
+      readonly serial: string;
+      readonly notAfter: string;
+      readonly renewAt: string;
+    }
   | { readonly type: 'certificate.rolled-back'; readonly notAfter: string }
   | { readonly type: 'registration.left'; readonly reason: LeaveReason }
   | { readonly type: 'address.refused'; readonly code: ErrorCode; readonly cause: string }

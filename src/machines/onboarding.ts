@@ -121,7 +121,8 @@ export function onboarding(policy: Policy, clock: Clock) {
               input: ({ context }) => ({ isReplacement: context.unopened.isReplaced }),
               onDone: [
                 { guard: 'isCandidate', target: 'trying', actions: 'noteCandidate' },
-                { target: '#onboarding.provisioned', actions: 'endReplacement' },
+                { guard: 'isAtHand', target: '#onboarding.provisioned', actions: 'endReplacement' },
+                { target: '#onboarding.provisioned', actions: ['endReplacement', 'reportIssued'] },
               ],
               onError: [keepCertificate, failForGood, 'backingOff'],
             },
@@ -134,7 +135,7 @@ export function onboarding(policy: Policy, clock: Clock) {
               src: 'tryCertificate',
               id: 'tryCertificate',
               input: ({ context }) => context.candidate ?? missing('the candidate'),
-              onDone: { target: '#onboarding.provisioned', actions: 'endReplacement' },
+              onDone: { target: '#onboarding.provisioned', actions: ['endReplacement', 'reportIssued'] },
               onError: [keepCertificate, failForGood, 'backingOff'],
             },
             after: { connectTimeout: [keepCertificate, { target: 'backingOff' }] },

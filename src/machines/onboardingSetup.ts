@@ -187,6 +187,7 @@ function conditions(policy: Policy, clock: Clock) {
       isRolledBack: ({ event }) => givenUp(event).rolledBackTo !== null,
       hasResult: ({ event }) => prepared(event).registered,
       isCandidate: ({ event }) => issued(event).candidate !== null,
+      isAtHand: ({ event }) => issued(event).atHand === true,
       isAddressRefused: ({ event }) => renewed(event).addressRefused !== undefined,
       /** The certificate at hand is kept, whatever the request for another one meets. */
       isReplaced: ({ context }) => context.unopened.isReplaced,
@@ -325,9 +326,13 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
         const { code } = failure ?? missing('failure');
         return { type: 'certificate.useless', code, failures: unopened.failures };
       }),
+      reportIssued: emit(({ event }): EmittedEvent => {
+        const { serial, notAfter, renewAt } = renewed(event);
+        return { type: 'certificate.issued', serial, notAfter, renewAt };
+      }),
       reportRenewal: emit(({ event }): EmittedEvent => {
-        const { notAfter, renewAt } = renewed(event);
-        return { type: 'certificate.renewed', notAfter, renewAt };
+        const { serial, notAfter, renewAt } = renewed(event);
+        return { type: 'certificate.renewed', serial, notAfter, renewAt };
       }),
       reportRollback: emit(({ event }): EmittedEvent => {
         const notAfter = givenUp(event).rolledBackTo ?? missing('the certificate before');

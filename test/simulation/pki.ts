@@ -46,6 +46,7 @@ export function parseCertificates(pem: string): Certificate[] {
     return {
       pem: `${line}\n`,
       fingerprint: line,
+      serial: fields.serial.toString(16).toUpperCase(),
       subject: `CN=${fields.subject}`,
       subjectName: fields.authority ? fields.key : fields.subject,
       issuerName: fields.issuer,

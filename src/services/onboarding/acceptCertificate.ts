@@ -6,6 +6,8 @@ export interface Certificate {
   readonly pem: string;
   /** SHA-256 of the DER, lower-case hex */
   readonly fingerprint: string;
+  /** Serial number, upper-case hex, as `openssl x509 -serial` prints it */
+  readonly serial: string;
   /** One line for people, RFC 2253 order of the certificate, at most 300 characters */
   readonly subject: string;
   /** Subject and issuer in full: equal texts are the same name. */

@@ -1,10 +1,13 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import { files, type StateDirectory } from '../state/deviceState.ts';
+import { currentState, files, type StateDirectory } from '../state/deviceState.ts';
+import type { ReplaceReason } from './resume.ts';
 
 export interface GenerateKeyPorts {
   readonly directory: StateDirectory;
   /** @returns a new private key, PKCS#8 PEM */
   readonly newKey: () => Promise<string>;
+  /** Says that a key that had a certificate is replaced, once that is durable. */
+  readonly onReplaced: (reason: ReplaceReason, deviceId: string) => void;
 }
 
 /**
@@ -14,7 +17,7 @@ export interface GenerateKeyPorts {
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
 export async function generateKey(
-  { directory, newKey }: GenerateKeyPorts,
+  { directory, newKey, onReplaced }: GenerateKeyPorts,
   signal: AbortSignal,
 ): Promise<void> {
   if (directory.read(files.key) !== null) return;
@@ -24,4 +27,6 @@ export async function generateKey(
   if (directory.read(files.key) !== pem) {
     throw new OnboardingError('STATE_UNWRITABLE', `${files.key} reads back differently than it was written`);
   }
+  const { provisioned, deviceId } = currentState(directory);
+  if (provisioned !== null) onReplaced('key-lost', deviceId);
 }

@@ -6,6 +6,7 @@ import { checkClock } from './clockCheck.ts';
 import { type KeyPorts, keyFor, settleKeys } from './keyRotation.ts';
 import type { Identity, RegisterPorts } from './register.ts';
 import {
+  datesOf,
   mustProveAddress,
   obtainCertificate,
   opensOverTls,
@@ -98,7 +99,7 @@ export async function tryRenewed(
   const key = candidate && keyFor(ports, candidate.certificate);
   if (candidate === null || leaf === null || key === null || provisioned === null)
     throw new OnboardingError('STATE_CORRUPT', 'the renewed certificate is gone', { class: 'transient' });
-  const dates = { notAfter: leaf.notAfter.toISOString(), renewAt: candidate.renewAt };
+  const dates = datesOf(leaf, candidate.renewAt);
   const isProofDue = mustProveAddress(state, candidate, options);
   const withKnown = { ...candidate, natsUrl: provisioned.natsUrl };
   if (isExpired(leafOf(pki, provisioned), now())) {

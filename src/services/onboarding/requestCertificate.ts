@@ -85,7 +85,7 @@ export async function requestCertificate(
   const leaf = isReplacement ? null : unexpiredLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
   if (leaf !== null && state.provisioned !== null && !isFromForeignCa(pki, state, options.fleetCa)) {
     const { renewAt, opened } = state.provisioned;
-    return { notAfter: leaf.notAfter.toISOString(), renewAt, opened, candidate: null };
+    return { ...datesOf(leaf, renewAt), opened, candidate: null, atHand: true };
   }
   const { candidate, issued } = await obtainCertificate(ports, options, { state, key, renews: null }, signal);
   if (isFromForeignCa(pki, state, options.fleetCa)) {
@@ -141,8 +141,16 @@ export async function obtainCertificate(
   signal.throwIfAborted();
   return {
     candidate: { certificate, caCertificate, natsUrl, renewAt: due, opened: false },
-    issued: { notAfter: leaf.notAfter.toISOString(), renewAt: due, opened: false },
+    issued: { ...datesOf(leaf, due), opened: false },
   };
+}
+
+/** What the log says of a certificate. */
+export function datesOf(
+  { serial, notAfter }: Certificate,
+  renewAt: string,
+): Pick<Renewed, 'serial' | 'notAfter' | 'renewAt'> {
+  return { serial, notAfter: notAfter.toISOString(), renewAt };
 }
 
 /** An attacker on the path can forward the fleet's own certificate and name a server of his own. */

@@ -21,6 +21,9 @@ import { keyFor, settleKeys } from './keyRotation.ts';
 import { leaveIfChanged } from './leaveRegistration.ts';
 import { isAlreadyRegistered, readKeptResult } from './registrationResult.ts';
 
+/** What was lost of an identity that the device had. */
+export type ReplaceReason = 'state-damaged' | 'state-missing' | 'key-lost';
+
 export interface ResumePorts {
   readonly directory: StateDirectory;
   readonly pki: CertificateReader & KeyReader;
@@ -33,6 +36,8 @@ export interface ResumePorts {
   readonly onQuarantined: (error: OnboardingError) => void;
   /** Reports that the device has to register again, and why, once that is durable. */
   readonly onLeft: (reason: LeaveReason) => void;
+  /** Says that the device has got another id, once that is durable. */
+  readonly onReplaced: (reason: ReplaceReason, deviceId: string) => void;
 }
 
 /**
@@ -224,10 +229,26 @@ function loadOrRebuildState(
       }),
     );
   }
+  const replaced = replacedBy({ directory, text, spkiSha256, rebuilt });
   const made = rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), configuredId === null);
   const state = { ...made, machine: boundTo(null, machine()) };
   writeState(directory, state);
+  if (replaced !== null) ports.onReplaced(replaced, state.deviceId);
   return state;
+}
+
+/** What was lost of an identity that the device had; null: nothing, or it had none. */
+function replacedBy(found: {
+  readonly directory: StateDirectory;
+  readonly text: string | null;
+  readonly spkiSha256: string | null;
+  readonly rebuilt: DeviceState | null;
+}): ReplaceReason | null {
+  const { directory, text, spkiSha256, rebuilt } = found;
+  if (spkiSha256 !== null) return null;
+  if (rebuilt !== null) return directory.read(files.certificate) === null ? null : 'key-lost';
+  if (text !== null) return 'state-damaged';
+  return directory.read(files.deviceId) === null ? null : 'state-missing';
 }
 
 function rebuild(

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -72,6 +73,23 @@ test('an empty key that a power cut left is set aside and the id stays', async (
   await onboard(device);
   expect(state(device).deviceId).toBe('kept');
   expect(readdirSync(device.stateDir)).toContain('identity.key.damaged-1');
+});
+
+test('a key that was damaged is replaced under the same id, and the log says so once, with the new certificate', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  await onboard(device);
+  const { deviceId } = state(device);
+  const certificate = () => new X509Certificate(readFileSync(join(device.stateDir, 'identity.crt')));
+  const before = certificate().serialNumber;
+  writeFileSync(join(device.stateDir, 'identity.key'), 'no key');
+  const program = await onboard(device);
+  const said = (event: string) => program.lines.filter((line) => line.event === event);
+  expect(said('identity.replaced')).toMatchObject([{ level: 'warn', deviceId, reason: 'key-lost' }]);
+  const { serialNumber: serial, validTo } = certificate();
+  expect(serial).not.toBe(before);
+  const notAfter = new Date(validTo).toISOString();
+  expect(said('certificate.issued')).toMatchObject([{ deviceId, serial, notAfter }]);
 });
 
 test('a state that was lost after the fleet said “already registered” is rebuilt as registered', async () => {

@@ -31,6 +31,7 @@ test('a certificate is renewed in time, for the same key, and nothing is registe
   await expect.poll(() => new X509Certificate(file(device, 'identity.crt')).validTo).not.toBe(first.validTo);
   const second = new X509Certificate(file(device, 'identity.crt'));
   expect(Date.parse(line.notAfter as string)).toBe(Date.parse(second.validTo));
+  expect(line.serial).toBe(second.serialNumber);
   expect(second.publicKey.equals(first.publicKey)).toBe(true);
   expect(file(device, 'identity.key')).toBe(key);
   expect(status(device)).toMatchObject({

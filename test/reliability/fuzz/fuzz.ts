@@ -243,6 +243,7 @@ const targets: Target[] = [
                 randomUUID: () => 'ffff-ffff',
                 onQuarantined: () => {},
                 onLeft: () => {},
+                onReplaced: () => {},
               },
               null,
             ),

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { tryLokiAlerts, tryPrometheusAlerts } from './alerts.ts';
 import { tryLnav } from './lnav.ts';
 import { tryMillion } from './millionLines.ts';
 import { tryPage } from './pageInBrowser.ts';
@@ -11,8 +12,8 @@ import { tryRsyslog } from './rsyslog.ts';
 
 /**
  * The slower checks of what is seen from outside, each with a real foreign program: a million lines, chromium, lnav,
- * rsyslog. `npm run test:observability [-- --keep FOLDER]` keeps the page and its pictures. What is not installed is skipped,
- * and said so: `apt-get install chromium lnav prometheus rsyslog` has all.
+ * Prometheus, rsyslog. `npm run test:observability [-- --keep FOLDER]` keeps the page and its pictures. What is not installed is skipped,
+ * and said so: `apt-get install chromium lnav prometheus prometheus-node-exporter rsyslog` has all.
  */
 const { values } = parseArgs({
   options: { keep: { type: 'string' }, only: { type: 'string', default: '' } },
@@ -22,9 +23,15 @@ const tries: [name: string, needs: string | null, run: (folder: string) => Promi
   ['a million lines', null, tryMillion],
   ['the page in a browser', 'chromium', tryPage],
   ['the lnav format', 'lnav', tryLnav],
-  ['the Prometheus metrics and rules', 'promtool', tryPrometheus],
+  ['Prometheus and node_exporter', 'prometheus-node-exporter', tryMetrics],
+  ['the alerts on a replayed log', 'promtool', tryLokiAlerts],
   ['the rsyslog snippet', 'rsyslogd', tryRsyslog],
 ];
+
+async function tryMetrics(folder: string): Promise<string> {
+  const { files, summary } = await tryPrometheus(folder);
+  return `${summary}; ${tryPrometheusAlerts(folder, files)}`;
+}
 
 let failed = 0;
 for (const [name, needs, run] of tries.filter(([name]) => name.includes(values.only))) {

@@ -1,7 +1,7 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { metricsFile } from '../../../src/adapters/metricsFile.ts';
 import { stateNames } from '../../../src/events.ts';
 import type { Status } from '../../../src/services/diagnostics/status.ts';
@@ -30,33 +30,85 @@ const status = (change: Partial<Status> = {}): Status => ({
   ...change,
 });
 
-test('the textfile tells state, attempts, failures by code, expiry and last seen, and no secret; others can read it', () => {
+/** A file of metrics in a folder of its own. */
+function start() {
   const folder = mkdtempSync(join(tmpdir(), 'metrics-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'onboardd.prom');
+  const unwritable: string[] = [];
+  const clock = { now };
+  const file = metricsFile({
+    states: stateNames,
+    now: () => clock.now,
+    onUnwritable: (...what) => void unwritable.push(what.join(': ')),
+  });
+  file.use(path);
+  return { file, folder, path, clock, unwritable, text: () => readFileSync(path, 'utf8') };
+}
+
+test('the textfile tells state, attempts, failures by code, expiry and last seen, and no secret; others can read it', () => {
   const before = process.umask(0o077);
-  try {
-    const path = join(folder, 'onboardd.prom');
-    const file = metricsFile(path, stateNames);
-    file.write(status(), now);
-    file.write(status({ attempt: 6 }), now);
-    const lastError = { code: 'NATS_TLS', reason: null, message: 'm', at: '2026-11-24T11:59:30Z' };
-    file.write(status({ lastError }), now);
-    const text = readFileSync(path, 'utf8');
-    expect(text).toContain('onboardd_state{state="csr"} 1\n');
-    expect(text).toContain('onboardd_state{state="registered"} 0\n');
-    expect(text).toContain('onboardd_attempts 5\n');
-    expect(text).toContain('onboardd_failures_total{code="NATS_TLS"} 2\n');
-    expect(text).toContain('onboardd_certificate_expiry_seconds 3600\n');
-    expect(text).toContain(`onboardd_last_seen_timestamp_seconds ${now / 1000}\n`);
-    expect(text).not.toMatch(/secret|pass|d1/);
-    expect(statSync(path).mode & 0o777).toBe(0o644);
-    expect(readdirSync(folder)).toEqual(['onboardd.prom']);
-  } finally {
-    process.umask(before);
-    rmSync(folder, { recursive: true });
-  }
+  onTestFinished(() => void process.umask(before));
+  const { file, folder, path, text } = start();
+  file.countFailure('NATS_TLS');
+  file.countFailure('NATS_TLS');
+  file.write(status());
+  expect(text()).toContain('onboardd_state{state="csr"} 1\n');
+  expect(text()).toContain('onboardd_state{state="registered"} 0\n');
+  expect(text()).toContain('onboardd_attempts 5\n');
+  expect(text()).toContain('onboardd_running 1\n');
+  expect(text()).toContain('onboardd_failures_total{code="NATS_TLS"} 2\n');
+  expect(text()).toContain(`onboardd_certificate_not_after_timestamp_seconds ${now / 1000 + 3600}\n`);
+  expect(text()).toContain(`onboardd_last_seen_timestamp_seconds ${now / 1000}\n`);
+  expect(text()).not.toMatch(/secret|pass|d1/);
+  expect(statSync(path).mode & 0o777).toBe(0o644);
+  expect(readdirSync(folder)).toEqual(['onboardd.prom']);
 });
 
-test('without a path nothing is written, and a folder that is not there is an error for the caller', () => {
-  expect(() => metricsFile(null, stateNames).write(status(), now)).not.toThrow();
-  expect(() => metricsFile('/nonexistent/x.prom', stateNames).write(status(), now)).toThrow('ENOENT');
+test('the textfile is replaced only if something changed, or the daily heartbeat says that the daemon lives', () => {
+  const { file, clock, path, text } = start();
+  file.beat();
+  expect(existsSync(path)).toBe(false);
+  file.write(status());
+  const first = text();
+  clock.now += 1000;
+  file.write(status());
+  expect(text()).toBe(first);
+  file.write(status({ attempt: 6 }));
+  expect(text()).toContain(`onboardd_last_seen_timestamp_seconds ${now / 1000 + 1}\n`);
+  clock.now += 86_400_000;
+  file.beat();
+  expect(text()).toContain(`onboardd_last_seen_timestamp_seconds ${now / 1000 + 86_401}\n`);
+});
+
+test('after a stop the textfile says that no daemon runs', () => {
+  const { file, text } = start();
+  file.write(status());
+  file.stop();
+  expect(text()).toContain('onboardd_running 0\n');
+});
+
+test('another path gets the whole of the metrics, and the failures so far', () => {
+  const { file, folder } = start();
+  file.countFailure('NATS_TLS');
+  file.write(status());
+  file.use(join(folder, 'other.prom'));
+  file.write(status());
+  expect(readFileSync(join(folder, 'other.prom'), 'utf8')).toContain(
+    'onboardd_failures_total{code="NATS_TLS"} 1\n',
+  );
+});
+
+test('without a path nothing is written, and a folder that is not there is said once for each cause', () => {
+  const { file, unwritable, folder, text } = start();
+  file.use(null);
+  file.write(status());
+  expect(readdirSync(folder)).toEqual([]);
+  file.use('/nonexistent/x.prom');
+  file.write(status());
+  file.write(status({ attempt: 6 }));
+  expect(unwritable).toEqual([expect.stringMatching(/^\/nonexistent\/x\.prom: ENOENT/)]);
+  file.use(join(folder, 'onboardd.prom'));
+  file.write(status());
+  expect(text()).toContain('onboardd_attempts 5\n');
 });

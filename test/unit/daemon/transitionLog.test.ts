@@ -30,7 +30,12 @@ test.each<[EmittedEvent, string, string]>([
     'registering, attempt 2: NATS_TLS: not trusted; no further try by itself',
   ],
   [
-    { type: 'certificate.renewed', notAfter: '2027-01-01T00:00:00Z', renewAt: '2026-12-20T00:00:00Z' },
+    {
+      type: 'certificate.renewed',
+      serial: 'A1',
+      notAfter: '2027-01-01T00:00:00Z',
+      renewAt: '2026-12-20T00:00:00Z',
+    },
     'info',
     'the certificate was renewed and is valid until 2027-01-01T00:00:00Z',
   ],

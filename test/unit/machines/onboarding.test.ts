@@ -20,13 +20,14 @@ const clockWrong = new OnboardingError('CLOCK_WRONG', 'the clock says 1970');
 const unopened = new OnboardingError('NATS_TLS', 'the certificate is not trusted');
 const refused = new OnboardingError('NATS_DENIED', 'authorization violation', { reason: 'not-authorized' });
 const candidate = {
+  serial: 'A1',
   notAfter: '2027-01-01T00:00:00Z',
   renewAt: '2026-12-20T00:00:00Z',
   opened: false,
   candidate: { new: true },
 };
 const kept = { ...candidate, candidate: null };
-const renewed = { notAfter: kept.notAfter, renewAt: kept.renewAt };
+const renewed = { serial: kept.serial, notAfter: kept.notAfter, renewAt: kept.renewAt };
 const soon = { notAfter: new Date(start + 300).toISOString() };
 const opening = { ...renewed, opened: true };
 const addressRefused = { code: 'NATS_UNREACHABLE', cause: 'refused' } as const;
@@ -146,6 +147,10 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
       [`${state} fails for good`, [...before, [fails(work, lasting), 'failed']]],
     ];
   }),
+  [
+    'a certificate that is at hand after all is used',
+    [...toCsr, [done('requestCertificate', { ...kept, atHand: true }), 'provisioned.preparing']],
+  ],
   [
     'a new device goes all the way',
     [
@@ -781,6 +786,15 @@ test('a replacement that failed is a round: the next takes twice as many failure
     isReplaced: false,
     rounds: 1,
   });
+});
+
+test.each<[string, Line[], Move, boolean]>([
+  ['is kept at once', toCsr, done('requestCertificate', kept), true],
+  ['was tried', toTrial, done('tryCertificate', opening), true],
+  ['was at hand all the time', toCsr, done('requestCertificate', { ...kept, atHand: true }), false],
+])('a certificate that %s is reported as issued, if it was', async (_, before, move, isReported) => {
+  const { emitted } = await play([...before, [move, 'provisioned.preparing']]);
+  expect(emitted).toEqual(isReported ? [{ type: 'certificate.issued', ...renewed }] : []);
 });
 
 test('a renewal is reported once it was tried', async () => {

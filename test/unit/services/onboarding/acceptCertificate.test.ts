@@ -896,7 +896,7 @@ interface Facts extends Certificate {
   readonly signedBy: readonly string[];
 }
 const plainCertificate = (fingerprint: string, changes: Partial<Facts> = {}): Facts => ({
-  ...{ pem: '', fingerprint, subject: fingerprint, subjectName: 'root', issuerName: 'root' },
+  ...{ pem: '', fingerprint, serial: '1', subject: fingerprint, subjectName: 'root', issuerName: 'root' },
   ...{ commonNames: [], dnsNames: [], uris: [], version: 3 },
   ...{ notBefore: new Date(now - day), notAfter: new Date(now + day) },
   ...{ spkiSha256: 'root key', keyFault: null, signatureFault: null },

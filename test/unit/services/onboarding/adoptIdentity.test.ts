@@ -91,6 +91,7 @@ function device(
     onAdopted: (what: Adopted) => void adopted.push(what),
     onQuarantined: (error: OnboardingError) => void quarantined.push(error),
     onLeft: () => undefined,
+    onReplaced: () => undefined,
   };
   const options = { files: named, configuredId: null, commonName, natsUrl: null, renewalAt: 0.8 };
   return {

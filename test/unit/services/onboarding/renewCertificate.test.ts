@@ -237,7 +237,7 @@ test.each<[string, Partial<DeviceState>]>([
   expect(tried).toEqual([]);
 });
 
-const dates = { notAfter: new Date(now + 10 * hour).toISOString(), renewAt: candidate.renewAt };
+const dates = { serial: '1', notAfter: new Date(now + 10 * hour).toISOString(), renewAt: candidate.renewAt };
 const atForeign = { ...candidate, natsUrl: foreign };
 
 test.each<[string, Partial<DeviceState>, object]>([

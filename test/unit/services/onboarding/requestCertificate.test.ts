@@ -227,6 +227,7 @@ function device(changes: Partial<DeviceState> = {}, answer: Record<string, unkno
 }
 // Issued an hour ago for eleven hours, and renewed at half of them.
 const issued = {
+  serial: '1',
   notAfter: new Date(now + 10 * hour).toISOString(),
   renewAt: new Date(now + 4.5 * hour).toISOString(),
   opened: false,
@@ -276,7 +277,7 @@ test.each<[string, Partial<DeviceState>, boolean, Partial<RequestCertificateOpti
   if (requests > 0) expect(result).toEqual({ ...issued, candidate: null });
   else
     expect(result).toMatchObject({
-      ...{ renewAt: changes.provisioned?.renewAt, opened: false, candidate: null },
+      ...{ renewAt: changes.provisioned?.renewAt, opened: false, candidate: null, atHand: true },
       notAfter: pki.parseCertificates(changes.provisioned?.certificate ?? '')[0]?.notAfter.toISOString(),
     });
 });

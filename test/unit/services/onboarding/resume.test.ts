@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
+import type { ReplaceReason } from '../../../../src/events.ts';
 import { type ResumePorts, resume } from '../../../../src/services/onboarding/resume.ts';
 import {
   currentState,
@@ -60,6 +61,7 @@ function start(
   const writes: { name: string; mode: number }[] = [];
   const restricted: { name: string; mode: number }[] = [];
   const quarantined: OnboardingError[] = [];
+  const replaced: (readonly [ReplaceReason, string])[] = [];
   const directory: StateDirectory = {
     read: (name) => held.get(name) ?? null,
     write(name, text, mode) {
@@ -88,9 +90,10 @@ function start(
     randomUUID: () => uuid,
     onQuarantined: (error) => void quarantined.push(error),
     onLeft: () => undefined,
+    onReplaced: (reason, deviceId) => void replaced.push([reason, deviceId]),
   };
   const run = () => resume(ports, options.configuredId ?? null, options.fleetCa);
-  return { run, held, writes, restricted, quarantined, state: () => currentState(directory) };
+  return { run, held, writes, restricted, quarantined, replaced, state: () => currentState(directory) };
 }
 
 const key = { [files.key]: pki.keyPem('k1') };
@@ -115,6 +118,19 @@ test('a device that has nothing makes an id, and keeps it', () => {
   expect(device.run()).toMatchObject(expected);
   expect(device.writes).toHaveLength(2);
   expect(device.quarantined).toEqual([]);
+});
+
+test.each<[string, Record<string, string>, ReplaceReason | null]>([
+  ['is new', {}, null],
+  ['has a damaged state and no key', { [files.state]: '{' }, 'state-damaged'],
+  ['has its id only', { [files.deviceId]: oldId }, 'state-missing'],
+  ['has a damaged state and lost its key', { ...copies, [files.state]: '{' }, 'key-lost'],
+  ['has a damaged state that is rebuilt', { ...copies, ...key, [files.state]: '{' }, null],
+])('a device that %s says once whether its identity is replaced', (_, disk, reason) => {
+  const device = start(disk);
+  const { deviceId } = device.run();
+  device.run();
+  expect(device.replaced).toEqual(reason === null ? [] : [[reason, deviceId]]);
 });
 
 test('a configured id is the device’s, and may have had an earlier life', () => {
@@ -418,6 +434,7 @@ function startIn(stored: Map<string, string>) {
     randomUUID: () => 'f-f',
     onQuarantined: () => {},
     onLeft: () => {},
+    onReplaced: () => {},
   };
   return resume({ directory: directoryIn(stored), ...ports }, null);
 }

@@ -32,6 +32,7 @@ function start(here: HardwareId, stored: Map<string, string>) {
     randomUUID: () => 'f-f',
     onQuarantined: () => {},
     onLeft: () => {},
+    onReplaced: () => {},
   };
   return resume(ports, null);
 }
