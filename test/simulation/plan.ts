@@ -188,9 +188,9 @@ export function planOf(seed: number): Plan {
     seed,
     api,
     failedAfterMs: chance() < 0.8 ? 15 * minute : 0,
-    // Long enough for the certificate before to live when the look of a day finds that the renewed one is refused.
+    // Renewed after a day: the one before lives when the next day's look finds that the renewed one is refused.
     certificateLifeMs: isRolledBack
-      ? 6 * day
+      ? 10 * day
       : isShort
         ? scaleBetween(chance, 30 * minute, 5 * 60 * minute)
         : 365 * day,
