@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { makeCodeCache } from './codeCache.ts';
 import { fetched, root } from './tools.mjs';
+import { verifyProgram } from './verifyProgram.mjs';
 
 const sentinel = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 const machines = {
@@ -25,7 +26,26 @@ export function programsFor(architecture) {
   ];
 }
 
-/** @returns path of the program. The same commit gives the same bytes. */
+/** The runtime that an architecture's program holds: how it is started here, and the versions of its own parts. */
+export function runtimeOf(architecture) {
+  const runtime = join(fetched(architecture), 'bin/node');
+  const [command, ...args] = [
+    ...machines[architecture].run,
+    runtime,
+    '-p',
+    'JSON.stringify(process.versions)',
+  ];
+  const options = { encoding: 'utf8', env: { PATH: process.env.PATH } };
+  return { file: runtime, versions: JSON.parse(execFileSync(command, args, options)) };
+}
+
+/** Starts the program of an architecture. @throws {Error} if it does not work */
+export async function verify(architecture, program) {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  await verifyProgram([...machines[architecture].run, program], version);
+}
+
+/** @returns path of the program, which was started once. The same commit gives the same bytes. */
 export async function makeProgram(architecture) {
   const { strip, run } = machines[architecture];
   const folder = join(root, 'dist', architecture);
@@ -70,6 +90,7 @@ export async function makeProgram(architecture) {
   execFileSync(strip, [program]);
   const { inject } = createRequire(import.meta.url)(join(fetched('postject'), 'dist/api.js'));
   await quietly(() => inject(program, 'NODE_SEA_BLOB', readFileSync(blob), { sentinelFuse: sentinel }));
+  await verify(architecture, program);
   return program;
 }
 

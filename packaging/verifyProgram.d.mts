@@ -1,0 +1,1 @@
+export function verifyProgram(command: readonly string[], version: string): Promise<void>;
