@@ -1,2 +1,3 @@
+export function bundled(): { name: string; version: string; integrity: string }[];
 export function licences(architecture: string): string;
-export function billOfMaterials(version: string, date: string): string;
+export function billOfMaterials(architecture: string, version: string, date: string): string;

@@ -1,16 +1,20 @@
 /** What the program holds of others: their licences, and the bill of materials. */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fetched, root } from './tools.mjs';
+import { nodeParts } from './nodeParts.mjs';
+import { runtimeOf } from './program.mjs';
+import { fetched, originOf, root } from './tools.mjs';
 
 /** npm packages that the bundle may hold: all that are no tools, from the lock file. */
-function bundled() {
+export function bundled() {
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
   return Object.entries(packages)
     .filter(([path, { dev, optional, devOptional }]) => path !== '' && !dev && !optional && !devOptional)
     .map(([path]) => ({
       path: join(root, path),
+      integrity: packages[path].integrity,
       ...JSON.parse(readFileSync(join(root, path, 'package.json'), 'utf8')),
     }))
     .sort((one, other) => (one.name < other.name ? -1 : 1));
@@ -29,8 +33,12 @@ export function licences(architecture) {
 
 const heading = (title) => `${title}\n${'='.repeat(title.length)}\n\n`;
 
-/** CycloneDX, without what changes from run to run, and without the places that packages came from. */
-export function billOfMaterials(version, date) {
+/**
+ * CycloneDX, without what changes from run to run, and without the places that packages came from.
+ *
+ * @returns the same for the same commit: npm packages, the runtime with its origin, and the runtime's own libraries
+ */
+export function billOfMaterials(architecture, version, date) {
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 };
   const bill = JSON.parse(
     execFileSync('npm', ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'], options),
@@ -48,18 +56,47 @@ export function billOfMaterials(version, date) {
   // npm names it by the folder that it lies in.
   bill.metadata.component.name = 'onboardd';
   bill.metadata.component.version = version;
-  const runtime = {
-    'bom-ref': 'node@24.21.0',
-    type: 'platform',
-    name: 'node',
-    version: '24.21.0',
-    purl: 'pkg:generic/node@24.21.0',
-    licenses: [{ license: { id: 'MIT' } }],
-  };
-  bill.components = [runtime, ...bill.components];
   for (const component of [bill.metadata.component, ...bill.components]) {
     delete component.externalReferences;
     delete component.properties;
   }
+  const { node, libraries } = runtimeParts(architecture);
+  bill.components = [node, ...libraries, ...bill.components];
+  const references = libraries.map(({ 'bom-ref': reference }) => reference);
+  bill.dependencies.push({ ref: node['bom-ref'], dependsOn: references });
+  bill.dependencies.find(({ ref }) => ref === whole).dependsOn.push(node['bom-ref']);
   return `${JSON.stringify(bill, null, 2)}\n`;
+}
+
+/** The runtime, where it is from and what became of it, and its libraries. */
+function runtimeParts(architecture) {
+  const { file, versions } = runtimeOf(architecture);
+  const { name, version, sha512 } = originOf(architecture);
+  const node = {
+    'bom-ref': `node@${versions.node}`,
+    type: 'platform',
+    name: 'node',
+    version: versions.node,
+    // Of bin/node as it was published; the program holds it stripped, with the bundle put in.
+    hashes: [{ alg: 'SHA-256', content: createHash('sha256').update(readFileSync(file)).digest('hex') }],
+    licenses: [{ license: { id: 'MIT' } }],
+    cpe: `cpe:2.3:a:nodejs:node.js:${versions.node}:*:*:*:*:*:*:*`,
+    purl: `pkg:generic/node@${versions.node}`,
+    pedigree: {
+      ancestors: [
+        {
+          type: 'library',
+          name,
+          version,
+          purl: `pkg:npm/${name}@${version}`,
+          hashes: [{ alg: 'SHA-512', content: sha512 }],
+        },
+      ],
+      notes:
+        `bin/node of the npm package ${name}@${version}, in which a third party publishes the release binaries of the ` +
+        'Node.js project again. The digest is that of the package as npm packs it, and is compared before each build. ' +
+        'The binary was stripped, and the onboardd bundle was added with postject.',
+    },
+  };
+  return { node, libraries: nodeParts(versions) };
 }

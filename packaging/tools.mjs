@@ -31,6 +31,11 @@ const pinned = {
     'postject@1.0.0-alpha.6',
     'sha512-b9Eb8h2eVqNE8edvKdwqkrY6O7kAwmI8kcnBv1NScolYJbo59XUF0noFq+lxbC1yN20bmC0WBEbDC5H/7ASb0A==',
   ],
+  // For its JSON schemas, to which `npm run test:package` holds the bill of materials.
+  cyclonedx: [
+    '@cyclonedx/cyclonedx-library@10.3.0',
+    'sha512-RIT28sp1U0PCHaaeF3yNRwk6Jig/XJ8UsYAVOMYaHQ+0VVOvsjcp0PTWQFLUqJFF8XMud+Kdq6G+wtDAh+QJFA==',
+  ],
 };
 
 /** Program → Debian package that brings it. */
@@ -56,6 +61,17 @@ const packages = {
   'systemd-nspawn': 'systemd-container',
   'systemd-analyze': 'systemd',
   nsenter: 'util-linux',
+  xz: 'xz-utils',
+  gpg: 'gnupg',
+  gpgv: 'gpgv',
+  'apt-ftparchive': 'apt-utils',
+  rpm: 'rpm',
+  rpmbuild: 'rpm',
+  mksquashfs: 'squashfs-tools',
+  fish: 'fish',
+  man: 'man-db',
+  'nix-instantiate': 'nix-bin',
+  make: 'make',
 };
 
 /** Another apt or dpkg may run: an unattended upgrade takes minutes. */
@@ -95,10 +111,18 @@ function isThere(program) {
   return folders.some((folder) => existsSync(join(folder, program)));
 }
 
+/** A pinned npm package: its name, its version, and the digest of its archive. */
+export function originOf(name) {
+  const [spec, integrity] = pinned[name];
+  const [, packageName, version] = /^(.+)@(.+)$/.exec(spec);
+  const sha512 = Buffer.from(integrity.replace('sha512-', ''), 'base64').toString('hex');
+  return { name: packageName, version, sha512 };
+}
+
 /** The folder of a pinned npm package, fetched and checked where it is not there yet. */
 export function fetched(name) {
   const [spec, integrity] = pinned[name];
-  const folder = join(tools, spec.replace('@', '-'));
+  const folder = join(tools, spec.replace(/^@.*\//, '').replace('@', '-'));
   if (existsSync(folder)) return folder;
   console.error(`fetching ${spec}`);
   const work = `${folder}.part-${process.pid}`;
