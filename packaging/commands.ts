@@ -1,7 +1,26 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import type { CommandHelp } from './manual.ts';
 import { root } from './tools.mjs';
+
+/** An option, or an argument, in the words of the program's own help. */
+export interface OptionHelp {
+  /** `--config`, `-V, --version`, or the name of an argument */
+  readonly names: readonly string[];
+  /** What it takes, as `<file>`; null for a flag */
+  readonly value: string | null;
+  readonly does: string;
+}
+
+/** A command, in the words of its own help. */
+export interface CommandHelp {
+  readonly name: string;
+  /** `report [options] [files...]` */
+  readonly usage: string;
+  readonly does: string;
+  /** All that it takes but `--help`, those of the program included */
+  readonly options: readonly OptionHelp[];
+  readonly arguments: readonly OptionHelp[];
+}
 
 /** The commands of the built program, as its own help tells them. */
 export function commandsOfProgram(): CommandHelp[] {
@@ -10,10 +29,30 @@ export function commandsOfProgram(): CommandHelp[] {
     .map((line) => /^ {2}(\S+.*?)(?: {2,}(.*))?$/.exec(line))
     .flatMap((match) => (match?.[1] && !match[1].startsWith('help') ? [[match[1], match[2] ?? '']] : []))
     .map(([usage = '', does = '']) => {
-      const own = section(help([usage.split(' ')[0] ?? '']), 'Options:');
-      const options = own.flatMap((line) => /^ {2}(?:-\w, )?(--[a-z-]+)/.exec(line)?.[1] ?? []);
-      return { usage, does, options: options.filter((name) => name !== '--help') };
+      const name = usage.split(' ')[0] ?? '';
+      const own = help([name]);
+      return {
+        name,
+        usage,
+        does,
+        options: entries(section(own, 'Options:')).filter(({ names }) => !names.includes('--help')),
+        arguments: entries(section(own, 'Arguments:')),
+      };
     });
+}
+
+/** The options of the program itself, which most commands take, too. */
+export function optionsOfProgram(): OptionHelp[] {
+  return entries(section(help([]), 'Options:'));
+}
+
+/** `  -V, --version  what it does`, `  --since <time>  …`, `  files  …` */
+function entries(lines: readonly string[]): OptionHelp[] {
+  return lines.flatMap((line) => {
+    const [, names, value = null, does] =
+      /^ {2}(\S+(?:, \S+)*)(?: ([<[]\S+[>\]]))?(?: {2,}(.*))?$/.exec(line) ?? [];
+    return names === undefined ? [] : [{ names: names.split(', '), value, does: does ?? '' }];
+  });
 }
 
 function help(args: string[]): string[] {

@@ -2,22 +2,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type SettingKey, settingKeys, settings } from '../src/config/schema.ts';
 import { catalogue } from '../src/errors/catalogue.ts';
+import type { CommandHelp, OptionHelp } from './commands.ts';
 import { root } from './tools.mjs';
-
-/** What each command does, in the words of its own help. */
-export interface CommandHelp {
-  readonly usage: string;
-  readonly does: string;
-  /** All that it takes but `--help` */
-  readonly options: readonly string[];
-}
 
 /** The manual page onboardd(8), its lists taken from the source. @param date the day of the build, YYYY-MM-DD */
 export function manual(version: string, date: string, commands: readonly CommandHelp[]): string {
   const parts: Record<string, string> = {
     VERSION: version,
     DATE: date,
-    COMMANDS: commands.map(({ usage, does }) => entry(usage, does)).join('\n'),
+    COMMANDS: commands.map(commandEntry).join('\n'),
     CONFIGURATION: settingKeys.map((key) => entry(key, settingText(key))).join('\n'),
     ERRORS: Object.entries(catalogue)
       .map(([code, { cause, remedy }]) => entry(code, `${cause} ${remedy}`))
@@ -29,9 +22,35 @@ export function manual(version: string, date: string, commands: readonly Command
   );
 }
 
+/** Options that every command of the device takes: the section OPTIONS has them. */
+const shared = ['--config', '--env-file', '--agent-config', '--state-dir'];
+
+function commandEntry({ usage, does, options, arguments: operands }: CommandHelp): string {
+  const own = options.filter(({ names }) => !names.some((name) => shared.includes(name)));
+  const lists = [...operands, ...own].map((option) => entry(termOf(option), sentence(option.does)));
+  const indented = lists.length > 0 ? `\n.RS\n${lists.join('\n')}\n.RE` : '';
+  return `${entry(usage, sentence(does))}${indented}`;
+}
+
+function termOf({ names, value }: OptionHelp): string {
+  return `${names.join(', ')}${value === null ? '' : ` ${value}`}`;
+}
+
+/** Help has no capitals and no full stops, a page has. */
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
+}
+
+/** Environment name of a key: `provisioning.caFile` is `ONBOARDD_PROVISIONING_CA_FILE`. */
+export function variableOf(key: string): string {
+  const words = key.replace(/([a-z])([A-Z])/g, '$1_$2').replaceAll('.', '_');
+  return `ONBOARDD_${words.toUpperCase()}`;
+}
+
 function settingText(key: SettingKey): string {
-  const { meaning, shownDefault } = settings[key];
-  return `${meaning}. Default: ${shownDefault}.`;
+  const { meaning, shownDefault, allowed } = settings[key];
+  const said = meaning.replace(/\.$/, '');
+  return `${said}. Allowed: ${allowed}. Default: ${shownDefault}.`;
 }
 
 function entry(term: string, text: string): string {
@@ -42,9 +61,11 @@ function roff(text: string): string {
   const escaped = text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
-    .replaceAll("'", '\\(cq')
+    .replaceAll("'", '\\(aq')
+    .replaceAll('"', '\\(dq')
     .replaceAll('…', '...')
     .replaceAll('→', '\\(->')
+    .replaceAll('^', '\\(ha')
     .replaceAll('~', '\\(ti');
   return /^[.']/.test(escaped) ? `\\&${escaped}` : escaped;
 }

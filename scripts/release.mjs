@@ -8,8 +8,7 @@
  *   --skip-packages  does not run `npm run package`
  */
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 const { values, positionals } = parseArgs({
@@ -56,22 +55,6 @@ function setReleaseDay() {
   writeFileSync('scripts/build.mjs', dated);
 }
 
-function writeSums() {
-  const names = readdirSync('dist').filter((name) => name.includes(version) && /\.(deb|tar\.gz)$/.test(name));
-  const sumOf = (name) =>
-    createHash('sha256')
-      .update(readFileSync(`dist/${name}`))
-      .digest('hex');
-  writeFileSync(
-    'dist/SHA256SUMS',
-    names
-      .sort()
-      .map((name) => `${sumOf(name)}  ${name}\n`)
-      .join(''),
-  );
-  console.log(`dist/SHA256SUMS: ${names.length} files`);
-}
-
 process.chdir(new URL('..', import.meta.url).pathname);
 const changelog = readFileSync('CHANGELOG.md', 'utf8');
 const refusal = check(changelog);
@@ -92,6 +75,5 @@ git('commit', '--quiet', '--message', `Release ${version}`);
 git('tag', '--annotate', tag, '--message', `onboardd ${version}`);
 if (!values['skip-packages']) {
   npm('run', 'package');
-  writeSums();
 }
 console.log(`${tag} is committed and tagged; push it with: git push --follow-tags`);

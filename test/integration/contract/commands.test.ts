@@ -15,7 +15,7 @@ test('the page names every command with every option, and no others', () => {
   // The page names these once, for all commands that take them.
   const common = ['--config', '--env-file', '--agent-config', '--state-dir'];
   const actual = commandsOfProgram().map(({ usage, options }) => {
-    const own = options.filter((option) => !common.includes(option));
+    const own = options.flatMap(({ names }) => names).filter((option) => !common.includes(option));
     return [usage.split(' ')[0] ?? '', new Set(own)] as const;
   });
   expect(described).toEqual(new Map(actual));

@@ -10,24 +10,32 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { bundled } from '../../../packaging/parts.mjs';
 import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
 import { type Architecture, freshTree, missingForTrees, NotHere } from '../boot/image.ts';
 import { buildTwice } from './build.ts';
 import { wholeLife } from './life.ts';
+import { billOfMaterials, provenance, signature, strippedIsFound } from './origins.ts';
+import { completeIn } from './shells.ts';
 
 /** `systemd-analyze security` rates from 0, closed, to 10; times ten. */
 const exposureLimit = 13;
-const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 const asked = process.argv.slice(2) as Architecture[];
 for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as const)) {
   console.log(`${architecture}:`);
   const [deb, again] = buildTwice(architecture);
-  assert.equal(digest(again), digest(deb), 'two builds of the same commit differ');
-  tell('built in two folders: the same bytes', `sha256 ${digest(deb).slice(0, 16)}…`);
+  assert.deepEqual(members(again), members(deb), 'two builds of the same commit differ');
+  tell('built in two folders: the same files', `sha256 ${digest(deb).slice(0, 16)}…`);
   execFileSync('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: join(root, 'dist') });
   tell('SHA256SUMS');
-  contents(join(root, 'dist', architecture, 'tree'));
+  optional(['gpg', 'gpgv'], 'its signature', signature);
+  tell('provenance', provenance(architecture, deb));
+  tell(
+    'stripped after the build',
+    await strippedIsFound(architecture, join(root, 'dist', architecture, 'onboardd')),
+  );
+  contents(architecture, join(root, 'dist', architecture, 'tree'));
   if (architecture === (process.arch === 'x64' ? 'amd64' : process.arch))
     trace(join(root, 'dist', architecture, 'tree/usr/bin/onboardd'));
   optional(['lintian'], 'lintian', () =>
@@ -56,26 +64,14 @@ for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as con
 console.log('all of it held');
 
 /** The files beside the program. */
-function contents(tree: string): void {
+function contents(architecture: Architecture, tree: string): void {
   const read = (path: string) => readFileSync(join(tree, path));
-  const bill = JSON.parse(read('usr/share/doc/onboardd/sbom.cdx.json').toString());
-  const named = bill.components.map(({ name }: { name: string }) => name);
+  const bill = join(tree, 'usr/share/doc/onboardd/sbom.cdx.json');
   const texts = gunzipSync(read('usr/share/doc/onboardd/third-party-licences.gz')).toString();
-  for (const name of ['node', ...Object.keys(dependencies)]) assert.ok(named.includes(name), name);
-  for (const name of named.filter((part: string) => part !== 'node'))
-    assert.ok(texts.includes(`\n${name} `), `no licence of ${name}`);
-  tell('bill of materials and licences', `${named.length} parts`);
-  const completion = join(tree, 'usr/share/bash-completion/completions/onboardd');
-  const completed = execFileSync(
-    'bash',
-    ['-c', `. ${completion}; COMP_WORDS=(onboardd st); COMP_CWORD=1; _onboardd; echo "\${COMPREPLY[@]}"`],
-    { encoding: 'utf8' },
-  );
-  assert.equal(completed.trim(), 'status');
-  tell('completion', 'st → status');
-  optional(['zsh'], 'completion for zsh', () =>
-    execFileSync('zsh', ['-n', join(tree, 'usr/share/zsh/vendor-completions/_onboardd')]),
-  );
+  for (const { name } of bundled()) assert.ok(texts.includes(`\n${name} `), `no licence of ${name}`);
+  tell('bill of materials and licences', `${billOfMaterials(architecture, bill)} parts`);
+  for (const shell of ['bash', 'zsh', 'fish'] as const)
+    optional([shell, 'script'], `completion in ${shell}`, () => completeIn(shell, tree));
   optional(['mandoc'], 'manual page', () =>
     execFileSync('mandoc', ['-T', 'lint', '-W', 'warning'], {
       input: gunzipSync(read('usr/share/man/man8/onboardd.8.gz')),
@@ -124,6 +120,14 @@ function optional(programs: string[], what: string, check: () => unknown): void 
   const missing = missingAfterInstalling(programs);
   const told = missing.length > 0 ? `not tested here: needs ${missing.join(', ')}` : check();
   tell(what, typeof told === 'string' ? told.trim() : '');
+}
+
+/** Digests of what is in a package, unpacked: the second was packed in haste. */
+function members(deb: string): string[] {
+  return ['--ctrl-tarfile', '--fsys-tarfile'].map((part) => {
+    const tar = execFileSync('dpkg-deb', [part, deb], { maxBuffer: 2 ** 29 });
+    return createHash('sha256').update(tar).digest('hex');
+  });
 }
 
 function digest(file: string): string {
