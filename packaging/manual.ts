@@ -41,12 +41,6 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
 }
 
-/** Environment name of a key: `provisioning.caFile` is `ONBOARDD_PROVISIONING_CA_FILE`. */
-export function variableOf(key: string): string {
-  const words = key.replace(/([a-z])([A-Z])/g, '$1_$2').replaceAll('.', '_');
-  return `ONBOARDD_${words.toUpperCase()}`;
-}
-
 function settingText(key: SettingKey): string {
   const { meaning, shownDefault, allowed } = settings[key];
   const said = meaning.replace(/\.$/, '');

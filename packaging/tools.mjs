@@ -68,6 +68,7 @@ const packages = {
   rpm: 'rpm',
   rpmbuild: 'rpm',
   mksquashfs: 'squashfs-tools',
+  unsquashfs: 'squashfs-tools',
   fish: 'fish',
   man: 'man-db',
   'nix-instantiate': 'nix-bin',

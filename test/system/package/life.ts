@@ -91,12 +91,20 @@ const leftOver = '/root/onboardd.deb';
 
 /** The same package under a later version. @param folder where it is put, and stays */
 export function newerVersion(deb: string, folder: string): string {
+  const version = execFileSync('dpkg-deb', ['--field', deb, 'Version'], { encoding: 'utf8' }).trim();
+  return withVersion(deb, `${version}+upgrade`, folder);
+}
+
+/** The same package under another version, packed without compression. @param folder where it is put, and stays */
+export function withVersion(deb: string, version: string, folder: string): string {
   const tree = join(folder, 'tree');
   execFileSync('dpkg-deb', ['-R', deb, tree]);
   const control = join(tree, 'DEBIAN/control');
-  writeFileSync(control, readFileSync(control, 'utf8').replace(/^(Version: .*)$/m, '$1+upgrade'));
-  const file = join(folder, 'newer.deb');
+  writeFileSync(control, readFileSync(control, 'utf8').replace(/^Version: .*$/m, `Version: ${version}`));
+  const architecture = /_([^_]+)\.deb$/.exec(deb)?.[1];
+  const file = join(folder, `onboardd_${version}_${architecture}.deb`);
   execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '-b', tree, file], { stdio: 'ignore' });
+  rmSync(tree, { recursive: true });
   return file;
 }
 

@@ -1,67 +1,145 @@
 /**
  * The packages, held to what they promise: the same bytes twice, lintian, the units' hardening, completion, manual,
- * bill of materials; then installed, upgraded, removed and purged in a Debian tree: `npm run test:package`, or one
- * architecture: `npm run test:package -- arm64`. Needs root for the trees, and says so where there is none.
+ * bill of materials, provenance; then installed, upgraded, removed and purged in Debian trees, from an apt repository, too, as an
+ * rpm, and as a system extension: `npm run test:package`, or some of it: `npm run test:package -- arm64 files`. Needs root
+ * for the trees, and says so where there is none.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { bundled } from '../../../packaging/parts.mjs';
 import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
-import { type Architecture, freshTree, missingForTrees, NotHere } from '../boot/image.ts';
+import { type Architecture, freshTree, missingForTrees, NotHere, type Suite } from '../boot/image.ts';
 import { buildTwice } from './build.ts';
+import { rpmPackage, systemExtension } from './foreign.ts';
 import { wholeLife } from './life.ts';
 import { billOfMaterials, provenance, signature, strippedIsFound } from './origins.ts';
+import { aptRepository } from './repository.ts';
 import { completeIn } from './shells.ts';
 
 /** `systemd-analyze security` rates from 0, closed, to 10; times ten. */
 const exposureLimit = 13;
+const mostMebibytes = 26;
 
-const asked = process.argv.slice(2) as Architecture[];
-for (const architecture of asked.length > 0 ? asked : (['amd64', 'arm64'] as const)) {
+const known: readonly Architecture[] = ['amd64', 'arm64'];
+const here = process.arch === 'x64' ? 'amd64' : process.arch;
+
+/** What is tested: a name on the command line runs that part alone, on the package that lies in `dist`. */
+const parts: Readonly<Record<string, (architecture: Architecture, deb: string) => void | Promise<void>>> = {
+  files,
+  trees,
+  async repository(architecture, deb) {
+    await inTrees(architecture, ['apt-ftparchive', 'gpg'], async (suite) => {
+      await aptRepository(suite, architecture, deb, (what) => tell(what));
+    });
+  },
+  async rpm(architecture) {
+    if (architecture !== here) return;
+    await optionally('rpm', ['rpm', 'rpmbuild', ...missingForTrees(architecture)], () =>
+      rpmPackage(architecture, (what) => tell(`rpm, ${what}`)),
+    );
+  },
+  async sysext(architecture) {
+    if (architecture !== here) return;
+    await optionally('system extension', ['mksquashfs', 'unsquashfs', ...missingForTrees(architecture)], () =>
+      systemExtension(architecture, (what) => tell(`system extension, ${what}`)),
+    );
+  },
+};
+
+const asked = process.argv.slice(2);
+const strange = asked.filter(
+  (name) => !Object.hasOwn(parts, name) && !(known as readonly string[]).includes(name),
+);
+if (strange.length > 0) {
+  const allowed = [...known, ...Object.keys(parts)].join(', ');
+  console.error(`"${strange.join(' ')}" is neither an architecture nor a part; allowed: ${allowed}`);
+  process.exit(64);
+}
+const named = known.filter((name) => asked.includes(name));
+const chosen = Object.keys(parts).filter((name) => asked.includes(name));
+for (const architecture of named.length > 0 ? named : known) {
   console.log(`${architecture}:`);
+  const deb = chosen.length > 0 ? newestPackage(architecture) : buildAndCompare(architecture);
+  for (const [name, part] of Object.entries(parts))
+    if (chosen.length === 0 || chosen.includes(name)) await part(architecture, deb);
+}
+console.log('all of it held');
+
+/** @returns the package, made anew */
+function buildAndCompare(architecture: Architecture): string {
   const [deb, again] = buildTwice(architecture);
   assert.deepEqual(members(again), members(deb), 'two builds of the same commit differ');
-  tell('built in two folders: the same files', `sha256 ${digest(deb).slice(0, 16)}…`);
+  tell('built in two folders: the same bytes', `sha256 ${digest(deb).slice(0, 16)}…`);
+  return deb;
+}
+
+/** @returns the package that was made last */
+function newestPackage(architecture: Architecture): string {
+  const folder = join(root, 'dist');
+  const [newest] = readdirSync(folder)
+    .filter((name) => name.endsWith(`_${architecture}.deb`))
+    .map((name) => join(folder, name))
+    .sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs);
+  if (newest === undefined) throw new Error(`there is no package: npm run package -- ${architecture}`);
+  return newest;
+}
+
+/** What needs no tree. */
+async function files(architecture: Architecture, deb: string): Promise<void> {
+  const mebibytes = statSync(deb).size / 2 ** 20;
+  if (process.env.COMPRESSION !== 'fast') assert.ok(mebibytes <= mostMebibytes, `it has ${mebibytes} MiB`);
+  tell('size', `${mebibytes.toFixed(1)} MiB`);
   execFileSync('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: join(root, 'dist') });
   tell('SHA256SUMS');
   optional(['gpg', 'gpgv'], 'its signature', signature);
   tell('provenance', provenance(architecture, deb));
-  tell(
-    'stripped after the build',
-    await strippedIsFound(architecture, join(root, 'dist', architecture, 'onboardd')),
-  );
-  contents(architecture, join(root, 'dist', architecture, 'tree'));
-  if (architecture === (process.arch === 'x64' ? 'amd64' : process.arch))
-    trace(join(root, 'dist', architecture, 'tree/usr/bin/onboardd'));
+  const folder = join(root, 'dist', architecture);
+  tell('stripped after the build', await strippedIsFound(architecture, join(folder, 'onboardd')));
+  contents(architecture, join(folder, 'tree'));
+  if (architecture === here) trace(join(folder, 'tree/usr/bin/onboardd'));
   optional(['lintian'], 'lintian', () =>
     execFileSync('lintian', ['--fail-on', 'error,warning', '--tag-display-limit', '0', deb], {
       encoding: 'utf8',
     }),
   );
-  const missing = missingForTrees(architecture);
-  if (missing.length > 0) {
-    tell('install, upgrade, remove, purge', `not tested here: needs ${missing.join(', ')}`);
-    continue;
-  }
-  for (const suite of architecture === 'amd64'
-    ? (['bookworm', 'trixie'] as const)
-    : (['bookworm'] as const)) {
-    try {
-      const { tree, remove } = freshTree(architecture, suite);
-      process.once('exit', remove);
-      wholeLife(tree, deb, (what) => tell(`${suite}, ${what}`), verify);
-    } catch (error) {
-      if (!(error instanceof NotHere)) throw error;
-      tell(`${suite}, install, upgrade, remove, purge`, `not tested here: ${error.message}`);
-    }
+}
+
+/** Installed, upgraded, removed and purged. */
+async function trees(architecture: Architecture, deb: string): Promise<void> {
+  await inTrees(architecture, [], (suite) => {
+    const { tree, remove } = freshTree(architecture, suite);
+    process.once('exit', remove);
+    wholeLife(tree, deb, (what) => tell(`${suite}, ${what}`), verify);
+  });
+}
+
+/** Does it for each release of Debian whose tree can be made here. */
+async function inTrees(
+  architecture: Architecture,
+  programs: readonly string[],
+  check: (suite: Suite) => unknown,
+): Promise<void> {
+  const suites: readonly Suite[] = architecture === 'amd64' ? ['bookworm', 'trixie'] : ['bookworm'];
+  for (const suite of suites)
+    await optionally(suite, [...programs, ...missingForTrees(architecture)], () => check(suite));
+}
+
+/** As `optional`, and says what this machine cannot do. */
+async function optionally(what: string, programs: readonly string[], check: () => unknown): Promise<void> {
+  const missing = missingAfterInstalling(programs);
+  try {
+    if (missing.length > 0) throw new NotHere(`needs ${missing.join(', ')}`);
+    await check();
+  } catch (error) {
+    if (!(error instanceof NotHere)) throw error;
+    tell(what, `not tested here: ${error.message}`);
   }
 }
-console.log('all of it held');
 
 /** The files beside the program. */
 function contents(architecture: Architecture, tree: string): void {
