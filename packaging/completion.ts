@@ -18,6 +18,7 @@ const valuesOf: Readonly<Record<string, Values>> = {
   '--html': 'files',
   '--since': ['90m', '24h', '7d', '30d'],
   '--stuck-after': ['15', '60', '240'],
+  '--threads': ['1', '2', '4'],
   '--timeout': ['60', '300', '3600'],
   '--device': [],
   bundle: 'files',

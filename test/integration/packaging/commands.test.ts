@@ -26,6 +26,7 @@ test('a command has the options that its own help lists, with what they take and
     ['--since', '<time>'],
     ['--device', '<id>'],
     ['--stuck-after', '<minutes>'],
+    ['--threads', '<number>'],
     ['--follow', null],
   ]);
   expect(named('wait')?.options.at(-1)).toEqual({
