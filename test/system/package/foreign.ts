@@ -11,8 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { root } from '../../../packaging/tools.mjs';
 import { startFleet } from '../../../fleet/fleet.ts';
+import { root } from '../../../packaging/tools.mjs';
 import { type Architecture, freshTree, inTree } from '../boot/image.ts';
 import { boot } from '../boot/machine.ts';
 
