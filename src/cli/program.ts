@@ -49,6 +49,7 @@ function addDeviceCommands(program: Command, build: Build, end: (status: number)
     .description('show what the device is doing, whether or not the daemon runs')
     .option('--json', 'print JSON')
     .option('--watch', 'keep updating until Ctrl-C')
+    .option('--plain', 'with --watch: one line for each change, for screen readers and logs')
     .action(async (flags: StatusFlags) => {
       const { statusCommand } = await import('./status.ts');
       end(await statusCommand({ ...program.opts(), ...flags }, build.version));

@@ -13,6 +13,7 @@ import { readStatus, type Seen } from './readStatus.ts';
 export interface StatusFlags extends CommonFlags {
   readonly json?: boolean;
   readonly watch?: boolean;
+  readonly plain?: boolean;
 }
 
 const lookEveryMs = 500;
@@ -20,7 +21,7 @@ const lookEveryMs = 500;
 /** `onboardd status`. @returns exit status; with --watch that of the last state shown */
 export async function statusCommand(flags: StatusFlags, version: string): Promise<number> {
   const look = await statusLook(flags, version);
-  if (flags.watch) return await watch(look, flags.json ?? false);
+  if (flags.watch) return await watch(look, flags.json ?? false, flags.plain ?? false);
   const seen = look();
   if ('problem' in seen) process.stderr.write(`onboardd: ${plainText(seen.problem)}\n`);
   else process.stdout.write(shown(seen, flags.json ?? false));
@@ -72,9 +73,21 @@ function exitOf(seen: Seen): number {
   return { registered: exit.ok, failed: exit.failed }[seen.state as 'registered'] ?? exit.notRegistered;
 }
 
-/** Redraws as time passes on a terminal; elsewhere prints again if something changed. */
-async function watch(look: () => Seen, json: boolean): Promise<number> {
-  const redraws = process.stdout.isTTY && !json;
+/** Only the verdict, in one line. */
+function verdictOf(status: Status): string {
+  const terminal = { ...terminalOf(process.stdout, process.env), columns: null };
+  return `${statusLines(status, systemClock.now(), terminal)[0]}\n`;
+}
+
+/**
+ * Redraws as time passes on a terminal that can; elsewhere prints again if something changed.
+ *
+ * @param plain after the first look one line for each change, as on a dumb terminal: a screen reader reads each redraw
+ */
+async function watch(look: () => Seen, json: boolean, plain: boolean): Promise<number> {
+  const isDumb = process.stdout.isTTY && process.env.TERM === 'dumb';
+  const isBrief = (plain || isDumb) && !json;
+  const redraws = process.stdout.isTTY && !json && !isBrief;
   let last = '';
   let seen = look();
   const show = () => {
@@ -84,6 +97,7 @@ async function watch(look: () => Seen, json: boolean): Promise<number> {
     const text = 'problem' in seen ? `onboardd: ${plainText(seen.problem)}\n` : shown(seen, json);
     if (redraws) process.stdout.write(`\x1b[H\x1b[J${text}\nPress Ctrl-C to stop.\n`);
     else if ('problem' in seen) process.stderr.write(text);
+    else if (isBrief && last !== '') process.stdout.write(verdictOf(seen));
     else process.stdout.write(last === '' || json ? text : `\n${text}`);
     last = key;
   };

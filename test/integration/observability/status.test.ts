@@ -108,6 +108,30 @@ test('status --watch follows the device and ends by Ctrl-C', async () => {
   expect(seen.length).toBeLessThan(20);
 });
 
+test('status --watch --plain says a change in one line, without control characters', async () => {
+  const device = at(await fleetWith());
+  const child = spawn(process.execPath, [
+    ...[programFile, 'status', '--watch', '--plain', '--config', device.configFile],
+  ]);
+  let text = '';
+  child.stdout.on('data', (more) => {
+    text += more;
+  });
+  await expect.poll(() => text, patience).toContain('daemon ');
+  const first = text.length;
+  const program = launch(device);
+  await expect.poll(() => text.slice(first), patience).toMatch(/^Registered/m);
+  program.child.kill('SIGTERM');
+  await expect.poll(() => text.slice(first), patience).toContain('the daemon is not running');
+  child.kill('SIGINT');
+  await once(child, 'exit');
+  expect(text.slice(first).trimEnd().split('\n')).toSatisfy((lines: string[]) =>
+    lines.every((line) => /^(Registered|Not registered)/.test(line)),
+  );
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  expect(text).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
+});
+
 /** A folder as systemd makes it for `RuntimeDirectory=`. */
 function runtimeDirectory() {
   const folder = temporaryFolder();
