@@ -5,7 +5,7 @@ const mask = '***';
 const shortest = 6;
 /** `RABBITMQ_PASSWORD=…` of an environment file, `UtmSecret: …` of a YAML file */
 const namedLine =
-  /^(\s*(?:export\s+)?[\w.-]*(?:token|secrets?|passw(?:or)?d|credentials?)\s*[:=]\s*)\S.*$/gim;
+  /^(\s*(?:export\s+)?(?:[\w.-]*(?:token|secrets?|passw(?:or)?d|credentials?)|(?:[\w.-]*[_.-])?pat)\s*[:=]\s*)\S.*$/gim;
 /** `user:password@host`, which is an address here without a scheme, too */
 const loginWithoutScheme = /(^|[\s"'=,])[^\s"'=,@/]+:[^\s"',@/]*@(?=[\w[])/gm;
 

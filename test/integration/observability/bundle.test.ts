@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
@@ -72,6 +73,46 @@ test('a bundle holds what support asks for, and none of the secrets of the devic
   expect(files['log.txt']).toMatch(/^\{"MESSAGE":"leaked \*\*\*/);
   const everything = Object.values(files).join('\n') + stdout;
   expect(planted.filter((secret) => everything.includes(secret))).toEqual([]);
+});
+
+test('a bundle holds none of the credentials that settings and environment files may have', async () => {
+  const folder = temporaryFolder();
+  const claimKey = join(folder, 'claim.key');
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  writeFileSync(claimKey, pem);
+  const planted = {
+    est: 'est-password-4721',
+    proxy: 'proxy-password-4722',
+    natsProxy: 'nats-proxy-password-4723',
+    natsToken: 'nats-token-4724',
+    query: 'url-query-token-4725',
+    pat: 'personal-access-token-4726',
+  };
+  const device = newDevice({
+    provisioning: {
+      url: `https://me:${planted.est}@127.0.0.1:1/?token=${planted.query}`,
+      proxy: `http://me:${planted.proxy}@127.0.0.1:1`,
+      clientCertFile: claimKey,
+      clientKeyFile: claimKey,
+    },
+    nats: {
+      url: `tls://${planted.natsToken}@127.0.0.1:1`,
+      proxy: `http://me:${planted.natsProxy}@127.0.0.1:1`,
+    },
+  });
+  const envFile = join(folder, 'agent.env');
+  writeFileSync(envFile, `PAT=${planted.pat}\n`);
+  const secrets = [
+    ...Object.values(planted),
+    ...pem.split('\n').filter((line) => line !== '' && !line.startsWith('-----')),
+  ];
+  process.env.PATH = leakyJournal([pem]);
+  const archive = join(temporaryFolder(), 'bundle.tar.gz');
+  const { status, stdout, stderr } = await runCommand(device, 'bundle', archive, '--env-file', envFile);
+  expect(status, stderr).toBe(0);
+  const everything = Object.values(unpacked(archive)).join('\n') + stdout + stderr;
+  expect(secrets.filter((secret) => everything.includes(secret))).toEqual([]);
 });
 
 test('a bundle is made although the configuration cannot be read', async () => {
