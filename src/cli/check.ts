@@ -6,6 +6,7 @@ import { discover } from '../adapters/discovery.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { keyStoreOf } from '../adapters/keys/keyStore.ts';
+import { isSealed, systemdSealer } from '../adapters/keys/sealedKeys.ts';
 import type { TokenKeys } from '../adapters/keys/tokenKeys.ts';
 import { type NatsWay, trySubscription } from '../adapters/nats/client.ts';
 import type { Way } from '../adapters/net/httpRequest.ts';
@@ -120,7 +121,7 @@ function readStored(folder: string): Stored {
   try {
     const text = readOwn(join(folder, files.state));
     const state = text === null ? null : parseState(text);
-    return { unknown: null, state, key: readOwn(join(folder, files.key)) };
+    return { unknown: null, state, key: unsealed(readOwn(join(folder, files.key))) };
   } catch {
     return { unknown: 'the state cannot be read: see state-directory', state: null, key: null };
   }
@@ -138,6 +139,10 @@ function lookInToken(stored: Stored, keys: TokenKeys | null): Stored & { finding
   } catch (error) {
     return { ...stored, unknown: 'the key cannot be used: see key', key: null, finding: unforeseen(error) };
   }
+}
+
+function unsealed(text: string | null): string | null {
+  return text !== null && isSealed(text) ? systemdSealer('host').unseal(files.key, text) : text;
 }
 
 function leafOf(state: DeviceState | null) {

@@ -228,6 +228,11 @@ export const settings = {
     'Type of the key pair that is generated; or a PKCS#11 URI: it is generated in that token (docs/hardware-keys.md)',
     'rsa-2048',
   ),
+  'identity.seal': withDefault(
+    oneOf(['off', 'host', 'tpm2', 'host+tpm2']),
+    'What `systemd-creds` seals a key file with (docs/hardware-keys.md)',
+    'off',
+  ),
   'device.type': required(line, '`deviceType`'),
   'device.architecture': withDefaultOf(
     line,

@@ -8,6 +8,7 @@ import { takeEarlyKey } from '../adapters/earlyKey.ts';
 import type { CurrentIdentity } from '../adapters/est.ts';
 import { readHardwareId, readMachineId, readSerial } from '../adapters/hardware.ts';
 import { keyStoreOf } from '../adapters/keys/keyStore.ts';
+import { sealedKeys, systemdSealer } from '../adapters/keys/sealedKeys.ts';
 import type { TokenKeys } from '../adapters/keys/tokenKeys.ts';
 import type { natsClient } from '../adapters/nats/client.ts';
 import { connectTimeoutMs } from '../adapters/nats/connectTimeout.ts';
@@ -102,7 +103,9 @@ export function createPlatform({
 }): Platform {
   const nats = lazyNats(natsOptions(config));
   const keys = keyStoreOf(config.identity);
-  const directory = keys === null ? state.directory : keys.over(state.directory);
+  const { seal } = config.identity;
+  const sealed = sealedKeys(state.directory, seal !== 'off', systemdSealer(seal));
+  const directory = keys === null ? sealed : keys.over(sealed);
   return {
     ...systemClock,
     machine: readHardwareId,

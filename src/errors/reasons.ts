@@ -359,6 +359,18 @@ const entries = {
     cause: 'the disk reports an error',
     remedy: 'Read `dmesg` for errors of the disk, and replace the disk or the SD card.',
   },
+  'seal-failed': {
+    codes: disk,
+    cause: 'systemd-creds cannot seal the key',
+    remedy:
+      'Run `systemd-creds setup` as root; `identity.seal` needs systemd 250, and a service that may use its keys (docs/hardware-keys.md).',
+  },
+  'key-sealed': {
+    codes: damaged,
+    cause: 'the sealed key cannot be opened on this device',
+    remedy:
+      'Restore /var/lib/systemd/credential.secret or the TPM that it was sealed with; if that is lost, run `onboardd reset --keep-id`.',
+  },
   'token-module': {
     codes: disk,
     cause: 'the PKCS#11 module of the hardware key cannot be loaded',

@@ -62,6 +62,7 @@ interface Expected {
     readonly deviceId: string | null;
     readonly commonName: string;
     readonly keyType: 'rsa-2048' | 'rsa-3072' | 'rsa-4096' | 'ec-p256' | 'ec-p384' | `pkcs11:${string}`;
+    readonly seal: 'off' | 'host' | 'tpm2' | 'host+tpm2';
   };
   readonly device: {
     readonly type: string;
@@ -132,6 +133,7 @@ test('a configuration has a value for every key, from the host or the schema', (
         deviceId: null,
         commonName: '/Finland~Solita/fleet/{id}/registration_agent',
         keyType: 'rsa-2048',
+        seal: 'off',
       },
       device: {
         type: 'mobile',
@@ -198,6 +200,8 @@ const values: readonly [key: string, value: unknown, isAllowed: boolean][] = [
   ['identity.keyType', 'rsa-1024', false],
   ['identity.keyType', 'pkcs11:token=t?module-path=/m.so', true],
   ['identity.keyType', 'pkcs11:', false],
+  ['identity.seal', 'host+tpm2', true],
+  ['identity.seal', 'auto', false],
   ['nats.url', Array.from({ length: 60 }, (_, n) => `nats://server-${n}`).join(), true],
   ['nats.tls', true, false],
   ['registration.resultStream', 'RESULTS', true],
