@@ -18,6 +18,7 @@ import { buildTwice } from './build.ts';
 import { rpmPackage, systemExtension } from './foreign.ts';
 import { wholeLife } from './life.ts';
 import { billOfMaterials, provenance, signature, strippedIsFound } from './origins.ts';
+import { buildrootPackage, nixFiles, yoctoRecipe } from './recipes.ts';
 import { aptRepository } from './repository.ts';
 import { completeIn } from './shells.ts';
 
@@ -32,6 +33,12 @@ const here = process.arch === 'x64' ? 'amd64' : process.arch;
 const parts: Readonly<Record<string, (architecture: Architecture, deb: string) => void | Promise<void>>> = {
   files,
   trees,
+  async recipes(architecture) {
+    const tree = join(root, 'dist', architecture, 'tree');
+    tell('Yocto recipe, its do_install', yoctoRecipe(tree));
+    await optionally('Buildroot package', ['make'], () => tell('Buildroot package', buildrootPackage(tree)));
+    await optionally('Nix files', ['nix-instantiate'], () => tell('Nix files, evaluated', nixFiles(tree)));
+  },
   async repository(architecture, deb) {
     await inTrees(architecture, ['apt-ftparchive', 'gpg'], async (suite) => {
       await aptRepository(suite, architecture, deb, (what) => tell(what));
