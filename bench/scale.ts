@@ -14,8 +14,8 @@ import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { AgentReport, Assignment } from '../fleet/rehearsal/agents.ts';
 import { root } from '../packaging/tools.mjs';
-import type { AgentReport, Assignment } from '../test/reliability/load/agents.ts';
 import { startFleetProcess } from './fleetProcess.ts';
 import { processorMsOf, residentOf } from './processor.ts';
 import { quantile } from './statistics.ts';
@@ -92,7 +92,7 @@ async function scale(devices: number): Promise<Scale> {
 }
 
 function startAgents(count: number): ChildProcess[] {
-  const file = fileURLToPath(new URL('../test/reliability/load/agents.ts', import.meta.url));
+  const file = fileURLToPath(new URL('../fleet/rehearsal/agents.ts', import.meta.url));
   const options = { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] as const };
   return Array.from({ length: count }, () => fork(file, { ...options, stdio: [...options.stdio] }));
 }

@@ -10,7 +10,10 @@ export function introduction(
 ): string {
   const line = `ONBOARDD_PROVISIONING_URL=${urls.http}`;
   const code = isOpenToOthers && page !== undefined ? page : line;
-  const known = ledger.devices.size === 0 ? '' : `, ${ledger.devices.size} devices known`;
+  const known =
+    ledger.devices.size === 0
+      ? ''
+      : `, ${ledger.devices.size} device${ledger.devices.size === 1 ? '' : 's'} known`;
   return [
     `onboardd-fleet ${version}, a workbench fleet for benches and rehearsals: not for production`,
     `  provisioning  ${urls.http}`,

@@ -73,6 +73,7 @@ const packages = {
   man: 'man-db',
   'nix-instantiate': 'nix-bin',
   make: 'make',
+  ip: 'iproute2',
 };
 
 /** Another apt or dpkg may run: an unattended upgrade takes minutes. */

@@ -14,7 +14,7 @@ const { version, license, engines } = JSON.parse(readFileSync(`${root}package.js
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await build({
-  entryPoints: { 'onboardd-fleet': `${root}fleet/main.ts` },
+  entryPoints: { 'onboardd-fleet': `${root}fleet/main.ts`, agents: `${root}fleet/rehearsal/agents.ts` },
   outdir: out,
   outExtension: { '.js': '.mjs' },
   bundle: true,

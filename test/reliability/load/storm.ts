@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startFleet } from '../../../fleet/fleet.ts';
+import type { AgentReport, Assignment } from '../../../fleet/rehearsal/agents.ts';
 import { startRelay } from '../../fleet/relay.ts';
 import { histogram, linePlot } from '../../support/plot.ts';
 import { writeSection } from '../../support/reliabilityPage.ts';
-import type { AgentReport, Assignment } from './agents.ts';
 
 /**
  * The storm: a thousand devices power on together, the provisioning server cannot be reached, then it comes back. Real
- * agents (storm/agents.ts), many to a process, against the real stand-in fleet. What must hold: every device registers,
+ * agents (fleet/rehearsal/agents.ts), many to a process, against the real stand-in fleet. What must hold: every device registers,
  * is accepted once and is certified once, and the server's busiest second stays within a small multiple of the mean.
  *
  * `npm run test:load [-- --devices N] [-- --processes N] [-- --down SECONDS] [-- --initial MS] [-- --max MS] [-- --ratio PEAK/MEAN] [-- --write]`
@@ -64,7 +64,7 @@ for (const problem of problems) console.log(`  ${problem}`);
 process.exit(problems.length > 0 ? 1 : 0);
 
 function powerOn(): void {
-  const file = fileURLToPath(new URL('./agents.ts', import.meta.url));
+  const file = fileURLToPath(new URL('../../../fleet/rehearsal/agents.ts', import.meta.url));
   const share = Math.ceil(devices / processes);
   for (let first = 0; first < devices; first += share) {
     const worker = fork(file, {
