@@ -60,7 +60,7 @@ export function rpmPackage(architecture: Architecture, tell: Tell): void {
     assert.match(readlinkSync(join(tree, link)), /onboardd\.service$/);
     assert.ok(readlinkSync(join(tree, 'usr/lib/systemd/system/onboardd.service.d/10-systemd-253.conf')));
     assert.equal(
-      installed(tree, '-V', 'onboardd')
+      installed(tree, '-V', '--nodeps', 'onboardd')
         .replace(/^.*(?:missing|10-systemd).*$/gm, '')
         .trim(),
       '',
@@ -146,6 +146,7 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
     tell('configured: registered, the target is reached');
     await machine.powerOff();
     rmSync(off);
+    inTree(tree, 'systemctl', 'enable', 'systemd-sysext.service');
     machine = await boot(tree);
     await machine.until(
       ['systemctl', 'is-active', 'onboardd-registered.target'],

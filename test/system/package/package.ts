@@ -16,6 +16,7 @@ import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
 import { type Architecture, freshTree, missingForTrees, NotHere, type Suite } from '../boot/image.ts';
 import { buildTwice } from './build.ts';
 import { rpmPackage, systemExtension } from './foreign.ts';
+import { guide } from './guide.ts';
 import { wholeLife } from './life.ts';
 import { billOfMaterials, provenance, signature, strippedIsFound } from './origins.ts';
 import { buildrootPackage, nixFiles, yoctoRecipe } from './recipes.ts';
@@ -33,6 +34,12 @@ const here = process.arch === 'x64' ? 'amd64' : process.arch;
 const parts: Readonly<Record<string, (architecture: Architecture, deb: string) => void | Promise<void>>> = {
   files,
   trees,
+  async guide(architecture, deb) {
+    if (architecture !== here) return;
+    await optionally('install.md', ['apt-ftparchive', 'gpg', ...missingForTrees(architecture)], () =>
+      guide(architecture, deb, (what) => tell(`install.md, ${what}`)),
+    );
+  },
   async recipes(architecture) {
     const tree = join(root, 'dist', architecture, 'tree');
     tell('Yocto recipe, its do_install', yoctoRecipe(tree));

@@ -84,7 +84,7 @@ export async function aptRepository(
   }
 }
 
-function publish(key: string, out: string, deb: string): void {
+export function publish(key: string, out: string, deb: string): void {
   const script = join(root, 'packaging/repository.ts');
   execFileSync(process.execPath, ['--import', 'tsx', script, '--key', key, '--out', out, deb], {
     cwd: root,
@@ -134,7 +134,7 @@ function tampering(out: string, folder: string): [string, () => void][] {
 }
 
 /** apt of a tree, which knows of no repository but the one on a port of this machine. */
-function aptOf(tree: string, port: number) {
+export function aptOf(tree: string, port: number) {
   rmSync(join(tree, 'etc/apt/sources.list'), { force: true });
   for (const name of readdirSync(join(tree, 'etc/apt/sources.list.d')))
     rmSync(join(tree, 'etc/apt/sources.list.d', name));
@@ -172,7 +172,7 @@ function aptOf(tree: string, port: number) {
 }
 
 /** A web server in a process of its own, as apt is waited for. */
-async function serve(folder: string): Promise<{ child: ChildProcess; port: number }> {
+export async function serve(folder: string): Promise<{ child: ChildProcess; port: number }> {
   const script = `
     const { createReadStream } = require('node:fs');
     const { createServer } = require('node:http');
