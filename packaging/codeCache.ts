@@ -14,8 +14,8 @@ const longestRunMs = 120_000;
 
 /**
  * V8's code cache of the bundle, made after a whole onboarding: it holds every function that one needs, and none of the
- * others. A run on a busy machine now and then compiles a function more or less: what counts is what most runs agree on, so
- * that the same commit gives the same bytes.
+ * others. A run on a busy machine now and then compiles a function more or less: what counts is what most runs agree on.
+ * That is the same bytes nearly always, not always: whoever compares builds hands one on (CODE_CACHE).
  *
  * @param runtime the command that runs a script on the executable's own runtime, of its architecture
  * @param folder where to work

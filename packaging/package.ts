@@ -9,7 +9,7 @@
  *   SHA256SUMS                          of all, for `sha256sum --check`
  *   SHA256SUMS.asc                      its signature, with SIGNING_KEY=FILE or the name of a key of gpg(1)
  *
- * COMPRESSION=fast saves the minute of xz: a package to try, half as large again.
+ * CODE_CACHE=FILE takes the code cache of an earlier build, dist/ARCH/program.cache, for the same bytes; COMPRESSION=fast saves the minute of xz: a package to try, half as large again.
  */
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';

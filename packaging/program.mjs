@@ -45,7 +45,16 @@ export async function verify(architecture, program) {
   await verifyProgram([...machines[architecture].run, program], version);
 }
 
-/** @returns path of the program, which was started once. The same commit gives the same bytes. */
+/** Where the code cache of an architecture's program is left. */
+export function codeCacheOf(architecture) {
+  return join(root, 'dist', architecture, 'program.cache');
+}
+
+/**
+ * Environment: CODE_CACHE, a file that an earlier build of the same commit left (`codeCacheOf`), instead of another one.
+ *
+ * @returns path of the program, which was started once. The same commit and code cache give the same bytes.
+ */
 export async function makeProgram(architecture) {
   const { strip, run } = machines[architecture];
   const folder = join(root, 'dist', architecture);
@@ -54,10 +63,14 @@ export async function makeProgram(architecture) {
   const program = join(folder, 'onboardd');
   const blob = join(folder, 'onboardd.blob');
   const recipe = join(folder, 'sea.json');
-  const cache = join(folder, 'program.cache');
+  const cache = codeCacheOf(architecture);
   // A seed of its own would order the code cache anew each time.
   const [command, ...args] = [...run, runtime, '--random-seed=1'];
-  writeFileSync(cache, await makeCodeCache([command, ...args], join(folder, 'training')));
+  const given = process.env.CODE_CACHE;
+  const data = given
+    ? readFileSync(given)
+    : await makeCodeCache([command, ...args], join(folder, 'training'));
+  writeFileSync(cache, data);
   writeFileSync(
     recipe,
     JSON.stringify({

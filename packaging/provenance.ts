@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { builtAt, commit, hexOf, sha256Of, version } from './build.ts';
 import { bundled } from './parts.mjs';
+import { codeCacheOf } from './program.mjs';
 import { originOf, root } from './tools.mjs';
 
 /** One build: what it was asked for, and what it made. */
@@ -37,6 +38,10 @@ export function provenance({ made, architectures, asked, started }: Build): stri
       const { name: packageName, version: of, sha512 } = originOf(name);
       return { uri: `pkg:npm/${packageName}@${of}`, digest: { sha512 } };
     }),
+    ...architectures.map((name) => ({
+      uri: `file:dist/${name}/program.cache`,
+      digest: { sha256: sha256Of(codeCacheOf(name)) },
+    })),
     ...npmPackages(),
   ];
   const statement = {

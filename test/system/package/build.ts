@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { codeCacheOf } from '../../../packaging/program.mjs';
 import { root } from '../../../packaging/tools.mjs';
 import { commitOf, versionOf } from '../../../packaging/version.ts';
 import type { Architecture } from '../boot/image.ts';
@@ -48,6 +49,8 @@ export function buildTwice(architecture: Architecture): [string, string] {
     TZ: 'Pacific/Auckland',
     LC_ALL: 'C',
     COMPRESSION: 'fast',
+    // V8 decides what it compiles, now and then otherwise on a busy machine: the cache is a material of the build.
+    CODE_CACHE: codeCacheOf(architecture),
   });
   const second = join(folder, name);
   renameSync(join(folder, 'dist', name), second);
