@@ -256,7 +256,8 @@ export function asWorkbenchError(error: unknown): unknown {
   const { code, port, message = '' } = error as NodeJS.ErrnoException & { port?: number };
   if (code === 'EADDRINUSE')
     return new WorkbenchError(`port ${port} is in use: name another (--help lists the options)`);
-  if (code === 'EADDRNOTAVAIL') return new WorkbenchError('--listen: no address of this machine');
+  if (code === 'EADDRNOTAVAIL' || message.includes('cannot assign requested address'))
+    return new WorkbenchError('--listen: no address of this machine');
   const [, inUse] = /listen tcp \S*?:(\d+): bind: address already in use/.exec(message) ?? [];
   if (inUse !== undefined)
     return new WorkbenchError(`port ${inUse} is in use: name another (--help lists the options)`);

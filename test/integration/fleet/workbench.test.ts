@@ -64,6 +64,11 @@ test('a workbench that starts again knows its devices: nothing is issued or regi
   expect(second.ledger.devices.get(id)).toMatchObject({ keys: 2, registrations: 1, state: 'registered' });
 });
 
+test('an address that is not this machine’s is named as the mistake', async () => {
+  const data = join(temporaryFolder(), 'fleet');
+  await expect(workbenchIn(data, { listen: '192.0.2.1' })).rejects.toThrow(/--listen: no address/);
+});
+
 test('two workbenches never share a folder', async () => {
   const data = join(temporaryFolder(), 'fleet');
   await workbenchIn(data);
