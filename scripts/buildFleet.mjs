@@ -27,7 +27,7 @@ await build({
   define: { BUILD_VERSION: JSON.stringify(version) },
   // What is bundled of CommonJS asks for Node's own modules with require.
   banner: {
-    js: "#!/usr/bin/env node\nimport { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);",
+    js: "#!/usr/bin/env node\nimport { createRequire as requireOfBundle } from 'node:module';\nconst require = requireOfBundle(import.meta.url);",
   },
 });
 // The live page needs no network but the workbench: all of it is in this bundle.

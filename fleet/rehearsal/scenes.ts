@@ -43,7 +43,8 @@ interface Stage {
   options: SceneOptions;
   reports: AgentReport[];
   /** Powers on devices; those of one number share a disk. */
-  powerOn(first: number, count: number, powerOnMs: number): void;
+  /** Resolves once their processes are loaded, which takes a while on a busy machine. */
+  powerOn(first: number, count: number, powerOnMs: number): Promise<void>;
   /** Resolves once this holds; it is asked after each report. @throws {Error} where the devices' processes end */
   until(holds: () => boolean): Promise<void>;
   fault(fault: Fault, seconds: number): Promise<void>;
@@ -83,7 +84,7 @@ function setStage(workbench: Workbench, options: SceneOptions, disks: string, wo
     events.push(event);
     look();
   });
-  const fork1 = (assignment: Assignment) => {
+  const forkFor = async (assignment: Assignment) => {
     const worker = fork(agentsFile, {
       execArgv: agentsFile.endsWith('.ts') ? ['--import', 'tsx'] : [],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -94,20 +95,24 @@ function setStage(workbench: Workbench, options: SceneOptions, disks: string, wo
       look();
     });
     worker.once('exit', (code) => breakDown(new Error(`a process of devices ended with ${code}`)));
+    await Promise.race([broken, new Promise((resolve) => worker.once('message', resolve))]);
     worker.send(assignment);
   };
   const stage: Stage = {
     ...{ workbench, options, reports, events },
-    powerOn(first, count, powerOnMs) {
+    async powerOn(first, count, powerOnMs) {
       const share = Math.ceil(count / processes);
+      const all: Promise<void>[] = [];
       for (let from = first; from < first + count; from += share) {
-        fork1({
+        const assigned = forkFor({
           ...{ folder: disks, first: from, count: Math.min(share, first + count - from), retry, powerOnMs },
           provisioningUrl: workbench.provisioning.httpUrl,
           logFile: join(options.folder, `agents-${from}.log`),
           staysOn: true,
         });
+        all.push(assigned);
       }
+      await Promise.all(all);
     },
     until: (holds) => Promise.race([broken, once(watchers, holds)]),
     async fault(fault, seconds) {
@@ -147,20 +152,20 @@ function allRegistered(stage: Stage): Promise<void> {
 
 const acts: Record<SceneName, (stage: Stage, disks: string) => Promise<void>> = {
   async storm(stage) {
-    const over = stage.fault('provisioning-503', 20);
-    stage.powerOn(0, stage.options.devices, 1_000);
-    await over;
+    await switchFault(stage.workbench, 'provisioning-503', true);
+    await stage.powerOn(0, stage.options.devices, 1_000);
+    await stage.fault('provisioning-503', 20);
     await allRegistered(stage);
   },
   async outage(stage) {
-    stage.powerOn(0, stage.options.devices, 30_000);
+    await stage.powerOn(0, stage.options.devices, 30_000);
     for (const fault of ['provisioning-503', 'stall-nats', 'ignore-registrations'] as const)
       await stage.fault(fault, 10);
     await allRegistered(stage);
   },
   async renewal(stage) {
     const { devices } = stage.options;
-    stage.powerOn(0, devices, 5_000);
+    await stage.powerOn(0, devices, 5_000);
     await allRegistered(stage);
     stage.options.say(`${devices} devices are registered; their certificates run out within a minute`);
     const renewed = () =>
@@ -169,12 +174,12 @@ const acts: Record<SceneName, (stage: Stage, disks: string) => Promise<void>> = 
   },
   async clone(stage, disks) {
     const { devices, say } = stage.options;
-    stage.powerOn(0, 1, 0);
+    await stage.powerOn(0, 1, 0);
     await stage.until(() => countOf(stage, 'registered') === 1);
     for (let number = 1; number < devices; number++)
       cpSync(join(disks, '0'), join(disks, `${number}`), { recursive: true });
     say(`one device is registered; its disk is copied to ${devices - 1} others`);
-    stage.powerOn(1, devices - 1, 1_000);
+    await stage.powerOn(1, devices - 1, 1_000);
     const cloned = () =>
       stage.reports.filter((report) => report.type === 'failed' && report.code === 'STATE_CLONED').length;
     await stage.until(() => cloned() >= devices - 1);
