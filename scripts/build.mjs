@@ -4,8 +4,9 @@
  * package.json names. Same commit, same bytes. `--readable`: statements as they are in the source and no launcher, for coverage.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { decode, encode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -50,6 +51,22 @@ const slimmer = {
   },
 };
 
+/** A bug's report names our sources. The lines of the dependencies would make the map, and so the packages, larger for nothing. */
+function keepOwnSources(file) {
+  const map = JSON.parse(readFileSync(file, 'utf8'));
+  const isOwn = map.sources.map((source) => !source.includes('node_modules'));
+  const number = isOwn.map((_, index) => isOwn.slice(0, index).filter(Boolean).length);
+  const mappings = decode(map.mappings).map((line) =>
+    line
+      .map(([column, source, ...place]) =>
+        isOwn[source] ? [column, number[source], place[0], place[1]] : [column],
+      )
+      .filter((segment, index, all) => segment.length > 1 || all[index - 1]?.length !== 1),
+  );
+  const sources = map.sources.filter((_, index) => isOwn[index]);
+  writeFileSync(file, JSON.stringify({ version: 3, sources, names: [], mappings: encode(mappings) }));
+}
+
 const minify = !process.argv.includes('--readable');
 const launcher = `${root}dist/onboardd.cjs`;
 const common = {
@@ -75,6 +92,7 @@ await build({
   sourcemap: 'external',
   sourcesContent: false,
 });
+if (minify) keepOwnSources(`${root}dist/program.cjs.map`);
 // `report` reads large logs on several threads.
 await build({
   ...common,
