@@ -42,13 +42,16 @@ const named = asked.filter(isArchitecture);
 const architectures = named.length > 0 ? named : known;
 const namedFormats = asked.filter(isFormat);
 const chosen: readonly FormatName[] = namedFormats.length > 0 ? namedFormats : ['tar', 'deb'];
-const key = process.env.SIGNING_KEY;
+// A secret that is not set is empty in many a build service.
+const key = process.env.SIGNING_KEY || undefined;
 const needed = [...chosen.flatMap((name) => formats[name].needs), ...architectures.flatMap(programsFor)];
 const missing = missingAfterInstalling([...needed, ...(key === undefined ? [] : ['gpg'])]);
 if (missing.length > 0) {
   console.error(`needed and not there: ${missing.join(', ')}; as root, this command installs them`);
   process.exit(unavailable);
 }
+
+if (key !== undefined) signerWith(key)[Symbol.dispose]();
 
 const made: string[] = [];
 for (const architecture of architectures) {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -19,7 +19,7 @@ export interface Signer extends Disposable {
  * @throws {Error} if there is no such key
  */
 export function signerWith(key: string): Signer {
-  const isFile = existsSync(key);
+  const isFile = statSync(key, { throwIfNoEntry: false })?.isFile() === true;
   const home = isFile ? mkdtempSync(join(tmpdir(), 'gnupg-')) : undefined;
   if (home !== undefined) chmodSync(home, 0o700);
   const gpg = (...args: string[]) =>
