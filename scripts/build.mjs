@@ -51,20 +51,22 @@ const slimmer = {
   },
 };
 
-/** A bug's report names our sources. The lines of the dependencies would make the map, and so the packages, larger for nothing. */
-function keepOwnSources(file) {
+/**
+ * A bug's report names files and lines: of the dependencies' code, columns and names of variables would make the map, and so the
+ * packages, larger for nothing.
+ */
+function slimMap(file) {
   const map = JSON.parse(readFileSync(file, 'utf8'));
   const isOwn = map.sources.map((source) => !source.includes('node_modules'));
-  const number = isOwn.map((_, index) => isOwn.slice(0, index).filter(Boolean).length);
-  const mappings = decode(map.mappings).map((line) =>
-    line
-      .map(([column, source, ...place]) =>
-        isOwn[source] ? [column, number[source], place[0], place[1]] : [column],
-      )
-      .filter((segment, index, all) => segment.length > 1 || all[index - 1]?.length !== 1),
+  const mappings = decode(map.mappings).map((segments) =>
+    segments
+      .map(([at, source, line, column]) => [at, source, line, isOwn[source] ? column : 0])
+      .filter(([, source, line], index, all) => {
+        const [, sourceBefore, lineBefore] = all[index - 1] ?? [];
+        return isOwn[source] || source !== sourceBefore || line !== lineBefore;
+      }),
   );
-  const sources = map.sources.filter((_, index) => isOwn[index]);
-  writeFileSync(file, JSON.stringify({ version: 3, sources, names: [], mappings: encode(mappings) }));
+  writeFileSync(file, JSON.stringify({ ...map, names: [], mappings: encode(mappings) }));
 }
 
 const minify = !process.argv.includes('--readable');
@@ -92,7 +94,7 @@ await build({
   sourcemap: 'external',
   sourcesContent: false,
 });
-if (minify) keepOwnSources(`${root}dist/program.cjs.map`);
+if (minify) slimMap(`${root}dist/program.cjs.map`);
 // `report` reads large logs on several threads.
 await build({
   ...common,

@@ -31,8 +31,7 @@ function withSourceLine(frame: string): string {
     /((?:\/|dist\/)[^():]+):(\d+):(\d+)(?=\)?$)/,
     (place, file: string, line: string, column: string) => {
       const entry = mapOf(file)?.findEntry(Number(line) - 1, Number(column) - 1);
-      // The dependencies' lines are not in the map (scripts/build.mjs): their entries have no source.
-      if (entry === undefined || !('originalSource' in entry) || !entry.originalSource) return place;
+      if (entry === undefined || !('originalSource' in entry)) return place;
       const { originalSource, originalLine, originalColumn } = entry;
       return `${originalSource.replace(/^(\.\.\/)+/, '')}:${originalLine + 1}:${originalColumn + 1}`;
     },
