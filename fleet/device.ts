@@ -30,12 +30,15 @@ export type DeviceState = 'refused' | 'certified' | 'registered' | 'rejected' | 
 /** A device as the fleet knows it. Times in milliseconds since 1970. */
 export interface Device {
   id: string;
+  /** `revoked` as long as `isRevoked` */
   state: DeviceState;
   /** since when it is in this state */
   since: number;
   firstSeen: number;
   lastSeen: number;
   isConnected: boolean;
+  /** from its revocation until it is let in again, whatever comes in between */
+  isRevoked: boolean;
   address: string;
   commonName: string;
   alias: string;

@@ -53,7 +53,7 @@ export function createFaults({ provisioning, manager, nats, ledger }: Parts, cer
   const active = new Set<Fault>();
   const servers = 'servers' in nats ? nats.servers : [nats];
   provisioning.behave = ({ id = '' }) =>
-    ledger.devices.get(id)?.state === 'revoked'
+    ledger.devices.get(id)?.isRevoked
       ? { status: 403, body: JSON.stringify({ error: 'the device is revoked' }) }
       : behaviourOf(active, certificateMs);
   manager.behave = () => (active.has('ignore-registrations') ? 'ignore' : undefined);

@@ -39,15 +39,16 @@ export async function openLedger(file: string): Promise<Ledger> {
     count(devices, event);
     remember(event);
   };
-  const lines = await linesOf(file);
+  const { lines, isTorn } = await linesOf(file);
   for (const line of lines) {
-    if ('device' in line) devices.set(line.device.id, line.device);
+    if ('device' in line) devices.set(line.device.id, kept(line.device));
     else if ('kept' in line) remember(line.kept);
     else keep(line);
   }
   for (const device of devices.values()) device.isConnected = false;
-  if (lines.length > mostLines) await compact(file, devices, new Set([...histories.values(), latest].flat()));
-  const writer = batchedAppend(file);
+  const isLong = lines.length > mostLines;
+  if (isLong) await compact(file, devices, new Set([...histories.values(), latest].flat()));
+  const writer = batchedAppend(file, isTorn && !isLong);
   return {
     devices,
     historyOf: (id) => (id === undefined ? latest : (histories.get(id) ?? [])),
@@ -92,7 +93,8 @@ function count(devices: Map<string, Device>, event: FleetEvent): void {
   if (!('id' in event) || event.id === undefined) return;
   const device = devices.get(event.id) ?? newDevice(event.id, event.at);
   devices.set(event.id, device);
-  const enter = (state: DeviceState) => {
+  const enter = (wanted: DeviceState) => {
+    const state = device.isRevoked ? 'revoked' : wanted;
     if (device.state !== state) device.since = event.at;
     device.state = state;
   };
@@ -124,6 +126,7 @@ function count(devices: Map<string, Device>, event: FleetEvent): void {
       if (device.state !== 'registered') enter('rejected');
       break;
     case 'device.revoked':
+      device.isRevoked = true;
       enter('revoked');
       break;
     case 'device.forgotten':
@@ -131,6 +134,7 @@ function count(devices: Map<string, Device>, event: FleetEvent): void {
       enter('forgotten');
       break;
     case 'device.restored':
+      device.isRevoked = false;
       enter(device.registrations > 0 ? 'registered' : 'certified');
       break;
   }
@@ -138,10 +142,16 @@ function count(devices: Map<string, Device>, event: FleetEvent): void {
 
 function newDevice(id: string, at: number): Device {
   return {
-    ...{ id, state: 'refused', since: at, firstSeen: at, lastSeen: at, isConnected: false, address: '' },
+    ...{ id, state: 'refused', since: at, firstSeen: at, lastSeen: at, address: '' },
+    ...{ isConnected: false, isRevoked: false },
     ...{ commonName: '', alias: '', deviceType: '', architecture: '', buildVersion: '' },
     ...{ certificate: null, certificates: 0, keys: 0, registrations: 0 },
   };
+}
+
+/** A device as a file holds it; older ones said by its state alone that it is revoked. */
+function kept(device: Device): Device {
+  return { ...device, isRevoked: device.state === 'revoked' };
 }
 
 function listOf(histories: Map<string, FleetEvent[]>, id: string): FleetEvent[] {
@@ -158,19 +168,20 @@ function push(list: FleetEvent[], event: FleetEvent): void {
 /** A line of the file: an event, or what a start that wrote the file anew kept. */
 type Line = FleetEvent | { device: Device } | { kept: FleetEvent };
 
-/** What the file holds; a line that a cut left unfinished is passed over. */
-async function linesOf(file: string): Promise<Line[]> {
+/** What the file holds; a line that a cut left unfinished is passed over. `isTorn`: the last one is such a line. */
+async function linesOf(file: string): Promise<{ lines: Line[]; isTorn: boolean }> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '';
     throw error;
   });
-  return text.split('\n').flatMap((line) => {
+  const lines = text.split('\n').flatMap((line) => {
     try {
       return [JSON.parse(line) as Line];
     } catch {
       return [];
     }
   });
+  return { lines, isTorn: text !== '' && !text.endsWith('\n') };
 }
 
 async function compact(
@@ -184,9 +195,13 @@ async function compact(
   await rename(`${file}.new`, file);
 }
 
-/** Appends what has come since the last write, in one write. */
-function batchedAppend(file: string) {
-  let waiting = '';
+/**
+ * Appends what has come since the last write, in one write. One that fails loses its own lines only.
+ *
+ * @param isTorn whether the file's last line is unfinished: it is ended first
+ */
+function batchedAppend(file: string, isTorn: boolean) {
+  let waiting = isTorn ? '\n' : '';
   let current: Promise<void> = Promise.resolve();
   let next: Promise<void> | undefined;
   return {
@@ -196,13 +211,17 @@ function batchedAppend(file: string) {
         const text = waiting;
         waiting = '';
         next = undefined;
-        current = appendFile(file, text, { mode: 0o600 });
-        return current;
+        const run = appendFile(file, text, { mode: 0o600 });
+        current = run.catch(() => {
+          // It may have written a part of a line.
+          waiting = `\n${waiting}`;
+        });
+        return run;
       });
       return next;
     },
     close: async () => {
-      await next;
+      await next?.catch(() => undefined);
       await current;
     },
   };

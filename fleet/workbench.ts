@@ -113,7 +113,10 @@ async function start(
     authority: ca,
     web: await ca.issueServer({ hosts }),
     ...{ natsUrl: natsAt(best), natsUrlAt: natsAt, host: options.listen, ports: options.ports, keep },
-    authorise: nats.authorise,
+    async authorise(id, commonName) {
+      // It may have been revoked since it asked.
+      if (!ledger.devices.get(id)?.isRevoked) await nats.authorise(id, commonName);
+    },
     ...noted(ledger, options.onProblem),
   });
   ends.push(provisioning.stop);
@@ -158,7 +161,7 @@ function startServers(
   ledger: Ledger,
 ): Promise<NatsCluster | NatsServer> {
   const devices = [...ledger.devices.values()]
-    .filter(({ state, commonName }) => state !== 'revoked' && commonName !== '')
+    .filter(({ isRevoked, commonName }) => !isRevoked && commonName !== '')
     .map(({ id, commonName }) => [id, commonName] as const);
   const hosts = reachableAt(listen);
   const common = { authority, program, devices, hosts, host: listen, isMonitored: true };
