@@ -94,9 +94,6 @@ function seconds(text: string): number {
 }
 
 async function main(flags: Flags): Promise<void> {
-  const stopped = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
   const data = flags.data ?? defaultData(flags.script !== undefined);
   const options: WorkbenchOptions = {
     ...{ data, listen: flags.listen, mdns: flags.mdns, cluster: flags.cluster },
@@ -105,6 +102,11 @@ async function main(flags: Flags): Promise<void> {
     program: await natsProgram(),
     onProblem: (problem) => complain(`problem: ${problem}`),
   };
+  const stopped = new Promise<void>((resolve) => {
+    // Not once: Ctrl-C may come twice, from the terminal and from the program that started this one. While somebody
+    // listens, the signal does not end what is to be stopped in order.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
+  });
   const workbench = await startWorkbench(options);
   try {
     const page = await startPage({ workbench, assets, host: flags.listen, port: flags.pagePort });

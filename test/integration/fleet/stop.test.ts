@@ -1,0 +1,54 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterEach, expect, test } from 'vitest';
+import { removeDevices, temporaryFolder } from '../../support/program.ts';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const program = join(root, 'scripts/fleet.mjs');
+const ports = ['--http-port', '--https-port', '--nats-port', '--page-port'].flatMap((name) => [name, '0']);
+const groups = new Set<number>();
+afterEach(() => {
+  for (const group of groups) process.kill(-group, 'SIGKILL');
+  groups.clear();
+  removeDevices();
+});
+
+/** `npm run fleet` as the leader of a process group, as a shell starts it. */
+async function startFleet(data: string) {
+  const args = [program, '--data', data, '--no-mdns', ...ports];
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const { pid = 0 } = child;
+  groups.add(pid);
+  const ended = once(child, 'close').then(([code, signal]) => {
+    groups.delete(pid);
+    return code ?? signal;
+  });
+  const said: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => said.push(line));
+  const url = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      said.push(line);
+      const [found] = /http:\/\/[\w.]+:\d+(?=\s|$)/.exec(line) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+    ended.then((how) => reject(new Error(`ended with ${how}:\n${said.join('\n')}`)));
+  });
+  return { pid, url, ended, said };
+}
+
+test('Ctrl-C, which reaches each process of the terminal, ends the fleet in order: status 0, and the history is whole', async () => {
+  const data = join(temporaryFolder(), 'fleet');
+  const { pid, url, ended, said } = await startFleet(data);
+  await fetch(`${url}/nothing-here`);
+  process.kill(-pid, 'SIGINT');
+  expect(await ended, said.join('\n')).toBe(0);
+  expect(readFileSync(join(data, 'history.jsonl'), 'utf8')).toMatch(/^\{.*"request\.refused".*\}\n$/);
+});
