@@ -9,7 +9,8 @@ const chunkBytes = 1024 * 1024;
 type Bytes = AsyncIterable<Uint8Array>;
 
 /**
- * The bytes of a log, unpacked if it is gzip, xz or zstd; the content tells, not the name.
+ * The bytes of a log, unpacked if it is gzip, xz or zstd; the content tells, not the name. Of one that is damaged, what
+ * comes before the damage, and then the error.
  *
  * @param path `-`: standard input
  * @param onBytes receives the number of bytes that were read since the last call, as stored
@@ -69,7 +70,13 @@ function unpackZstd(bytes: Bytes): Bytes {
 
 async function* through(unpack: zlib.Gunzip, bytes: Bytes): AsyncGenerator<Uint8Array> {
   const feeding = feed(unpack, bytes).catch((error) => unpack.destroy(error));
-  yield* unpack as AsyncIterable<Buffer>;
+  try {
+    yield* unpack as AsyncIterable<Buffer>;
+  } catch (error) {
+    // A stream that fails keeps what was unpacked and not taken yet.
+    for (let chunk = unpack.read(); chunk !== null; chunk = unpack.read()) yield chunk;
+    throw error;
+  }
   await feeding;
 }
 

@@ -138,17 +138,26 @@ async function readOne(
     head = null;
     await push(bytes);
   };
-  for await (const chunk of chunks) {
-    if (head === null) await push(chunk);
-    else {
-      head = Buffer.concat([head, chunk]);
-      if (head.length >= enoughBytes) await begin(head);
+  const rest = async () => {
+    if (head !== null) await begin(head);
+    (reader as LogReader | null)?.end();
+    const last = cutter.end();
+    if (last !== null) await counter.take(last, onOwn);
+  };
+  try {
+    for await (const chunk of chunks) {
+      if (head === null) await push(chunk);
+      else {
+        head = Buffer.concat([head, chunk]);
+        if (head.length >= enoughBytes) await begin(head);
+      }
     }
+  } catch (error) {
+    // What came before the damage counts; that the file is damaged says more than what its end then lacks.
+    await rest().catch(() => undefined);
+    throw error;
   }
-  if (head !== null) await begin(head);
-  (reader as LogReader | null)?.end();
-  const last = cutter.end();
-  if (last !== null) await counter.take(last, onOwn);
+  await rest();
 }
 
 /** @returns false if the page cannot be written */

@@ -65,6 +65,34 @@ test('xz and zstd are unpacked, and a file with nothing of onboardd or of anothe
   expect(stderr).toMatch(/b\.bz2: it is packed with bzip2/);
 });
 
+test.each([
+  ['cut', (packed: Buffer) => packed.subarray(0, packed.length - 20)],
+  ['damaged', (packed: Buffer) => Buffer.concat([packed.subarray(0, -400), Buffer.alloc(400, 0xff)])],
+])('of a packed log that is %s, what comes before counts, and the file is named', (_, spoil) => {
+  for (const [devices, least] of [
+    [40, 25],
+    [300, 285],
+  ] as const) {
+    const packed = join(folder, 'a.log.gz');
+    writeFileSync(packed, spoil(gzipSync(`${[...fleetLines(devices, 7)].join('\n')}\n`)));
+    const { status, stdout, stderr } = runToEnd(['report', '--json', packed]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/a\.log\.gz: .+/);
+    expect(stderr).not.toContain('no line of onboardd');
+    const told = JSON.parse(stdout) as { devices: number };
+    expect(told.devices).toBeGreaterThanOrEqual(least);
+  }
+});
+
+test('a journal that is packed and cut counts up to there', () => {
+  const entries = [...fleetLines(50, 7)].map((line) => JSON.stringify({ MESSAGE: line, __CURSOR: 's=1' }));
+  const packed = gzipSync(`${entries.join('\n')}\n`);
+  writeFileSync(join(folder, 'j.gz'), packed.subarray(0, packed.length - 20));
+  const { status, stdout } = runToEnd(['report', join(folder, 'j.gz')]);
+  expect(status).toBe(1);
+  expect(stdout).toMatch(/; (4[5-9]|50) devices/);
+});
+
 test('a large log is told alike by one thread and by three, packed or not', () => {
   const lines = [...fleetLines(1200, 7, 14)];
   const text = `${lines.join('\n')}\n${lines.slice(100, 400).join('\n')}\n`;
