@@ -19,7 +19,8 @@ if (missingAfterInstalling(['chromium']).length > 0) {
   console.log('not tested here: there is no chromium, and it cannot be installed');
   process.exit(unavailable);
 }
-spawnSync(process.execPath, ['scripts/buildFleet.mjs'], { cwd: root, stdio: 'inherit' });
+const built = spawnSync(process.execPath, ['scripts/buildFleet.mjs'], { cwd: root, stdio: 'inherit' });
+assert.equal(built.status, 0, 'the fleet cannot be built');
 const folder = values.keep ?? temporaryFolder();
 mkdirSync(folder, { recursive: true });
 

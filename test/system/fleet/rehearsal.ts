@@ -14,12 +14,17 @@ import { removeDevices, runToEnd, temporaryFolder } from '../../support/program.
 const { values } = parseArgs({
   options: { devices: { type: 'string', default: '10' }, only: { type: 'string', default: '' } },
 });
+const played = Object.keys(scenes).filter((name) => name.includes(values.only));
+assert.ok(
+  played.length > 0,
+  `--only is "${values.only}"; there are the scenes ${Object.keys(scenes).join(', ')}`,
+);
 const run = (...args: string[]) =>
   spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 assert.equal(run('scripts/buildFleet.mjs').status, 0);
 const ports = ['--http-port', '--https-port', '--nats-port', '--page-port'].flatMap((name) => [name, '0']);
 try {
-  for (const scene of Object.keys(scenes).filter((name) => name.includes(values.only))) {
+  for (const scene of played) {
     const data = join(temporaryFolder(), scene);
     const args = ['--data', data, '--quiet', '--script', scene, '--devices', values.devices];
     const { status, stdout } = run('dist/fleet/onboardd-fleet.mjs', ...ports, ...args);

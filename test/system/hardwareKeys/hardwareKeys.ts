@@ -2,9 +2,13 @@
  * Devices with their keys in tokens of SoftHSM: `npm run test:hardware-keys`, whole in some 4 minutes; `-- --smoke`: an
  * onboarding, a restart, a rotation, a wrong PIN and a reset.
  */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
 import { makePart } from '../../../scripts/pkcs11.mjs';
+import { removeDevices, temporaryFolder } from '../../support/program.ts';
+import { unplayed } from '../../support/unplayed.ts';
 import { enginePath } from './softToken.ts';
 
 /** sysexits.h: what is needed is not there. */
@@ -16,13 +20,26 @@ if (missing.length > 0) {
   process.exit(unavailable);
 }
 console.log(`made the optional part: ${await makePart()}`);
-const smoke = ['-t', 'ec-p256 that is made|a restart finds|with renewal.newKey|a wrong PIN|reset --keep-id'];
+const smoke = [
+  'ec-p256 that is made',
+  'a restart finds',
+  'with renewal.newKey',
+  'a wrong PIN',
+  'reset --keep-id',
+];
 const chosen = process.argv.includes('--smoke') ? smoke : [];
+const results = join(temporaryFolder(), 'results.json');
 try {
-  execFileSync('npx', ['vitest', 'run', '--config', 'vitest.hardware.config.ts', ...chosen], {
-    cwd: root,
-    stdio: 'inherit',
-  });
-} catch (error) {
-  process.exit((error as { status?: number }).status ?? 1);
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
+  const filter = chosen.length > 0 ? ['-t', chosen.join('|')] : [];
+  const args = ['vitest', 'run', '--config', 'vitest.hardware.config.ts', ...reporters, ...filter];
+  const { status } = spawnSync('npx', args, { cwd: root, stdio: 'inherit' });
+  process.exitCode = status ?? 1;
+  const missed = status === 0 ? unplayed(readFileSync(results, 'utf8'), chosen) : [];
+  if (missed.length > 0) {
+    console.error(`no test passed that is named: ${missed.join(', ')}`);
+    process.exitCode = 1;
+  }
+} finally {
+  removeDevices();
 }
