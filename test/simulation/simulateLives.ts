@@ -3,6 +3,7 @@
  *
  *   --lives N    how many (100,000)        --seed S    the first seed (1)
  *   --replay S   one life, told            --mutants   only the faults that are put in on purpose
+ *   --sound      no faults that are put in on purpose
  *   --write      puts the tables into docs/reliability.md
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     replay: { type: 'string' },
     mutants: { type: 'boolean', default: false },
+    sound: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
     worker: { type: 'boolean', default: false },
   },
@@ -41,7 +43,7 @@ process.on('unhandledRejection', (error) => {
 if (values.worker) await work();
 else if (values.replay !== undefined) await tell(Number(values.replay));
 else {
-  const found = await findMutants();
+  const found = values.sound || (await findMutants());
   const sound = values.mutants || ((await simulate()) && (await rollBacks()) && (await waitForWeeks()));
   process.exitCode = found && sound ? 0 : 1;
 }
