@@ -38,6 +38,14 @@ export function privateKeys(session: Session, label: string): Handle[] {
   ]);
 }
 
+/** Private keys of this id, whatever their label. */
+export function privateKeysOf(session: Session, id: Buffer): Handle[] {
+  return findObjects(session, [
+    { type: flag('CKA_CLASS'), value: flag('CKO_PRIVATE_KEY') },
+    { type: flag('CKA_ID'), value: id },
+  ]);
+}
+
 export function publicKeys(session: Session, by: Attribute): Handle[] {
   return findObjects(session, [{ type: flag('CKA_CLASS'), value: flag('CKO_PUBLIC_KEY') }, by]);
 }
@@ -65,12 +73,8 @@ export function pairOf(session: Session, label: string): Pair | null {
 
 /** The pair of an id. @throws {TokenFault} if there is none */
 export function pairById(session: Session, id: Buffer): Pair {
-  const by = { type: flag('CKA_ID'), value: id };
-  const [publicKey] = publicKeys(session, by);
-  const [privateKey] = findObjects(session, [
-    { type: flag('CKA_CLASS'), value: flag('CKO_PRIVATE_KEY') },
-    by,
-  ]);
+  const [publicKey] = publicKeys(session, { type: flag('CKA_ID'), value: id });
+  const [privateKey] = privateKeysOf(session, id);
   if (publicKey !== undefined && privateKey !== undefined) return { privateKey, publicKey, id };
   throw new TokenFault('failed', `no longer holds the key ${id.toString('hex')}`);
 }

@@ -13,6 +13,7 @@ import {
   pairById,
   pairOf,
   privateKeys,
+  privateKeysOf,
   publicKeys,
   readPublicKey,
 } from './objects.ts';
@@ -84,15 +85,19 @@ function found(session: Session, pair: Pair | null): TokenKey | null {
   return pair && { id: pair.id.toString('hex'), ...readPublicKey(session, pair.publicKey) };
 }
 
-/** The private key of each pair before the public one: half a pair is no key, and is tidied up by its label. */
+/**
+ * The private key of each pair before the public one: half a pair is no key, and is tidied up by its label. A public key
+ * of this label whose private key has another one is of that other key: a kill stopped `relabel` between the halves.
+ */
 function objectsOf(session: Session, label: string): Buffer[] {
   const own = privateKeys(session, label);
   const ids = own.map((key) => attribute(session, key, 'CKA_ID')).filter(({ length }) => length > 0);
-  const halves = [
-    ...ids.flatMap((id) => publicKeys(session, { type: flag('CKA_ID'), value: id })),
-    ...publicKeys(session, { type: flag('CKA_LABEL'), value: label }),
-  ];
-  return [...own, ...halves.filter((one, at) => halves.findIndex((other) => other.equals(one)) === at)];
+  const others = ids.flatMap((id) => publicKeys(session, { type: flag('CKA_ID'), value: id }));
+  const halves = publicKeys(session, { type: flag('CKA_LABEL'), value: label }).filter((half) => {
+    const id = attribute(session, half, 'CKA_ID');
+    return id.length === 0 || privateKeysOf(session, id).length === 0;
+  });
+  return [...own, ...others, ...halves];
 }
 
 /** The private key's label counts, and comes last. */

@@ -1,6 +1,6 @@
 /**
- * Devices with their keys in tokens of SoftHSM: `npm run test:hardware-keys`, whole in some 4 minutes; `-- --smoke`: an
- * onboarding, a restart, a rotation, a wrong PIN and a reset.
+ * Devices with their keys in tokens of SoftHSM: `npm run test:hardware-keys`, whole in some 5 minutes; `-- --smoke`: an
+ * onboarding, a restart, a rotation, a kill within it, a wrong PIN and a reset.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -24,6 +24,7 @@ const smoke = [
   'ec-p256 that is made',
   'a restart finds',
   'with renewal.newKey',
+  'before label 8',
   'a wrong PIN',
   'reset --keep-id',
 ];

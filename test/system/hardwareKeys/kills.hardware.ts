@@ -1,11 +1,12 @@
-/** SIGKILL while the token makes a key, or moves one: at each change that the token makes on its disk. */
+/** SIGKILL while the token makes a key, or moves one: at changes that the token makes on its disk, and before each label. */
 import { X509Certificate } from 'node:crypto';
-import { type FSWatcher, watch } from 'node:fs';
+import { type FSWatcher, watch, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { launch, onboard } from '../../support/harness.ts';
-import type { Running } from '../../support/program.ts';
+import { launch, onboard, state } from '../../support/harness.ts';
+import { type Running, temporaryFolder } from '../../support/program.ts';
 import { certificateOf, expectNoKeyOnDisk, fleetAndDevice } from './device.ts';
-import { newToken, type SoftToken } from './softToken.ts';
+import { newToken, pkcs11js, type SoftToken } from './softToken.ts';
 
 /** Kills the program at the n-th change in the token's folder. @returns whether there were so many */
 async function killAtChange(token: SoftToken, program: Running, n: number): Promise<boolean> {
@@ -59,6 +60,46 @@ test.each([
   await expect.poll(() => token.privateKeys()).toEqual(['onboardd', 'onboardd.previous']);
   expect(new X509Certificate(certificateOf(device).raw).publicKey.asymmetricKeyType).toBe('ec');
   expect(fleet.manager.requests).toHaveLength(1);
+  again.child.kill('SIGKILL');
+  await again.ended;
+  await onboard(device, token.env);
+  expectNoKeyOnDisk(device);
+});
+
+/** @returns for the environment: the program is killed before the n-th label that it gives to half a key */
+function killBeforeLabel(n: number): { readonly NODE_OPTIONS: string } {
+  const file = join(temporaryFolder(), 'kill.cjs');
+  writeFileSync(
+    file,
+    `const { PKCS11 } = require(${JSON.stringify(pkcs11js)});
+    const relabel = PKCS11.prototype.C_SetAttributeValue;
+    let calls = 0;
+    PKCS11.prototype.C_SetAttributeValue = function (...args) {
+      if (++calls === ${n}) process.kill(process.pid, 'SIGKILL');
+      return relabel.apply(this, args);
+    };`,
+  );
+  return { NODE_OPTIONS: `--require=${file}` };
+}
+
+// Two for the first key, and in a rotation two each for the next one, the previous one, and the one in use.
+test.each([
+  1, 2, 3, 4, 5, 6, 7, 8,
+])('a kill before label %i of an onboarding and a rotation loses no key', async (n) => {
+  const token = newToken();
+  const { fleet, device } = await fleetAndDevice(token, {
+    firstLifeMs: 60_000,
+    config: { renewal: { at: 0.05, newKey: true } },
+  });
+  const program = launch(device, [], { ...token.env, ...killBeforeLabel(n) });
+  expect(await program.ended).toBe('SIGKILL');
+  const again = launch(device, [], token.env);
+  await expect.poll(() => state(device).previous, { timeout: 30_000 }).not.toBeNull();
+  const seldom = { interval: 500, timeout: 10_000 };
+  await expect.poll(() => token.privateKeys(), seldom).toEqual(['onboardd', 'onboardd.previous']);
+  expect(token.publicKeys()).toEqual(['onboardd', 'onboardd.previous']);
+  expect(again.lines.filter((line) => line.event === 'step.failed')).toEqual([]);
+  expect(new Set(fleet.provisioning.requests.map(({ id }) => id)).size).toBe(1);
   again.child.kill('SIGKILL');
   await again.ended;
   await onboard(device, token.env);

@@ -9,7 +9,8 @@ export const pin = '5678';
 /** OpenSSL's engine for PKCS#11, where Debian puts it */
 export const enginePath = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/engines-3/pkcs11.so`;
 
-const pkcs11js = fileURLToPath(new URL('../../../dist/pkcs11/node_modules/pkcs11js', import.meta.url));
+/** The native library of the optional part */
+export const pkcs11js = fileURLToPath(new URL('../../../dist/pkcs11/node_modules/pkcs11js', import.meta.url));
 /** In a process of its own, since a module is initialized once. */
 const readValue = `
   const [path, module, pin, label] = process.argv.slice(1);
