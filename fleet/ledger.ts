@@ -65,15 +65,20 @@ export async function openLedger(file: string): Promise<Ledger> {
   };
 }
 
+interface Holder {
+  id: string;
+  address: string;
+  /** as the CSR has it: that of a read certificate is escaped */
+  commonName: string;
+}
+
 /** @param certificate PEM, the device's first */
-export function certificateEvent(id: string, address: string, certificate: string): FleetEvent {
+export function certificateEvent(holder: Holder, certificate: string): FleetEvent {
   const x509 = new X509Certificate(certificate);
   return {
     at: Date.now(),
     event: 'certificate.issued',
-    id,
-    address,
-    commonName: /CN=(.*)/.exec(x509.subject)?.[1] ?? '',
+    ...holder,
     serial: x509.serialNumber,
     notBefore: Date.parse(x509.validFrom),
     notAfter: Date.parse(x509.validTo),

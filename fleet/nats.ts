@@ -211,7 +211,13 @@ export async function startNats(options: NatsOptions): Promise<NatsServer> {
       const known = devices.get(id);
       const applied = known?.commonName === commonName ? known.applied : reloadSoon();
       devices.set(id, { commonName, applied });
-      await applied;
+      try {
+        await applied;
+      } catch (error) {
+        // Left in, it would fail every other device's reload too, and its own from now on.
+        if (devices.get(id)?.applied === applied) devices.delete(id);
+        throw error;
+      }
     },
     async revoke(id) {
       if (devices.delete(id)) await reloadSoon();

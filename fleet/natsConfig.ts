@@ -48,7 +48,7 @@ export interface ConfigInput {
   maxPayload?: number;
 }
 
-/** A nats-server configuration file. JSON is one of the forms that nats-server reads. */
+/** A nats-server configuration file. JSON is one of the forms that nats-server reads, but for some escapes. */
 export function natsConfig({
   name,
   port,
@@ -61,7 +61,7 @@ export function natsConfig({
   maxPayload = 1_048_576,
 }: ConfigInput): string {
   const known = [...users].map(userOf);
-  return JSON.stringify(
+  const json = JSON.stringify(
     {
       server_name: name,
       listen: `${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -92,6 +92,17 @@ export function natsConfig({
     null,
     1,
   );
+  return json.replace(/\\(u[0-9a-f]{4}|.)/g, (_, escaped: string) => natsEscape(escaped));
+}
+
+/** @param escaped what follows the backslash in JSON. nats-server knows `\xHH`, but neither `\uHHHH` nor `\b` and `\f`. */
+function natsEscape(escaped: string): string {
+  if (escaped === 'b') return '\\x08';
+  if (escaped === 'f') return '\\x0c';
+  if (escaped.startsWith('u00')) return `\\x${escaped.slice(3)}`;
+  // Half of a surrogate pair, which no UTF-8 has.
+  if (escaped.length > 1) return '\ufffd';
+  return `\\${escaped}`;
 }
 
 function accountsOf(users: object[], jetstream: boolean) {

@@ -14,7 +14,8 @@ import { createJournal, type Journal } from './journal.ts';
 import { type Answer, misbehave, type ProvisioningBehaviour } from './provisioningBehaviour.ts';
 
 const mostBytes = 64 * 1024;
-const deviceId = /(?:^|\/)([A-Za-z0-9_-]{1,64})\/registration_agent$/;
+/** Nowhere a control character, nor half of a surrogate pair */
+const deviceId = /^(?:[^\p{Cc}\p{Cs}]*\/)?([A-Za-z0-9_-]{1,64})\/registration_agent$/u;
 
 /** A request as it arrived; what could not be read of it is absent. */
 export interface ProvisioningRequest {
@@ -225,7 +226,7 @@ async function read(
   }
 }
 
-/** What stands before `/registration_agent` in a common name; empty if it is not that of a device. */
+/** What stands before `/registration_agent` in a common name; empty if it is not that of a device, or no plain text. */
 export function deviceIdOf(commonName: string): string {
   return deviceId.exec(commonName)?.[1] ?? '';
 }

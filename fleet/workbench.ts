@@ -177,8 +177,8 @@ function noted(
   onProblem: (problem: string) => void,
 ): Pick<ProvisioningOptions, 'onCertified' | 'onRefused'> {
   return {
-    onCertified: ({ id = '', remoteAddress }, certificate) =>
-      ledger.add(certificateEvent(id, remoteAddress, certificate)),
+    onCertified: ({ id = '', remoteAddress: address, csrSubject: commonName = '' }, certificate) =>
+      ledger.add(certificateEvent({ id, address, commonName }, certificate)),
     onRefused({ id, remoteAddress: address, url }, { status = null, error = onPurpose(status) }) {
       // What a browser asks for by itself is no device.
       if (url === '/favicon.ico') return;

@@ -114,7 +114,8 @@ export async function startPage({ workbench, assets, host, port }: PageOptions):
 /** A name that leads here without being ours is that of a page which wants to read this one (DNS rebinding). */
 function checkHost({ headers: { host = '' } }: IncomingMessage, hosts: readonly string[]): void {
   const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  if (!hosts.includes(name)) throw new Refusal(421, 'not the name of this workbench');
+  const isOurs = hosts.some((ours) => ours.toLowerCase() === name.toLowerCase());
+  if (!isOurs) throw new Refusal(421, 'not the name of this workbench');
 }
 
 function hasToken({ headers: { authorization = '' } }: IncomingMessage, token: string): boolean {
