@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import multicast, { type Options } from 'multicast-dns';
 import { afterEach, expect, test } from 'vitest';
@@ -93,6 +93,23 @@ test('a revoked device is cut off and gets no certificate, until it is let in ag
   await workbench.restore(id);
   await workbench.forget(id);
   expect(await start(device, ['--once']).ended).toBe(0);
+});
+
+test('a device that is revoked while its certificate is issued is not let in at NATS', async () => {
+  const data = join(temporaryFolder(), 'fleet');
+  const workbench = await workbenchIn(data);
+  const revoked = new Promise<string>((resolve, reject) => {
+    workbench.ledger.onEvent((event) => {
+      if (event.event === 'certificate.issued')
+        workbench.revoke(event.id).then(() => resolve(event.id), reject);
+    });
+  });
+  const program = start(pinnedTo(workbench));
+  const id = await revoked;
+  // It has its certificate: the server has decided.
+  await program.until(({ to }) => to === 'registering');
+  program.child.kill('SIGKILL');
+  expect(readFileSync(join(data, 'nats/nats.conf'), 'utf8')).not.toContain(id);
 });
 
 test('a stalled NATS takes new devices no further than to their certificate, and they register once it recovers', async () => {
