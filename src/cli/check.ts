@@ -70,7 +70,7 @@ export async function runChecks(flags: CommonFlags, build: Build) {
   const { sources } = await readSources(flags);
   const folder = stateDirOf(sources, hostDefaults(process.env));
   const keys = 'config' in resolved ? keyStoreOf(resolved.config.identity) : null;
-  const { finding, ...stored } = lookInToken(readStored(folder), keys);
+  const stored = lookInToken(readStored(folder), keys);
   const checks = new Map<CheckId, Check>();
   const run = async (id: CheckId, look: () => Promise<Finding> | Finding) => {
     const started = performance.now();
@@ -82,6 +82,7 @@ export async function runChecks(flags: CommonFlags, build: Build) {
   const warnings = 'warnings' in resolved ? resolved.warnings : [];
   await run('configuration', () => lookAtConfiguration(resolved));
   await run('state-directory', () => lookAtDirectory(folder));
+  const { state, key, unknown, finding } = stored;
   if (finding !== null) await run('key', () => finding);
   const network = 'config' in resolved ? await checkServers(resolved, stored, build, run) : null;
   if (problems !== null)
@@ -89,7 +90,6 @@ export async function runChecks(flags: CommonFlags, build: Build) {
       await run(id, () => skipped('the configuration is invalid'));
   const now = systemClock.now();
   const server = network?.serverTime == null ? null : { time: network.serverTime, at: network.at };
-  const { state, key, unknown } = stored;
   await run('clock', () => checkTime(now, build.builtAt, leafOf(state), server));
   const template = 'config' in resolved ? resolved.config.identity.commonName : null;
   await run('certificate', () =>
@@ -114,27 +114,39 @@ interface Stored {
   readonly unknown: string | null;
   readonly state: DeviceState | null;
   readonly key: string | null;
+  /** Of a key that is not simply in its file; null: there is nothing to say of it */
+  readonly finding: Finding | null;
 }
+
+const lostState = 'the state cannot be read: see state-directory';
 
 /** What is on disk and can be read. The check of the state directory reports the rest. */
 function readStored(folder: string): Stored {
+  let found: { state: DeviceState | null; text: string | null };
   try {
     const text = readOwn(join(folder, files.state));
-    const state = text === null ? null : parseState(text);
-    return { unknown: null, state, key: unsealed(readOwn(join(folder, files.key))) };
+    found = { state: text === null ? null : parseState(text), text: readOwn(join(folder, files.key)) };
   } catch {
-    return { unknown: 'the state cannot be read: see state-directory', state: null, key: null };
+    return { unknown: lostState, state: null, key: null, finding: null };
+  }
+  const { state, text } = found;
+  try {
+    return { unknown: null, state, key: unsealed(text), finding: null };
+  } catch (error) {
+    return { unknown: 'the key cannot be opened: see key', state, key: null, finding: unforeseen(error) };
   }
 }
 
-/** With the key in its token, where it lies there. `finding`: of that look; null: keys lie in files */
-function lookInToken(stored: Stored, keys: TokenKeys | null): Stored & { finding: Finding | null } {
-  if (keys === null) return { ...stored, finding: null };
+/** With the key in its token, where it lies there. @param keys null: keys lie in files */
+function lookInToken(stored: Stored, keys: TokenKeys | null): Stored {
+  if (keys === null) return stored;
   try {
     const inToken = keys.find(files.key);
+    if (inToken === null && stored.finding !== null) return stored;
     const place = inToken !== null ? 'token' : stored.key !== null ? 'file' : null;
     const finding = checkKey(stored.state, place);
-    const unknown = finding.verdict === 'fail' ? 'the key is lost: see key' : stored.unknown;
+    const isLost = finding.verdict === 'fail';
+    const unknown = isLost ? 'the key is lost: see key' : stored.finding !== null ? null : stored.unknown;
     return { ...stored, unknown, key: inToken ?? stored.key, finding };
   } catch (error) {
     return { ...stored, unknown: 'the key cannot be used: see key', key: null, finding: unforeseen(error) };

@@ -365,11 +365,17 @@ const entries = {
     remedy:
       'Run `systemd-creds setup` as root; `identity.seal` needs systemd 250, and a service that may use its keys (docs/hardware-keys.md).',
   },
+  'unseal-failed': {
+    codes: disk,
+    cause: 'systemd-creds cannot open the sealed key at present',
+    remedy:
+      'Check that `systemd-creds` is installed and that its TPM answers (`systemd-creds has-tpm2`): the key is kept, and the device tries again by itself.',
+  },
   'key-sealed': {
     codes: damaged,
     cause: 'the sealed key cannot be opened on this device',
     remedy:
-      'Restore /var/lib/systemd/credential.secret or the TPM that it was sealed with; if that is lost, run `onboardd reset --keep-id`.',
+      'As root, run `systemd-creds decrypt --name=identity.key identity.key -` in the state directory, and put back what it lacks: /var/lib/systemd/credential.secret or the TPM that sealed the key. Only if that is lost for good: `onboardd reset --keep-id` makes a new key.',
   },
   'token-module': {
     codes: disk,

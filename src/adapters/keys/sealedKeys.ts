@@ -21,13 +21,19 @@ export function isSealed(text: string): boolean {
  * look at it, if `isOn`.
  */
 export function sealedKeys(directory: StateDirectory, isOn: boolean, sealer: Sealer): StateDirectory {
-  let last = { sealed: '', text: '' };
+  /** By name: several key files are looked at in turn, and to open one takes a process. */
+  const opened = new Map<string, { readonly sealed: string; readonly text: string }>();
   const read = (name: string) => {
-    const text = directory.read(name);
-    if (text === null || !keyNames.includes(name) || !isSealed(text)) return text;
-    const key = `${name}\n${text}`;
-    if (last.sealed !== key) last = { sealed: key, text: sealer.unseal(name, text) };
-    return last.text;
+    const sealed = directory.read(name);
+    if (sealed === null || !keyNames.includes(name) || !isSealed(sealed)) {
+      opened.delete(name);
+      return sealed;
+    }
+    const known = opened.get(name);
+    if (known?.sealed === sealed) return known.text;
+    const text = sealer.unseal(name, sealed);
+    opened.set(name, { sealed, text });
+    return text;
   };
   const sealedFor = (name: string, text: string) =>
     isOn && keyNames.includes(name) && text.startsWith('-----BEGIN ') ? sealer.seal(name, text) : text;
@@ -43,31 +49,49 @@ export function sealedKeys(directory: StateDirectory, isOn: boolean, sealer: Sea
   };
 }
 
+/** What passes by itself, as systemd-creds puts it in the C locale; `tpm:warn`: a TPM that is busy, or starts */
+const passing =
+  /temporarily unavailable|resource busy|timed out|Cannot allocate|Too many open|Interrupted|Input\/output error|No such device|tpm:warn/;
+
 /** @param withKey as `systemd-creds --with-key=` takes it */
 export function systemdSealer(withKey: string): Sealer {
-  const run = (verb: string, args: readonly string[], input: string) => {
-    const { status, stdout, stderr, error } = spawnSync('systemd-creds', [verb, ...args, '-', '-'], {
-      input,
-      encoding: 'utf8',
-      timeout: longestMs,
-    });
-    if (status === 0) return stdout;
-    return new Error(
-      error?.message ?? stderr.trim().split('\n').at(-1) ?? `systemd-creds ended with ${status}`,
-    );
-  };
   return {
     seal(name, text) {
-      const sealed = run('encrypt', [`--with-key=${withKey}`, `--name=${name}`], text);
+      const sealed = systemdCreds('encrypt', [`--with-key=${withKey}`, `--name=${name}`], text);
       if (typeof sealed === 'string') return sealed;
-      const what = `${name} cannot be sealed: ${sealed.message}`;
-      throw new OnboardingError('STATE_UNWRITABLE', what, { cause: sealed, reason: 'seal-failed' });
+      const what = `${name} cannot be sealed: ${sealed.cause}`;
+      throw new OnboardingError('STATE_UNWRITABLE', what, { reason: 'seal-failed' });
     },
     unseal(name, sealed) {
-      const text = run('decrypt', [`--name=${name}`], sealed);
+      const text = systemdCreds('decrypt', [`--name=${name}`], sealed);
       if (typeof text === 'string') return text;
-      const what = `${name} is sealed and cannot be opened: ${text.message}`;
-      throw new OnboardingError('STATE_CORRUPT', what, { cause: text, reason: 'key-sealed' });
+      if (text.isRefusal) {
+        const what = `${name} is sealed and cannot be opened: ${text.cause}`;
+        throw new OnboardingError('STATE_CORRUPT', what, { reason: 'key-sealed' });
+      }
+      const what = `${name} is sealed and cannot be opened now: ${text.cause}`;
+      throw new OnboardingError('STATE_UNWRITABLE', what, { reason: 'unseal-failed' });
     },
   };
+}
+
+/** `isRefusal`: it ran, and will say the same next time */
+function systemdCreds(
+  verb: string,
+  args: readonly string[],
+  input: string,
+): string | { readonly cause: string; readonly isRefusal: boolean } {
+  const { status, signal, stdout, stderr, error } = spawnSync('systemd-creds', [verb, ...args, '-', '-'], {
+    input,
+    encoding: 'utf8',
+    timeout: longestMs,
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  if (status === 0) return stdout;
+  const said = (stderr ?? '').trim();
+  const last = said.split('\n').at(-1) || `systemd-creds ended with ${status ?? signal}`;
+  // One that ends without reading its input has a status, and an error of the pipe.
+  return status === null
+    ? { cause: error?.message ?? last, isRefusal: false }
+    : { cause: last, isRefusal: !passing.test(said) };
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
@@ -67,6 +68,39 @@ test('check passes a device before, while and after it is onboarded, and changes
   expect(fleet.provisioning.requests.filter(({ method }) => method === 'POST')).toHaveLength(asked);
   expect(fleet.manager.requests).toHaveLength(1);
   expect(stdout).not.toMatch(/PRIVATE|Bearer/);
+});
+
+test('check names a sealed key that cannot be opened, and still looks at the rest of the state', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  const program = launch(device);
+  await program.until(registered);
+  program.child.kill();
+  await program.ended;
+  writeFileSync(join(device.stateDir, 'identity.key'), `${'QUJD'.repeat(40)}\n`);
+  const path = process.env.PATH;
+  const look = async () => {
+    const found = await checks(device);
+    expect(found['state-directory']?.verdict).toBe('pass');
+    expect(found.certificate).toMatchObject({ verdict: 'skip', detail: expect.stringContaining('see key') });
+    expect(found['nats-server']?.detail).toContain('127.0.0.1');
+    expect((await runCommand(device, 'check')).status).toBe(1);
+    return found.key;
+  };
+  const isThere = spawnSync('systemd-creds', ['--version']).status === 0;
+  if (isThere)
+    expect(await look()).toMatchObject({ verdict: 'fail', code: 'STATE_CORRUPT', reason: 'key-sealed' });
+  try {
+    process.env.PATH = device.stateDir;
+    expect(await look()).toMatchObject({
+      verdict: 'fail',
+      code: 'STATE_UNWRITABLE',
+      reason: 'unseal-failed',
+      remedy: expect.stringContaining('systemd-creds'),
+    });
+  } finally {
+    process.env.PATH = path;
+  }
 });
 
 test('check tells apart what keeps a device from the provisioning server', async () => {

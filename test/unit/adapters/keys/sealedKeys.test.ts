@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { isSealed, type Sealer, sealedKeys } from '../../../../src/adapters/keys/sealedKeys.ts';
 import { files, type StateDirectory } from '../../../../src/services/state/deviceState.ts';
 
@@ -19,7 +19,7 @@ function directoryWith(isOn: boolean) {
     write: (name: string, text: string) => void disk.set(name, text),
     restrict: () => undefined,
   } as unknown as StateDirectory;
-  return { disk, directory: sealedKeys(plain, isOn, sealer) };
+  return { disk, directory: sealedKeys(plain, isOn, sealer), plain };
 }
 
 test('a key is sealed under the name of its file, and read as it was', () => {
@@ -53,4 +53,18 @@ test('a key that cannot be opened is a failure, never an absence', () => {
   const { disk, directory } = directoryWith(true);
   disk.set(files.key, sealer.seal(files.nextKey, pem));
   expect(() => directory.read(files.key)).toThrow('another name');
+});
+
+test('each key file is opened once, however they are looked at in turn, and anew once it has changed', () => {
+  const { disk, plain } = directoryWith(true);
+  const unseal = vi.fn(sealer.unseal);
+  const directory = sealedKeys(plain, true, { ...sealer, unseal });
+  const names = [files.key, files.nextKey, files.previousKey];
+  for (const name of names) disk.set(name, sealer.seal(name, pem));
+  for (const name of [...names, ...names]) expect(directory.read(name)).toBe(pem);
+  expect(unseal).toHaveBeenCalledTimes(3);
+  const other = pem.replace('abc', 'def');
+  directory.write(files.key, other, 0o600);
+  expect(directory.read(files.key)).toBe(other);
+  expect(unseal).toHaveBeenCalledTimes(4);
 });
