@@ -79,8 +79,9 @@ function readFacts(
   const state =
     announcement === null ? settled : leaveIfChanged(ports, settled, announcement(settled.deviceId));
   directory.refresh(files.deviceId, state.deviceId, 0o644);
+  // Those that are there: a setting that was made since seals each of them.
+  for (const name of [files.key, files.nextKey, files.previousKey]) directory.restrict(name, 0o600);
   if (key !== null) {
-    directory.restrict(files.key, 0o600);
     // No key is written any more, which would make the id's copy durable: without it a damaged state would lose the id.
     directory.settle();
   }

@@ -43,10 +43,14 @@ test('without the setting a key is plain, and one that is sealed is read', () =>
 
 test('a plain key is sealed with the next look, once the setting is on', () => {
   const { disk, directory } = directoryWith(true);
-  disk.set(files.key, pem);
-  directory.restrict(files.key, 0o600);
-  expect(isSealed(disk.get(files.key) ?? '')).toBe(true);
-  expect(directory.read(files.key)).toBe(pem);
+  for (const name of [files.key, files.nextKey, files.previousKey]) {
+    directory.restrict(name, 0o600);
+    expect(disk.has(name)).toBe(false);
+    disk.set(name, pem);
+    directory.restrict(name, 0o600);
+    expect(isSealed(disk.get(name) ?? '')).toBe(true);
+    expect(directory.read(name)).toBe(pem);
+  }
 });
 
 test('a key that cannot be opened is a failure, never an absence', () => {

@@ -74,7 +74,9 @@ function start(
     },
     settle: () => undefined,
     note: () => undefined,
-    restrict: (name, mode) => void restricted.push({ name, mode }),
+    restrict(name, mode) {
+      if (held.has(name)) restricted.push({ name, mode });
+    },
     quarantine(name) {
       held.set(`${name}.damaged`, held.get(name) ?? '');
       held.delete(name);
@@ -151,6 +153,16 @@ test('the key is the owner’s only, at every start', () => {
   const device = start({ ...key, [files.state]: stateOf({ machine: here }) });
   expect(device.run().stage).toBe('csr');
   expect(device.restricted).toEqual([{ name: files.key, mode: 0o600 }]);
+});
+
+test('the keys of a rotation are the owner’s only, too', () => {
+  const previous = { ...provisioned, certificate: certificate({ key: 'k0' }) };
+  const text = stateOf({ machine: here, provisioned, previous, registration });
+  const rotating = { [files.nextKey]: pki.keyPem('k2'), [files.previousKey]: pki.keyPem('k0') };
+  const device = start({ ...key, ...rotating, [files.state]: text });
+  device.run();
+  const names = [files.key, files.nextKey, files.previousKey];
+  expect(device.restricted).toEqual(names.map((name) => ({ name, mode: 0o600 })));
 });
 
 test('without a key there is none to restrict', () => {
