@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isRecord } from '../text/json.ts';
+import { withoutPin } from '../text/pin.ts';
 import { contradictions } from './contradictions.ts';
 import { pathOfExport } from './exports.ts';
 import {
@@ -196,7 +197,7 @@ function showUnknown(key: string, value: unknown): string {
 
 /** Keys are masked too: a malformed file can make a key of a URL. */
 function withoutCredentials(text: string): string {
-  return text.replace(/\bpin-value=[^&\s"]*/g, 'pin-value=***').replace(/[^\s"]+/g, (word) => {
+  return withoutPin(text).replace(/[^\s"]+/g, (word) => {
     const at = word.lastIndexOf('@');
     return at < 0 ? word : `***${word.slice(at)}`;
   });

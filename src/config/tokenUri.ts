@@ -26,6 +26,8 @@ const scheme = 'pkcs11:';
 const usualObject = 'onboardd';
 const pathAttributes = new Set(['token', 'serial', 'manufacturer', 'model', 'object', 'type']);
 const queryAttributes = new Set(['module-path', 'pin-value', 'pin-source', 'x-key-type', 'x-engine-path']);
+/** What may stand in a value as it is (RFC 7512, 2.3), and the percent sign of what may not. */
+const plainCharacters = /^[\w.~[\]:@!$'()*+,=&/?|%-]*$/;
 
 export function isTokenUri(text: string): boolean {
   return text.startsWith(scheme);
@@ -41,8 +43,10 @@ export function parseTokenUri(text: string): TokenSetting {
   if (!isTokenUri(text)) throw new Error('a PKCS#11 URI begins with "pkcs11:"');
   const [path = '', query = '', ...more] = text.slice(scheme.length).split('?');
   if (more.length > 0) throw new Error('only one "?" is allowed');
-  const named = attributesOf(path, ';', pathAttributes);
-  const options = attributesOf(query, '&', queryAttributes);
+  // What is taken for a name may be the rest of a PIN.
+  const hasPin = /pin(?!-source)/i.test(text);
+  const named = attributesOf(path, ';', { known: pathAttributes, hasPin });
+  const options = attributesOf(query, '&', { known: queryAttributes, hasPin });
   const { token: label = null, serial = null, manufacturer = null, model = null } = named;
   if (label === null && serial === null) throw new Error('token= or serial= is missing');
   const { object = usualObject, type = 'private' } = named;
@@ -60,17 +64,33 @@ export function parseTokenUri(text: string): TokenSetting {
 
 type Attributes = Readonly<Partial<Record<string, string>>>;
 
-function attributesOf(text: string, separator: string, known: ReadonlySet<string>): Attributes {
+interface Rules {
+  readonly known: ReadonlySet<string>;
+  /** The URI may have a PIN: names that are not known are not told */
+  readonly hasPin: boolean;
+}
+
+function attributesOf(text: string, separator: string, { known, hasPin }: Rules): Attributes {
   const attributes: Record<string, string> = {};
   for (const part of text.split(separator).filter((each) => each !== '')) {
     const at = part.indexOf('=');
     const name = at < 0 ? part : part.slice(0, at);
-    if (!known.has(name))
-      throw new Error(`unknown attribute "${name.slice(0, 40)}"; allowed: ${[...known].join(', ')}`);
-    if (at < 0 || name in attributes) throw new Error(`${name}= must stand there once, with a value`);
-    attributes[name] = decoded(name, part.slice(at + 1));
+    if (!known.has(name)) {
+      const told = hasPin ? '' : ` "${name.slice(0, 40)}"`;
+      throw new Error(`unknown attribute${told}; allowed: ${[...known].join(', ')}`);
+    }
+    if (at < 0 || name in attributes) throw new Error(`${shown(name)} must stand there once, with a value`);
+    const value = part.slice(at + 1);
+    if (!plainCharacters.test(value))
+      throw new Error(`${shown(name)} holds a character that must be percent-encoded`);
+    attributes[name] = decoded(name, value);
   }
   return attributes;
+}
+
+/** Behind "pin-value=" a message would be masked. */
+function shown(name: string): string {
+  return name === 'pin-value' ? name : `${name}=`;
 }
 
 function decoded(name: string, text: string): string {
@@ -78,9 +98,9 @@ function decoded(name: string, text: string): string {
   try {
     value = decodeURIComponent(text);
   } catch {
-    throw new Error(`${name}= is not percent-encoded UTF-8`);
+    throw new Error(`${shown(name)} is not percent-encoded UTF-8`);
   }
-  if (value === '' || value.includes('\0')) throw new Error(`${name}= is empty`);
+  if (value === '' || value.includes('\0')) throw new Error(`${shown(name)} is empty`);
   return value;
 }
 
@@ -92,7 +112,7 @@ function absolute(name: string, path: string): string {
 /** `pin-source` is a path or a `file:` URI (RFC 7512, 2.4); a command is not run. */
 function pinOf({ 'pin-value': value, 'pin-source': source }: Attributes): TokenSetting['pin'] {
   if (value !== undefined && source !== undefined)
-    throw new Error('pin-value= and pin-source= exclude each other');
+    throw new Error('pin-source= and pin-value exclude each other');
   if (value !== undefined) return { value };
   if (source === undefined) return null;
   const path = source.startsWith('file:') ? source.replace(/^file:(\/\/(localhost)?(?=\/))?/, '') : source;

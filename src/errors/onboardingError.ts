@@ -1,3 +1,4 @@
+import { withoutPin } from '../text/pin.ts';
 import { catalogue, type ErrorClass, type ErrorCode } from './catalogue.ts';
 import type { Reason } from './reasons.ts';
 
@@ -54,12 +55,11 @@ const mostAddresses = 8;
 
 /** Replaces the user information of every URL in a text, the PIN of a PKCS#11 URI, and anything that looks like a private key. Linear. */
 export function redact(text: string): string {
-  return text
+  return withoutPin(text)
     .replace(
       /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g,
       '[private key]',
     )
-    .replace(/\bpin-value=[^&\s"]*/g, 'pin-value=***')
     .replace(/[^\s"]+/g, withoutUserInformation);
 }
 

@@ -393,7 +393,7 @@ const entries = {
     codes: disk,
     cause: 'the token refuses the PIN',
     remedy:
-      'Correct `pin-source=` or `pin-value=` in `identity.keyType`, then `systemctl restart onboardd`; if the token has counted its tries, log in once yourself: `pkcs11-tool --module FILE --login --list-objects`.',
+      'Correct `pin-source` or `pin-value` in `identity.keyType`, then `systemctl restart onboardd`; if the token has counted its tries, log in once yourself: `pkcs11-tool --module FILE --login --list-objects`.',
   },
   'token-engine': {
     codes: disk,

@@ -181,7 +181,7 @@ function login(setting: TokenSetting, { api, handle, token }: Session): void {
 /** The PIN, read anew each time: a file that was corrected helps without a restart. @throws {TokenFault} */
 export function pinOf({ pin }: TokenSetting): string {
   if (pin === null)
-    throw new TokenFault('pin', 'wants a PIN, and the URI has neither pin-source= nor pin-value=');
+    throw new TokenFault('pin', 'wants a PIN, and the URI has neither pin-source nor pin-value');
   if ('value' in pin) return pin.value;
   let text: string;
   try {

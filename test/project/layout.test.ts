@@ -10,7 +10,7 @@ const source = join(root, 'src');
 const rooms: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> = {
   text: {},
   'events.ts': { errors: 'type' },
-  errors: {},
+  errors: { text: 'all' },
   config: { text: 'all' },
   machines: { errors: 'all' },
   'services/state': { errors: 'all', machines: 'type', 'events.ts': 'all', text: 'all' },

@@ -418,5 +418,8 @@ test('a key in hardware cannot be exported, and what is wrong with its URI is to
   expect(problemsOf(withKey('pkcs11:token=a?pin-value=81726354'))).toEqual([
     'identity.keyType is "pkcs11:…", in which module-path= must be an absolute path; allowed: a PKCS#11 URI (RFC 7512)',
   ]);
-  expect(problemsOf(withKey('pkcs12:?pin-value=81726354&x=1'))[0]).toContain('pin-value=***&x=1');
+  for (const pin of ['81726354&x=1', 'my 81726354', '1"81726354', '1\\81726354']) {
+    const [problem = ''] = problemsOf(withKey(`pkcs12:?PIN-value=${pin}`));
+    expect(problem).toContain('"pkcs12:?PIN-value=***"; allowed: one of rsa-2048');
+  }
 });

@@ -31,7 +31,7 @@ test.each([
   ['pin-source=file:/etc/pin', { file: '/etc/pin' }],
   ['pin-source=file:///etc/pin', { file: '/etc/pin' }],
   ['pin-source=file://localhost/etc/pin', { file: '/etc/pin' }],
-  ['pin-value=12%263;4', { value: '12&3;4' }],
+  ['pin-value=12%263%3B4%20%22', { value: '12&3;4 "' }],
 ])('%s is a PIN', (attribute, pin) => {
   expect(parseTokenUri(`pkcs11:token=a?${module}&${attribute}`).pin).toEqual(pin);
 });
@@ -53,7 +53,32 @@ test.each([
   [`pkcs11:token=a?${module}&pin-source=|askpass`, 'pin-source= must be an absolute path'],
   [`pkcs11:token=a?${module}&x-key-type=rsa-1024`, 'x-key-type= must be one of'],
   [`pkcs11:token=a?${module}&x-engine-path=/lib/engine.so`, 'x-engine-path= must end in /pkcs11.so'],
+  [`pkcs11:token=My token?${module}`, 'token= holds a character that must be percent-encoded'],
+  [`pkcs11:token=T\u00fcr?${module}`, 'token= holds a character that must be percent-encoded'],
+  [`pkcs11:token=a?${module}&pin-value=my 81726354`, 'pin-value holds a character that must be'],
+  [`pkcs11:token=a?${module}&pin-value=1"81726354`, 'pin-value holds a character that must be'],
+  [`pkcs11:token=a?${module}&pin-value=1;81726354`, 'pin-value holds a character that must be'],
   [`pkcs11:token=a;constructor=1?${module}`, 'unknown attribute "constructor"'],
 ])('%s is refused: %s', (uri, why) => {
   expect(() => parseTokenUri(uri)).toThrow(why);
+});
+
+test.each([
+  `pkcs11:token=a?${module}&pin-value=12&81726354`,
+  `pkcs11:token=a?pin-value=12&81726354=1&${module}`,
+  `pkcs11:token=a?${module}&PIN-VALUE=12&81726354`,
+  `pkcs11:token=a;pin-value=12;81726354?${module}`,
+  `pkcs11:token=a?${module}&pin_value=12&81726354`,
+  `pkcs11:token=a?${module}&pin-value=81726354%ff`,
+  `pkcs11:token=a?${module}&pin-value=1&pin-value=81726354`,
+  `pkcs11:token=a?${module}&pin-value=1?81726354`,
+])('%s is refused without a word of the PIN', (uri) => {
+  let message = '';
+  try {
+    parseTokenUri(uri);
+  } catch (error) {
+    message = `${error}`;
+  }
+  expect(message).not.toBe('');
+  expect(message).not.toContain('81726354');
 });

@@ -13,6 +13,9 @@ const hostile = {
   'begins of a key': '-----BEGIN '.repeat(size),
   'a key’s label': `-----BEGIN ${'PRIVATE KEY '.repeat(size)}`,
   'ends of a key': `-----BEGIN PRIVATE KEY-----${'-----END '.repeat(size)}`,
+  'begins of a PIN': 'pin-value'.repeat(size),
+  PINs: 'pin-value=\\'.repeat(size),
+  'lines without a PIN': `A=${'pin'.repeat(size)}\n`.repeat(3),
   blanks: `a${' '.repeat(size)}b`,
   quotes: `//${'\'"'.repeat(size)}`,
 };
@@ -70,6 +73,8 @@ test.each([
   ["nats://user:hunter'2@host", 'nats://***@host'],
   ['{"url":"nats://u:p@h","mail":"x@y"}', '{"url":"nats://***@h","mail":"x@y"}'],
   ['//u:p@h and //v:q@i', '//***@h and //***@i'],
+  ['the key "pkcs11:?pin-value=my hunter2" fails', 'the key "pkcs11:?pin-value=***" fails'],
+  ['{"k":"?PIN-value=1\\"hunter2","x":1}', '{"k":"?PIN-value=***","x":1}'],
   ['key: -----BEGIN EC PRIVATE KEY-----\nMHc=\n-----END EC PRIVATE KEY----- end', 'key: [private key] end'],
 ])('%s is shown as %s', (text, shown) => {
   expect(redact(text)).toBe(shown);
