@@ -45,8 +45,8 @@ export async function resetCommand(flags: ResetFlags, version: string): Promise<
   const token = tokenOf(sources);
   if ('status' in token) return token.status;
   const { keys } = token;
-  if (!existsSync(folder) && keys.names().length > 0) makeDirectory(folder);
-  if (!existsSync(folder)) {
+  const holdsKeys = keys.names().length > 0;
+  if (!existsSync(folder) && !holdsKeys) {
     process.stdout.write(`${plainText(folder)} does not exist: nothing to forget\n`);
     return exit.ok;
   }
@@ -64,6 +64,8 @@ export async function resetCommand(flags: ResetFlags, version: string): Promise<
     return process.stdin.isTTY ? exit.failed : exit.usage;
   }
   try {
+    // The lock, and what the reset has done so far, lie in it.
+    if (holdsKeys) makeDirectory(folder);
     const unlock = lockDirectory(folder);
     // The path may lead elsewhere by the time the question is answered.
     const refused = isRefused(folder);
@@ -162,7 +164,8 @@ async function runHooks(sources: Sources, before: object | null): Promise<void> 
 /** Every file that will go, and every one that was exported and stays. */
 function show(folder: string, outside: Outside, keepsId: boolean, keys: HeldKeys): void {
   for (const name of keys.names()) process.stdout.write(`will destroy ${name} in the token\n`);
-  const own = filesToRemove(readdirSync(folder), keepsId).map((name) => ownRemoval(folder, name));
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  const own = filesToRemove(names, keepsId).map((name) => ownRemoval(folder, name));
   for (const removal of [...own, ...exportsToRemove(stateOf(folder), outside)]) {
     const reason = reasonToLeave(removal);
     if (reason === undefined) continue;

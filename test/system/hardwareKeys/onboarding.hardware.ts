@@ -1,5 +1,6 @@
 /** A device with its key in a token, against a real fleet. */
 import { X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { launch, onboard, state, states } from '../../support/harness.ts';
 import { runToEnd } from '../../support/program.ts';
@@ -111,6 +112,11 @@ test('a key that outlived the state directory goes with a reset, too', async () 
   const token = newToken();
   const { device } = await fleetAndDevice(token);
   token.tool('--keypairgen', '--key-type', 'EC:prime256v1', '--label', 'onboardd', '--id', '01');
+  const unanswered = runToEnd(['reset', '--config', device.configFile], token.env);
+  expect(unanswered.stdout).toContain('will destroy identity.key in the token');
+  expect(unanswered.status).toBe(64);
+  expect(existsSync(device.stateDir)).toBe(false);
+  expect(token.privateKeys()).toEqual(['onboardd']);
   expect(runToEnd(['reset', '--yes', '--config', device.configFile], token.env).status).toBe(0);
   expect(token.privateKeys()).toEqual([]);
 });
