@@ -35,6 +35,7 @@ import {
   files,
   type Progress,
   type StateDirectory,
+  updateState,
 } from '../services/state/deviceState.ts';
 import type { HardwareId } from '../services/state/hardwareBinding.ts';
 import type { Moment } from './moments.ts';
@@ -133,18 +134,24 @@ async function newKey(
   keys: TokenKeys | null,
   directory: StateDirectory,
 ): Promise<string> {
-  if (keys === null) {
-    const type = keyType as GeneratedKeyType;
-    return await (takeEarlyKey(type) ?? pki.generateKey(type));
-  }
-  const { provisioned } = currentState(directory);
-  if (provisioned === null || keyFor({ directory, pki }, provisioned.certificate) !== null)
-    return await keys.generate();
-  throw new OnboardingError(
-    'STATE_CORRUPT',
-    'the token holds no key for the certificate of this device; it gets no other by itself',
-    { reason: 'token-key-missing' },
-  );
+  const { provisioned, keyInToken } = currentState(directory);
+  const isLost = provisioned !== null && keyFor({ directory, pki }, provisioned.certificate) === null;
+  if (isLost && (keyInToken || keys !== null)) throw keyMissing(keys !== null);
+  // Durable before there is a key in the token, so that it is never forgotten.
+  const isIn = keys !== null;
+  if (isIn !== keyInToken) updateState(directory, () => ({ keyInToken: isIn }));
+  if (keys !== null) return await keys.generate();
+  const type = keyType as GeneratedKeyType;
+  return await (takeEarlyKey(type) ?? pki.generateKey(type));
+}
+
+function keyMissing(hasToken: boolean): OnboardingError {
+  const what = hasToken
+    ? 'the token holds no key for the certificate of this device'
+    : 'the key for the certificate of this device is in a token, and identity.keyType names none';
+  return new OnboardingError('STATE_CORRUPT', `${what}; it gets no other by itself`, {
+    reason: 'token-key-missing',
+  });
 }
 
 /** The client's library is loaded while an answer is awaited, at the latest when it is needed. */

@@ -147,6 +147,8 @@ const stateSchema = v.pipe(
      * was written by an older version, or by the earlier agent.
      */
     exportDigests: v.fallback(v.record(v.string(), v.array(v.string())), {}),
+    /** The key of this identity was made in a token: no setting without it gets the device another key by itself. */
+    keyInToken: flag,
     /** `reset` has begun: nothing here is an identity to start from any more. */
     resetting: flag,
     /** What older versions kept here for `status`; it is read and not written again. */
@@ -236,6 +238,7 @@ export function newState(deviceId: string, idIsNew = false): DeviceState {
     verifiedAt: null,
     exported: [],
     exportDigests: {},
+    keyInToken: false,
     resetting: false,
     progress: null,
   };

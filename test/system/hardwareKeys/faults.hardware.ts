@@ -129,6 +129,23 @@ test('a key that is gone from the token is never replaced by itself', async () =
   expect(token.privateKeys()).toEqual(['onboardd']);
 });
 
+test('a device with its key in a token gets no other by a setting that names no token', async () => {
+  const token = newToken();
+  const { fleet, device } = await fleetAndDevice(token);
+  await onboard(device, token.env);
+  rewrite(device, { identity: { keyType: 'ec-p256' } });
+  const program = launch(device);
+  const line = await program.until(failure('STATE_CORRUPT'));
+  expect(line).toMatchObject({ reason: 'token-key-missing', class: 'permanent' });
+  expect(line.cause).toContain('identity.keyType names none');
+  program.child.kill('SIGTERM');
+  await program.ended;
+  expectNoKeyOnDisk(device);
+  rewrite(device, { identity: { keyType: token.uri() } });
+  await onboard(device, token.env);
+  expect(fleet.provisioning.requests).toHaveLength(1);
+});
+
 test('a token that goes away while the device is registered is missed, and found again', async () => {
   const token = newToken();
   const { fleet, device } = await fleetAndDevice(token);
