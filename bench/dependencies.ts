@@ -42,8 +42,10 @@ export function importsOf(dependencies: readonly string[]): Map<string, Set<stri
       for (const one of names.map((item) => item.trim()))
         if (one !== '' && !one.startsWith('type ')) imports.get(from)?.add(one.split(' as ')[0] ?? one);
     }
-    for (const [, from = ''] of text.matchAll(/ import\('([^.'][^']*)'\)/g))
-      imports.get(from)?.add('default');
+    for (const [, list = 'default', from = ''] of text.matchAll(
+      /(?:\{([^}]*)\} = await)? import\('([^.'][^']*)'\)/g,
+    ))
+      for (const one of list.split(',')) imports.get(from)?.add(one.trim());
   }
   return imports;
 }
