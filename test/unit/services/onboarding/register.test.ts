@@ -12,10 +12,10 @@ import {
   newState,
   type OpenRequest,
   parseState,
-  type StateDirectory,
   writeState,
 } from '../../../../src/services/state/deviceState.ts';
 import { certificatePem, keyPem, parseCertificates } from '../../../simulation/pki.ts';
+import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 import { processorMs } from '../../../support/processorTime.ts';
 
 const deviceId = 'd1';
@@ -55,19 +55,12 @@ function attempt(
   const stream = { last: stored, isSilent: options.isSilent ?? false };
   const contents = new Map([[files.key as string, keyPem('k1')]]);
   const disk = { isFull: false };
-  const directory: StateDirectory = {
-    read: (name) => contents.get(name) ?? null,
+  const directory = memoryDirectory(contents, {
     write(name, text) {
       if (disk.isFull) throw new OnboardingError('STATE_UNWRITABLE', 'no space left');
       contents.set(name, text);
     },
-    refresh: (name, text) => void contents.set(name, text),
-    settle: () => undefined,
-    note: () => undefined,
-    restrict: () => undefined,
-    quarantine: (name) => name,
-    remove: (name) => void contents.delete(name),
-  };
+  });
   const certificate = certificatePem({
     subject: `fleet/${deviceId}`,
     key: 'k1',
