@@ -135,9 +135,7 @@ export function createDisk(
     },
     fstatSync(descriptor: number) {
       const { file } = open.get(descriptor) as { file: File | null };
-      const type = file === null ? constants.S_IFDIR : constants.S_IFREG;
-      const place = { dev: 1, ino: file === null ? 1 : 2, nlink: 1 };
-      return { ...place, mode: type | (file?.mode ?? 0o700), uid: 0, gid: 0, isFile: () => file !== null };
+      return file === null ? folderStat : fileStat(file.mode);
     },
     statSync(path: string) {
       if (!folders.has(path)) find(path);
@@ -179,6 +177,27 @@ export function createDisk(
     },
   };
 }
+
+/** Looked at some hundred thousand times in a long life. */
+const folderStat = {
+  dev: 1,
+  ino: 1,
+  nlink: 1,
+  mode: constants.S_IFDIR | 0o700,
+  uid: 0,
+  gid: 0,
+  isFile: () => false,
+};
+const isFile = () => true;
+const fileStat = (mode: number) => ({
+  dev: 1,
+  ino: 2,
+  nlink: 1,
+  mode: constants.S_IFREG | mode,
+  uid: 0,
+  gid: 0,
+  isFile,
+});
 
 function apply(names: Map<string, File>, { from, to, file }: NameChange): void {
   if (from !== null) names.delete(from);

@@ -50,6 +50,8 @@ else {
 
 /** Lives a share of the lives, for the process that asked. */
 async function work(): Promise<void> {
+  // Most of the errors are files that are not there, and a violation is replayed, with its stacks, by the process that asked.
+  Error.stackTraceLimit = 0;
   process.send?.(await hunt(firstSeed, lives));
   process.disconnect?.();
 }
