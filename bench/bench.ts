@@ -15,6 +15,7 @@ import { arch, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../packaging/tools.mjs';
+import { commitMeasured } from '../test/support/commit.ts';
 import { measureAtRest } from './atRest.ts';
 import { type Contenders, contenders, listed } from './contenders.ts';
 import { bundleBytes, count, countLoaded } from './counts.ts';
@@ -100,12 +101,10 @@ async function countAll(all: Contenders, at: FleetProcess): Promise<CountRow[]> 
 }
 
 function settingOf(all: Contenders): Setting {
-  const git = (...args: string[]) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
-  const isChanged = git('status', '--porcelain', '--', 'src', 'bench', 'scripts', 'packaging') !== '';
   const [{ model = 'unknown processor' } = {}] = cpus();
   const disk = execFileSync('stat', ['-f', '-c', '%T', tmpdir()], { encoding: 'utf8' }).trim();
   return {
-    commit: git('rev-parse', '--short', 'HEAD') + (isChanged ? ' with changes' : ''),
+    commit: commitMeasured(),
     machine: `${cpus().length} cores (${model.trim()}, ${arch()}), Node ${process.versions.node}, temporary folder on ${disk}, load average ${loadavg()[1]?.toFixed(1)} of the last five minutes`,
     command: `npm run bench -- --write --runs ${runs}${values.packaged ? ' --packaged' : ''}`,
     runs,

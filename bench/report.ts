@@ -4,6 +4,7 @@ import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { commitMeasured } from '../test/support/commit.ts';
 import { type Figures, isSame, ofReport } from './reportFigures.ts';
 import { writeBenchLog } from './reportLogs.ts';
 import { median, pairRatios } from './statistics.ts';
@@ -138,11 +139,10 @@ function tableOf(rows: readonly Row[]): string {
 }
 
 function page(rows: readonly Row[], rounds: number): string {
-  const commit = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' });
   const [cpu] = cpus();
   return `# Performance of \`onboardd report\`
 
-Written by \`npm run bench:report -- --lines ${values.lines} --rounds ${rounds} --jq ${values.jq} --write\`; do not edit. Commit ${commit.stdout.trim()}; ${cpus().length} cores (${cpu?.model ?? 'unknown'}), Node ${process.versions.node}, load average ${fixed(loadavg()[1] ?? 0, 1)} of the last five minutes.
+Written by \`npm run bench:report -- --lines ${values.lines} --rounds ${rounds} --jq ${values.jq} --write\`; do not edit. Commit ${commitMeasured()}; ${cpus().length} cores (${cpu?.model ?? 'unknown'}), Node ${process.versions.node}, load average ${fixed(loadavg()[1] ?? 0, 1)} of the last five minutes.
 
 The log of a fleet of 10,000 devices, as JSON lines, read from the page cache. Medians of ${rounds} rounds, each of which runs every program once,
 one after the other; "by DuckDB" is the median of the quotients of neighbours. DuckDB loads the fields that matter into a table in

@@ -7,7 +7,7 @@
  *     -- --limit SECONDS                      after which a size is given up and what was reached is told, 300 by default
  *     -- --write                              into docs/performance-scale.md
  */
-import { type ChildProcess, execFileSync, fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { AgentReport, Assignment } from '../fleet/rehearsal/agents.ts';
 import { root } from '../packaging/tools.mjs';
+import { commitMeasured } from '../test/support/commit.ts';
 import { startFleetProcess } from './fleetProcess.ts';
 import { processorMsOf, residentOf } from './processor.ts';
 import { quantile } from './statistics.ts';
@@ -165,10 +166,6 @@ function failuresOf(all: readonly Scale[]): string[] {
 }
 
 function pageOf(all: readonly Scale[]): string {
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
-    cwd: root,
-    encoding: 'utf8',
-  }).trim();
   const [{ model = 'unknown processor' } = {}] = cpus();
   const head = [
     ...['devices', 'registered', 'seconds', 'a second', 'p50 s', 'p99 s', 'failed attempts'],
@@ -177,7 +174,7 @@ function pageOf(all: readonly Scale[]): string {
   const failures = failuresOf(all);
   return `# Performance: scale
 
-Written by \`npm run bench:scale -- --write\`; do not edit. Commit ${commit}; ${cpus().length} cores (${model.trim()}), load average ${loadavg()[1]?.toFixed(1)} of the last five minutes.
+Written by \`npm run bench:scale -- --write\`; do not edit. Commit ${commitMeasured()}; ${cpus().length} cores (${model.trim()}), load average ${loadavg()[1]?.toFixed(1)} of the last five minutes.
 
 Devices with EC keys power on within a second, against one stand-in fleet: certificate authority, provisioning server and manager in one
 process, and a nats-server. For each device runs the real machine with the real services and adapters, a state directory on a real disk
