@@ -12,8 +12,8 @@ import { describe } from '../errors/onboardingError.ts';
 import { credentialsOf, maskSecrets, textsOf } from '../services/diagnostics/secrets.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
-import { type Build, runChecks } from './check.ts';
-import { type CommonFlags, exit, readSources } from './options.ts';
+import { runChecks } from './check.ts';
+import { type Build, type CommonFlags, exit, readSources } from './options.ts';
 import { lookAtStatus } from './status.ts';
 
 const mostLogLines = 5_000;

@@ -32,6 +32,7 @@ import { activityOf } from './format/status.ts';
 import { terminalOf } from './format/terminal.ts';
 import { lookAtConfiguration, lookAtDirectory, unforeseen } from './localChecks.ts';
 import {
+  type Build,
   type CommonFlags,
   configure,
   exit,
@@ -40,12 +41,6 @@ import {
   type Usable,
 } from './options.ts';
 import { readStatus } from './readStatus.ts';
-
-export interface Build {
-  readonly version: string;
-  /** Milliseconds since 1970 */
-  readonly builtAt: number;
-}
 
 const lookUpMs = 5_000;
 const greetingMs = 5_000;

@@ -35,6 +35,13 @@ export const defaultConfigFile = '/etc/onboardd/config.json';
 /** Defaults of the package, beneath the configuration file; `config.d` beside it is the image builder's. */
 const packagedConfigFile = '/usr/lib/onboardd/config.json';
 
+/** Of the program that runs. */
+export interface Build {
+  readonly version: string;
+  /** Milliseconds since 1970 */
+  readonly builtAt: number;
+}
+
 export interface CommonFlags {
   readonly config?: string;
   readonly envFile?: string;

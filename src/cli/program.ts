@@ -1,16 +1,10 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { leaveSignals } from '../adapters/signals.ts';
-import { type CommonFlags, defaultConfigFile, exit } from './options.ts';
+import { type Build, type CommonFlags, defaultConfigFile, exit } from './options.ts';
 import type { ReportFlags } from './report.ts';
 import type { ResetFlags } from './reset.ts';
 import type { StatusFlags } from './status.ts';
 import type { WaitFlags } from './wait.ts';
-
-export interface Build {
-  readonly version: string;
-  /** Milliseconds since 1970 */
-  readonly builtAt: number;
-}
 
 /** The command line; only the modules of the command that is given are loaded. @returns exit status */
 export async function runProgram(argv: string[], build: Build): Promise<number> {

@@ -18,8 +18,7 @@ import { reportLines } from './format/report.ts';
 import { reportJson } from './format/reportJson.ts';
 import { reportPage } from './format/reportPage.ts';
 import { isUtf8Locale, terminalOf, toAscii } from './format/terminal.ts';
-import { exit } from './options.ts';
-import type { Build } from './program.ts';
+import { type Build, exit } from './options.ts';
 
 export interface ReportFlags {
   readonly html?: string;

@@ -1,11 +1,14 @@
-import type { Config } from './schema.ts';
+/** Of the configuration. */
+interface ConfiguredUrls {
+  readonly provisioning: { readonly url: string | readonly string[] | null };
+}
 
 /**
  * The servers of `provisioning.url`, in their order: a list, or one text, in which a comma or space separates several.
  *
  * @returns an empty list where none is configured: then the server is discovered
  */
-export function provisioningUrls({ provisioning }: Pick<Config, 'provisioning'>): string[] {
+export function provisioningUrls({ provisioning }: ConfiguredUrls): string[] {
   return splitUrls(provisioning.url ?? []);
 }
 

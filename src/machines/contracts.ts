@@ -1,7 +1,6 @@
 import type { ErrorClass, ErrorCode } from '../errors/catalogue.ts';
 import type { Reason } from '../errors/reasons.ts';
 import type { RetryPolicy } from './backoff.ts';
-import type { Failure } from './failure.ts';
 import type { RequestPace } from './requestPace.ts';
 import type { Lack, LeaveReason, Stage } from './stage.ts';
 import type { Unopened } from './unopened.ts';
@@ -65,14 +64,6 @@ export interface Policy {
   readonly refusalsCount: boolean;
 }
 
-/** Time and chance come from outside, so that a whole life can be simulated. */
-export interface Clock {
-  /** Milliseconds since 1970 */
-  readonly now: () => number;
-  /** Uniform in [0, 1) */
-  readonly random: () => number;
-}
-
 /** What failed, as the log names it: a state, or `renewing` or `verifying` in the state `registered`. */
 export type Step =
   | 'idle'
@@ -83,6 +74,17 @@ export type Step =
   | 'registered'
   | 'renewing'
   | 'verifying';
+
+/** The last failure, as `status` shows it. */
+export interface Failure {
+  readonly step: Step;
+  readonly code: ErrorCode;
+  readonly reason: Reason | null;
+  readonly class: ErrorClass;
+  readonly message: string;
+  /** Milliseconds since 1970 */
+  readonly at: number;
+}
 
 export interface Context {
   /** Null until the facts on disk were read */

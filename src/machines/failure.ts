@@ -1,22 +1,12 @@
-import { catalogue, type ErrorClass, type ErrorCode } from '../errors/catalogue.ts';
+import { catalogue, type ErrorCode } from '../errors/catalogue.ts';
 import { isRefusal } from '../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { Reason } from '../errors/reasons.ts';
 import { backoffMs } from './backoff.ts';
-import type { Clock, Context, Policy, Step } from './contracts.ts';
+import type { Clock } from './clock.ts';
+import type { Context, Failure, Policy, Step } from './contracts.ts';
 import { afterFailedOpening } from './unopened.ts';
 import { afterRefusal } from './verification.ts';
-
-/** The last failure, as `status` shows it. */
-export interface Failure {
-  readonly step: Step;
-  readonly code: ErrorCode;
-  readonly reason: Reason | null;
-  readonly class: ErrorClass;
-  readonly message: string;
-  /** Milliseconds since 1970 */
-  readonly at: number;
-}
 
 /** A limit of one attempt, and what it means when it has passed. */
 interface Timeout {

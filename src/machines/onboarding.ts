@@ -1,4 +1,5 @@
-import type { Clock, Policy } from './contracts.ts';
+import type { Clock } from './clock.ts';
+import type { Policy } from './contracts.ts';
 import { initialContext, missing, onboardingSetup } from './onboardingSetup.ts';
 import { registered } from './registered.ts';
 

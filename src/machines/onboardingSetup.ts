@@ -1,8 +1,8 @@
 import { assertEvent, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
 import { isRefusal } from '../errors/networkProblem.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
+import type { Clock } from './clock.ts';
 import type {
-  Clock,
   Context,
   EmittedEvent,
   Failed,

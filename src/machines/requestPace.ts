@@ -1,5 +1,5 @@
 import { backoffMs, longestRetryAfterMs, type RetryPolicy } from './backoff.ts';
-import type { Clock } from './contracts.ts';
+import type { Clock } from './clock.ts';
 
 /**
  * The distance that requests for certificates keep from one another, whichever states they are made in: certificates

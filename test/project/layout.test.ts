@@ -96,6 +96,14 @@ function isAllowed(from: string, to: string, typeOnly: boolean): boolean {
   return right === 'all' || (right === 'type' && typeOnly);
 }
 
+/** The files of the project that a file imports, as paths below src/; types, too, but not what is loaded when it is needed. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(source, file), 'utf8');
+  return [...text.matchAll(/^(?:import|export) [^;]*? from '(\.[^']+)';/gms)].map(([, to = '']) =>
+    relative(source, join(source, dirname(file), to)),
+  );
+}
+
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) =>
   name.endsWith('.ts'),
 );
@@ -111,6 +119,19 @@ test.each(files)('%s imports only what its room allows', (file) => {
     }))
     .filter(({ to, typeOnly }) => !isAllowed(file, to, typeOnly));
   expect(wrong).toEqual([]);
+});
+
+test('no file imports itself, however far the way round, not even for a type', () => {
+  const known = new Map<string, 'open' | 'done'>();
+  const walk = (file: string, path: readonly string[]): string[] => {
+    if (known.get(file) === 'open') return [[...path.slice(path.indexOf(file)), file].join(' -> ')];
+    if (known.get(file) === 'done') return [];
+    known.set(file, 'open');
+    const circles = importsOf(file).flatMap((next) => walk(next, [...path, file]));
+    known.set(file, 'done');
+    return circles;
+  };
+  expect(files.flatMap((file) => walk(file, []))).toEqual([]);
 });
 
 test('machines and services reach time, chance, disk and network through adapters alone', () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { type Observed, type Position, progressOf } from '../../../src/daemon/progress.ts';
-import type { Failure } from '../../../src/machines/failure.ts';
+import type { Failure } from '../../../src/machines/contracts.ts';
 
 const now = Date.UTC(2026, 10, 24);
 const before: Position = { state: 'csr', since: now - 60_000, entered: 1_000 };
