@@ -601,17 +601,19 @@ test('a chart that loops without a wait ends after a hundred steps', () => {
   });
 });
 
-test.each(
-  nodesOf(statechart()).map((node) => [node.id, node] as const),
-)('%s says what it is for, and names its actions', (_, { description, config, transitions }) => {
-  expect(description).toMatch(/^[A-Z].*\.$/s);
-  const steps = [
-    config.entry,
-    config.exit,
-    ...[...transitions.values()].flat().map(({ actions }) => actions),
-  ];
-  for (const action of steps.flat().filter((one) => one !== undefined))
-    expect(typeof action === 'string' ? action : (action as { type?: unknown }).type).toMatch(/^[a-z]\w+$/i);
+test('every state says what it is for, and names its actions', () => {
+  for (const { id, description, config, transitions } of nodesOf(statechart())) {
+    expect(description, id).toMatch(/^[A-Z].*\.$/s);
+    const steps = [
+      config.entry,
+      config.exit,
+      ...[...transitions.values()].flat().map(({ actions }) => actions),
+    ];
+    for (const action of steps.flat().filter((one) => one !== undefined))
+      expect(typeof action === 'string' ? action : (action as { type?: unknown }).type, id).toMatch(
+        /^[a-z]\w+$/i,
+      );
+  }
 });
 
 test('whatever an actor throws, and whatever takes too long, is handled', () => {
