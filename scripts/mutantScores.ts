@@ -26,3 +26,31 @@ export function scoresOf({ files }: MutantReport): MutantScore[] {
     })
     .sort((a, b) => a.score - b.score);
 }
+
+const [begin, end] = ['<!-- unit-mutants -->', '<!-- /unit-mutants -->'];
+
+/**
+ * Puts scores into the table of docs/reliability.md: a module that is there gets a new row, the others keep theirs.
+ *
+ * @param tests which of the unit tests ran
+ * @throws {Error} if the page has no place for the table
+ */
+export function withScores(
+  page: string,
+  scores: readonly MutantScore[],
+  { commit, tests }: { readonly commit: string; readonly tests: string },
+): string {
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  if (from < 0 || to < from) throw new Error('docs/reliability.md has no place for unit-mutants');
+  const rows = new Map(
+    [...page.slice(from, to).matchAll(/^\| `([^`]+)` .*$/gm)].map(([row, file = '']) => [file, row]),
+  );
+  for (const { file, mutants, found, score } of scores)
+    rows.set(file, `| \`${file}\` | ${commit} | ${tests} | ${mutants} | ${found} | ${Math.floor(score)} % |`);
+  const table = [
+    '| module | commit | tests | mutants | found | score |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...[...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row),
+  ].join('\n');
+  return `${page.slice(0, from)}${begin}\n\n${table}\n\n${page.slice(to)}`;
+}
