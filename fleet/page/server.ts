@@ -6,26 +6,13 @@ import { join } from 'node:path';
 import { hostAndPort } from '../addresses.ts';
 import { WorkbenchError } from '../dataDirectory.ts';
 import type { FleetEvent } from '../device.ts';
-import { faults as catalogue, type Fault, isFault } from '../faults.ts';
+import { type Fault, isFault } from '../faults.ts';
 import type { Workbench } from '../workbench.ts';
-import type { Change, FaultView, Snapshot } from './view.ts';
+import { pageHeaders } from './headers.ts';
+import { createStream } from './stream.ts';
 
-/** Changes are told together, so often at most, ms. */
-const tellEveryMs = 200;
-const aliveEveryMs = 15_000;
-const mostViewers = 50;
 const mostBytes = 4_096;
 const operations = ['revoke', 'restore', 'forget'] as const;
-
-/** Nothing but this page's own files, and nobody frames it. Devices' text is set as text by the page's library. */
-const headers = {
-  'content-security-policy':
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-resource-policy': 'same-origin',
-  'cache-control': 'no-store',
-};
 
 export interface PageOptions {
   workbench: Workbench;
@@ -61,7 +48,7 @@ export async function startPage({ workbench, assets, host, port }: PageOptions):
       ['/style.css', 'style.css', 'text/css; charset=utf-8'],
     ].map(([path = '', name = '', type = '']) => [path, { type, text: readFileSync(join(assets, name)) }]),
   );
-  const stream = createStream(workbench);
+  const stream = createStream(workbench, {});
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     checkHost(request, workbench.hosts);
@@ -70,15 +57,17 @@ export async function startPage({ workbench, assets, host, port }: PageOptions):
     if (request.method === 'POST') {
       await operate(path, await jsonOf(request), workbench);
       stream.tell();
-      response.writeHead(204, headers).end();
+      response.writeHead(204, pageHeaders).end();
     } else if (request.method !== 'GET') {
       throw new Refusal(405, 'only GET and POST');
     } else if (file !== undefined) {
-      response.writeHead(200, { ...headers, 'content-type': file.type }).end(file.text);
+      response.writeHead(200, { ...pageHeaders, 'content-type': file.type }).end(file.text);
     } else if (path === '/ca.crt') {
-      response.writeHead(200, { ...headers, 'content-type': 'application/x-pem-file' }).end(workbench.ca.pem);
+      response
+        .writeHead(200, { ...pageHeaders, 'content-type': 'application/x-pem-file' })
+        .end(workbench.ca.pem);
     } else if (path === '/events') {
-      stream.open(response);
+      stream.open(response, request.socket.remoteAddress ?? '');
     } else {
       answer(response, 200, historyOf(path, workbench));
     }
@@ -165,68 +154,7 @@ function historyOf(path: string, { ledger }: Workbench): { history: readonly Fle
 }
 
 function answer(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { ...headers, 'content-type': 'application/json' }).end(JSON.stringify(body));
-}
-
-function faultViews({ faults }: Workbench): FaultView[] {
-  return Object.entries(catalogue).map(([name, texts]) => ({
-    ...{ name, ...texts },
-    isOn: isFault(name) && faults.active.has(name),
-  }));
-}
-
-/** Server-sent events: everything at first, then what changes. A viewer that comes back starts anew. */
-function createStream(workbench: Workbench) {
-  const { ledger, urls, fingerprint } = workbench;
-  const viewers = new Set<ServerResponse>();
-  const changed = new Set<string>();
-  let events: FleetEvent[] = [];
-  let timer: NodeJS.Timeout | undefined;
-
-  function tell(): void {
-    clearTimeout(timer);
-    timer = undefined;
-    const devices = [...changed].flatMap((id) => ledger.devices.get(id) ?? []);
-    send('change', { devices, events, faults: faultViews(workbench) } satisfies Change, viewers);
-    changed.clear();
-    events = [];
-  }
-  const end = ledger.onEvent((event) => {
-    if ('id' in event && event.id !== undefined) changed.add(event.id);
-    events.push(event);
-    timer ??= setTimeout(tell, tellEveryMs);
-  });
-  const alive = setInterval(() => {
-    for (const viewer of viewers) viewer.write(':\n\n');
-  }, aliveEveryMs).unref();
-  return {
-    tell,
-    open(response: ServerResponse): void {
-      if (viewers.size >= mostViewers) throw new Refusal(503, 'too many viewers');
-      response.writeHead(200, { ...headers, 'content-type': 'text/event-stream' });
-      response.write('retry: 1000\n');
-      const snapshot: Snapshot = {
-        line: `ONBOARDD_PROVISIONING_URL=${urls.http}`,
-        pin: `ONBOARDD_PROVISIONING_FLEET_CA_FINGERPRINT=${fingerprint}`,
-        urls,
-        isOpenToOthers: workbench.isOpenToOthers,
-        devices: [...ledger.devices.values()],
-        events: [...ledger.historyOf()],
-        faults: faultViews(workbench),
-      };
-      send('snapshot', snapshot, [response]);
-      viewers.add(response);
-      response.once('close', () => viewers.delete(response));
-    },
-    stop(): void {
-      end();
-      clearInterval(alive);
-      clearTimeout(timer);
-    },
-  };
-}
-
-function send(name: string, body: unknown, viewers: Iterable<ServerResponse>): void {
-  const text = `event: ${name}\ndata: ${JSON.stringify(body)}\n\n`;
-  for (const viewer of viewers) viewer.write(text);
+  response
+    .writeHead(status, { ...pageHeaders, 'content-type': 'application/json' })
+    .end(JSON.stringify(body));
 }

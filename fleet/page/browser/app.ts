@@ -20,7 +20,7 @@ interface Operations {
   post: (path: string, body?: object) => void;
 }
 
-function useFleet(): { fleet: Fleet | null; isLive: boolean } {
+function useFleet(onDisplaced: () => void): { fleet: Fleet | null; isLive: boolean } {
   const [fleet, setFleet] = useState<Fleet | null>(null);
   const [isLive, setLive] = useState(false);
   useEffect(() => {
@@ -33,6 +33,12 @@ function useFleet(): { fleet: Fleet | null; isLive: boolean } {
       setFleet({ ...all, devices: new Map(all.devices.map((device) => [device.id, device])) }),
     );
     on<Change>('change', (change) => setFleet((before) => (before === null ? null : merged(before, change))));
+    // Coming back by itself, it would displace the next.
+    source.addEventListener('displaced', () => {
+      source.close();
+      setLive(false);
+      onDisplaced();
+    });
     return () => source.close();
   }, []);
   return { fleet, isLive };
@@ -55,8 +61,10 @@ function useNow(): number {
 }
 
 function App() {
-  const { fleet, isLive } = useFleet();
   const [problem, setProblem] = useState('');
+  const { fleet, isLive } = useFleet(() =>
+    setProblem('Too many pages are open: the workbench let this one go. Reload it to go on.'),
+  );
   const [chosen, choose] = useState<string | null>(null);
   const [filter, setFilter] = useState('');
   const now = useNow();
