@@ -16,6 +16,8 @@ const exit = { unavailable: 69, usage: 64 };
 /** beside the bundle */
 const assets = fileURLToPath(new URL('./page', import.meta.url));
 const yearSeconds = 365 * 24 * 3600;
+// A terminal or reader that is gone ends nothing: a closed terminal says so by SIGHUP.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const complain = (text: string) => process.stderr.write(`${text}\n`);
 
@@ -105,7 +107,7 @@ async function main(flags: Flags): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
     // Not once: Ctrl-C may come twice, from the terminal and from the program that started this one. While somebody
     // listens, the signal does not end what is to be stopped in order.
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve());
   });
   const workbench = await startWorkbench(options);
   try {

@@ -18,6 +18,6 @@ const fleet = spawn(process.execPath, ['dist/fleet/onboardd-fleet.mjs', ...proce
   stdio: 'inherit',
   env: { ...process.env, NATS_SERVER: natsServer },
 });
-// Ctrl-C reaches the fleet too; it ends what it started, and we end with it.
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => fleet.kill(signal));
+// Ctrl-C and the end of a terminal reach the fleet too; it ends what it started, and we end with it.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => fleet.kill(signal));
 fleet.on('exit', (code) => process.exit(code ?? 1));

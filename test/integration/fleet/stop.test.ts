@@ -41,14 +41,23 @@ async function startFleet(data: string) {
     });
     ended.then((how) => reject(new Error(`ended with ${how}:\n${said.join('\n')}`)));
   });
-  return { pid, url, ended, said };
+  const hangUp = () => {
+    child.stdout.destroy();
+    child.stderr.destroy();
+  };
+  return { pid, url, ended, said, hangUp };
 }
 
-test('Ctrl-C, which reaches each process of the terminal, ends the fleet in order: status 0, and the history is whole', async () => {
+test.each([
+  ['Ctrl-C', 'SIGINT'],
+  ['a terminal that is closed', 'SIGHUP'],
+] as const)('%s, which reaches each process of the terminal, ends the fleet in order: status 0, and the history is whole', async (_what, signal) => {
   const data = join(temporaryFolder(), 'fleet');
-  const { pid, url, ended, said } = await startFleet(data);
+  const { pid, url, ended, said, hangUp } = await startFleet(data);
   await fetch(`${url}/nothing-here`);
-  process.kill(-pid, 'SIGINT');
+  // Nobody reads any more what it says.
+  if (signal === 'SIGHUP') hangUp();
+  process.kill(-pid, signal);
   expect(await ended, said.join('\n')).toBe(0);
   expect(readFileSync(join(data, 'history.jsonl'), 'utf8')).toMatch(/^\{.*"request\.refused".*\}\n$/);
 });
