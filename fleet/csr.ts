@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, type KeyObject, webcrypto, X509Certificate } from 'node:crypto';
-import { type AsnType, fromBER, Sequence } from 'asn1js';
+import { type AsnType, fromBER, IA5String, PrintableString, Sequence, Utf8String } from 'asn1js';
 import {
   CertificationRequest,
   CryptoEngine,
@@ -9,6 +9,8 @@ import {
 
 const commonNameOid = '2.5.4.3';
 const contextSpecific = 3;
+/** Go, and so nats-server, reads these as they are. */
+const textTypes = [Utf8String, PrintableString, IA5String];
 const leastRsaBits = 2048;
 const pemPattern =
   /^-----BEGIN CERTIFICATE REQUEST-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END CERTIFICATE REQUEST-----\s*$/;
@@ -27,7 +29,7 @@ export interface SigningRequest {
 
 /**
  * Reads a PKCS#10 request as strictly as a server written in Go does: whole PEM of this one kind, whole DER, the
- * attributes present though empty, one common name, RSA of at least 2048 bits or EC, a good signature.
+ * attributes present though empty, one common name and nothing else, RSA of at least 2048 bits or EC, a good signature.
  *
  * @throws {TypeError} saying what is wrong
  */
@@ -38,6 +40,10 @@ export async function readSigningRequest(pem: string): Promise<SigningRequest> {
   const names = request.subject.typesAndValues.filter(({ type }) => type === commonNameOid);
   const [name] = names;
   if (name === undefined || names.length > 1) throw new TypeError(`the CSR has ${names.length} common names`);
+  if (request.subject.typesAndValues.length > 1)
+    throw new TypeError("the CSR's subject has more than a common name, by which nats-server knows a device");
+  if (!textTypes.some((type) => name.value instanceof type))
+    throw new TypeError("the CSR's common name is no UTF8String, PrintableString or IA5String");
   const publicKey = publicKeyOf(request.subjectPublicKeyInfo);
   if (!(await isGood(request))) throw new TypeError("the CSR's signature is not that of its key");
   return {

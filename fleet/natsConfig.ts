@@ -116,5 +116,10 @@ function accountsOf(users: object[], jetstream: boolean) {
 }
 
 function userOf([commonName, rights]: readonly [string, Rights | 'all']) {
-  return { user: `CN=${commonName}`, ...(rights === 'all' ? {} : { permissions: rights }) };
+  return { user: `CN=${escapedValue(commonName)}`, ...(rights === 'all' ? {} : { permissions: rights }) };
+}
+
+/** A value of a distinguished name as Go's crypto/x509/pkix writes it, which `verify_and_map` compares with (RFC 4514, 2.4). */
+function escapedValue(text: string): string {
+  return text.replace(/[,+"\\<>;]|^[# ]|(?!^) $/g, '\\$&');
 }
