@@ -47,17 +47,20 @@ export async function startCluster({
     authorise: (id, commonName) => onAll((server) => server.authorise(id, commonName)),
     revoke: (id) => onAll((server) => server.revoke(id)),
     setRights: (rights) => onAll((server) => server.setRights(rights)),
-    async leaderOf(stream) {
-      for (const server of servers.filter(({ isRunning }) => isRunning)) {
-        const name = await leaderNameOf(stream, server);
-        const index = name === undefined ? -1 : Number(name.replace('fleet-', '')) - 1;
-        const leader = servers[index];
-        if (leader?.isRunning) return leader;
-      }
-      throw new Error(`${stream} has no leader`);
-    },
+    leaderOf: (stream) => leaderOf(stream, servers),
     stop: () => onAll((server) => server.stop()),
   };
+}
+
+/** The server that leads a stream. @throws {Error} where it has no leader */
+export async function leaderOf(stream: string, servers: readonly NatsServer[]): Promise<NatsServer> {
+  for (const server of servers.filter(({ isRunning }) => isRunning)) {
+    const name = await leaderNameOf(stream, server);
+    const index = name === undefined ? -1 : Number(name.replace('fleet-', '')) - 1;
+    const leader = servers[index];
+    if (leader?.isRunning) return leader;
+  }
+  throw new Error(`${stream} has no leader`);
 }
 
 interface Jsz {

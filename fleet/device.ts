@@ -15,6 +15,8 @@ export type FleetEvent = { at: number } & (
   | {
       event: 'registration.accepted';
       id: string;
+      /** of the request, in its stream: the same request may be delivered again */
+      sequence?: number;
       alias: string;
       deviceType: string;
       architecture: string;
@@ -51,4 +53,6 @@ export interface Device {
   keys: number;
   /** how often it was registered since it was last forgotten; more than once is an error of the fleet */
   registrations: number;
+  /** of the request that was accepted last */
+  acceptedSequence?: number;
 }

@@ -121,8 +121,8 @@ function count(devices: Map<string, Device>, event: FleetEvent): void {
       device.isConnected = event.event === 'nats.connected';
       break;
     case 'registration.accepted': {
-      const { alias, deviceType, architecture, buildVersion } = event;
-      Object.assign(device, { alias, deviceType, architecture, buildVersion });
+      const { alias, deviceType, architecture, buildVersion, sequence: acceptedSequence } = event;
+      Object.assign(device, { alias, deviceType, architecture, buildVersion, acceptedSequence });
       device.registrations += 1;
       enter('registered');
       break;

@@ -98,7 +98,8 @@ function seconds(text: string): number {
 async function main(flags: Flags): Promise<void> {
   const data = flags.data ?? defaultData(flags.script !== undefined);
   const options: WorkbenchOptions = {
-    ...{ data, listen: flags.listen, mdns: flags.mdns, cluster: flags.cluster },
+    ...{ data, listen: flags.listen, mdns: flags.mdns },
+    cluster: flags.cluster || flags.script === 'node',
     ports: { http: flags.httpPort, https: flags.httpsPort, nats: flags.natsPort },
     certificateMs: (flags.certificateLife ?? (flags.script === 'renewal' ? 60 : yearSeconds)) * 1000,
     program: await natsProgram(),

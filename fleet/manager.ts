@@ -17,6 +17,7 @@ import { actionsOf, createStreams, type StreamOptions } from './streams.ts';
 
 export const alreadyRegistered = 'device already registered';
 const action = 'device_actions.*.register';
+const againMs = 1_000;
 
 /**
  * What the manager may do to a request instead of what it should:
@@ -198,7 +199,13 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     const messages = await actionsOf(connection, action);
     endConsuming = () => messages.close();
     (async () => {
-      for await (const message of messages) handle(message, message).catch(note);
+      for await (const message of messages) {
+        handle(message, message).catch((error: unknown) => {
+          note(error);
+          // Such as while a cluster elects a leader: it is to come again soon, not after `ack_wait`.
+          message.nak(againMs);
+        });
+      }
     })().catch(note);
   } else {
     const messages = connection.subscribe(action);

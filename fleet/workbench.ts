@@ -20,6 +20,7 @@ import {
   type ProvisioningOptions,
   startProvisioning,
 } from './provisioning.ts';
+import type { RegistrationRequest } from './registrationRequest.ts';
 
 const weekMs = 7 * 24 * 3_600_000;
 const stopMs = 3_000;
@@ -126,7 +127,7 @@ async function start(
     ...connection,
     ...{ replicas: natsServers.length, maxAgeMs: weekMs, keep },
     fields: () => ({ token: 'workbench bench-token\n', configuration: 'services: {}\n' }),
-    onResult: ({ id, body }, result) => noteResult(ledger, id, body, result).catch(options.onProblem),
+    onResult: (request, result) => noteResult(ledger, request, result).catch(options.onProblem),
   });
   ends.push(() => within(stopMs, manager.stop()));
   const monitor = await connectAs(monitorName, connection);
@@ -196,8 +197,7 @@ function onPurpose(status: number | null): string {
 
 async function noteResult(
   ledger: Ledger,
-  id: string,
-  body: Record<string, unknown> | undefined,
+  { id, body, seq: sequence }: RegistrationRequest,
   result: Record<string, unknown>,
 ): Promise<void> {
   const at = Date.now();
@@ -205,9 +205,11 @@ async function noteResult(
     await ledger.add({ at, event: 'registration.rejected', id, error: shortText(result.error) });
     return;
   }
+  // Delivered again, since its acknowledgement was lost: that is the same acceptance.
+  if (sequence !== undefined && ledger.devices.get(id)?.acceptedSequence === sequence) return;
   const { deviceType, architecture, buildVersion } = body ?? {};
   await ledger.add({
-    ...{ at, event: 'registration.accepted', id, alias: shortText(result.alias) },
+    ...{ at, event: 'registration.accepted', id, sequence, alias: shortText(result.alias) },
     deviceType: shortText(deviceType),
     architecture: shortText(architecture),
     buildVersion: shortText(buildVersion),

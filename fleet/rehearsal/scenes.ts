@@ -2,8 +2,11 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { leaderOf } from '../cluster.ts';
+import { WorkbenchError } from '../dataDirectory.ts';
 import type { FleetEvent } from '../device.ts';
 import type { Fault } from '../faults.ts';
+import { actionsStream } from '../streams.ts';
 import type { Workbench } from '../workbench.ts';
 import type { AgentReport, Assignment } from './agents.ts';
 
@@ -20,6 +23,7 @@ export const scenes = {
     'devices power on within 30 s, while first provisioning, then NATS, then the fleet manager fails for 10 s',
   renewal: 'certificates live for a minute, and each device renews its own once',
   clone: 'one device registers, and its disk is copied to all others',
+  node: 'devices power on within 5 s, while one of three NATS servers is killed; it needs a cluster',
 } as const;
 
 export type SceneName = keyof typeof scenes;
@@ -51,8 +55,14 @@ interface Stage {
   events: FleetEvent[];
 }
 
-/** Plays a scene with simulated devices against a workbench: the real agent code, many devices to a process. */
+/**
+ * Plays a scene with simulated devices against a workbench: the real agent code, many devices to a process.
+ *
+ * @throws {WorkbenchError} for a scene that this workbench cannot play
+ */
 export async function play(workbench: Workbench, options: SceneOptions): Promise<Outcome> {
+  if (options.name === 'node' && workbench.natsServers.length === 1)
+    throw new WorkbenchError('the scene "node" needs --cluster');
   const disks = join(options.folder, 'disks');
   mkdirSync(disks, { recursive: true });
   const workers = new Set<ChildProcess>();
@@ -183,6 +193,23 @@ const acts: Record<SceneName, (stage: Stage, disks: string) => Promise<void>> = 
     const cloned = () =>
       stage.reports.filter((report) => report.type === 'failed' && report.code === 'STATE_CLONED').length;
     await stage.until(() => cloned() >= devices - 1);
+  },
+  async node(stage) {
+    const { workbench, options } = stage;
+    await stage.powerOn(0, options.devices, 5_000);
+    const [some, most] = [options.devices / 10, (options.devices * 9) / 10];
+    await stage.until(() => countOf(stage, 'registered') >= some);
+    // The worst one: what nobody has acknowledged yet lies with it.
+    const leader = await leaderOf(actionsStream, workbench.natsServers);
+    await leader.kill('SIGKILL');
+    const registered = countOf(stage, 'registered');
+    options.say(
+      `nats-server ${leader.pid}, leader of ${actionsStream}, is killed; ${registered} are registered`,
+    );
+    if (registered > most) options.say('that was late: with more devices it comes amid their storm');
+    await allRegistered(stage);
+    await leader.restart();
+    options.say('it is started again');
   },
 };
 

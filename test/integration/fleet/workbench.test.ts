@@ -123,6 +123,17 @@ test('a stalled NATS takes new devices no further than to their certificate, and
   await seen(workbench, 'nats.connected');
 });
 
+test('a registration whose acknowledgement was lost, and which is delivered again, counts once', async () => {
+  const workbench = await workbenchIn(join(temporaryFolder(), 'fleet'));
+  // The first result is more than NATS carries: the request is not acknowledged, and comes again.
+  workbench.manager.behave = (_request, n) => (n === 1 ? { raw: 'x'.repeat(2_000_000) } : undefined);
+  expect(await start(pinnedTo(workbench), ['--once']).ended).toBe(0);
+  expect(workbench.manager.requests).toMatchObject([{ redelivered: false }, { redelivered: true }]);
+  const accepted = workbench.ledger.historyOf().filter(({ event }) => event === 'registration.accepted');
+  expect(accepted).toHaveLength(1);
+  expect([...workbench.ledger.devices.values()]).toMatchObject([{ registrations: 1 }]);
+});
+
 test('a device finds the announced workbench by multicast DNS', async () => {
   const bound = async () => {
     const socket = createSocket('udp4');
