@@ -8,6 +8,7 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { decode, encode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
+import { slimmer } from './slim.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
@@ -24,32 +25,6 @@ function buildSeconds() {
     return releaseDay;
   }
 }
-
-/**
- * What the program's dependencies bring and it never runs, and what Node.js has itself: each costs time at every start, and
- * memory for the rest of the device's life. conf validates by ajv only where it is given a schema; winston's streams are
- * Node's own, in a package; its diagnostics print only for winston's developers.
- */
-const slim = new Map([
-  [
-    'ajv/dist/2020.js',
-    'exports.Ajv2020 = class { constructor() { throw new Error("no schema is used"); } };',
-  ],
-  ['ajv-formats', 'exports.default = () => undefined;'],
-  ['readable-stream', 'module.exports = require("node:stream");'],
-  ['readable-stream/lib/_stream_writable.js', 'module.exports = require("node:stream").Writable;'],
-  ['@dabh/diagnostics', 'module.exports = () => () => undefined;'],
-]);
-const slimmer = {
-  name: 'slim',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(ajv|ajv-formats|readable-stream|@dabh\/diagnostics)(\/|$)/ }, ({ path }) => {
-      if (slim.has(path)) return { path, namespace: 'slim' };
-      return { errors: [{ text: `${path} is replaced by nothing: see scripts/build.mjs` }] };
-    });
-    onLoad({ filter: /.*/, namespace: 'slim' }, ({ path }) => ({ contents: slim.get(path), loader: 'js' }));
-  },
-};
 
 /**
  * A bug's report names files and lines: of the dependencies' code, columns and names of variables would make the map, and so the
