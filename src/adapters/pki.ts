@@ -3,11 +3,12 @@ import {
   createPrivateKey,
   createPublicKey,
   type KeyObject,
-  webcrypto,
+  sign,
+  type webcrypto,
   X509Certificate,
 } from 'node:crypto';
 import { duplexPair } from 'node:stream';
-import { connect, createSecureContext, createServer, type TlsOptions } from 'node:tls';
+import type { TlsOptions } from 'node:tls';
 import { BitString, fromBER, ObjectIdentifier, Primitive, Sequence, Utf8String } from 'asn1js';
 import {
   type AlgorithmIdentifier,
@@ -17,6 +18,7 @@ import {
   CryptoEngine,
   ExtKeyUsage,
   Certificate as ParsedCertificate,
+  PublicKeyInfo,
   RSASSAPSSParams,
 } from 'pkijs';
 import type { Certificate } from '../services/onboarding/acceptCertificate.ts';
@@ -88,8 +90,6 @@ const largestRsaBits = 8192;
 const largestRsaExponent = 2n ** 64n;
 const verdictMs = 15_000;
 
-const engine = new CryptoEngine({ name: 'node', crypto: webcrypto });
-
 /**
  * @returns SHA-256 of the key's SubjectPublicKeyInfo, hex
  * @param privateKey PEM, or a reference to a key in a token
@@ -131,74 +131,63 @@ export function pkcs8Of(privateKeyPem: string): string {
  * @throws {OnboardingError} STATE_UNWRITABLE: the token does not sign
  */
 export async function certificateRequest(key: string, commonName: string): Promise<string> {
-  const { privateKey, publicKey, signer } = await (isInToken(key) ? keyPairInToken(key) : importKeyPair(key));
+  const { spki, curve, signData } = isInToken(key) ? keyInToken(key) : keyInMemory(key);
   const request = new CertificationRequest();
   request.version = 0;
   request.attributes = [];
   request.subject.typesAndValues.push(
     new AttributeTypeAndValue({ type: commonNameOid, value: new Utf8String({ value: commonName }) }),
   );
-  await request.subjectPublicKeyInfo.importKey(publicKey, engine);
-  await request.sign(privateKey, 'SHA-512', signer);
-  const der = Buffer.from(request.toSchema().toBER());
-  return toPem('CERTIFICATE REQUEST', der);
-}
-
-async function importKeyPair(pem: string) {
-  const key = createPrivateKey(pem);
-  const algorithm =
-    key.asymmetricKeyType === 'rsa'
-      ? { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-512' }
-      : {
-          name: 'ECDSA',
-          namedCurve: key.asymmetricKeyDetails?.namedCurve === 'secp384r1' ? 'P-384' : 'P-256',
-        };
-  const pkcs8 = key.export({ type: 'pkcs8', format: 'der' });
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
-  const { subtle } = webcrypto;
-  return {
-    privateKey: await subtle.importKey('pkcs8', pkcs8, algorithm, false, ['sign']),
-    publicKey: await subtle.importKey('spki', spki, algorithm, true, ['verify']),
-    signer: engine,
-  };
-}
-
-/** A key in a token stands there by its algorithm only; what it signs, its token signs. */
-async function keyPairInToken(reference: string): Promise<Awaited<ReturnType<typeof importKeyPair>>> {
-  const { spki, curve } = keyOf(reference);
+  request.subjectPublicKeyInfo = PublicKeyInfo.fromBER(Uint8Array.from(spki).buffer);
   const algorithm =
     curve === null
       ? { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-512' }
       : { name: 'ECDSA', namedCurve: curve as string };
-  const publicKey = await webcrypto.subtle.importKey('spki', spki, algorithm, true, ['verify']);
-  const privateKey = {
-    ...algorithm,
-    algorithm,
-    type: 'private',
-    extractable: false,
-    usages: ['sign' as const],
-  };
+  // What pkijs reads of a key that it only hands on.
+  const handle = { algorithm, type: 'private', extractable: false, usages: ['sign'] };
+  await request.sign(handle as webcrypto.CryptoKey, 'SHA-512', new Signer(signData));
+  const der = Buffer.from(request.toSchema().toBER());
+  return toPem('CERTIFICATE REQUEST', der);
+}
+
+interface SigningKey {
+  readonly spki: Buffer;
+  /** Null: an RSA key */
+  readonly curve: string | null;
+  /** With SHA-512; of an EC key both numbers one behind the other, as WebCrypto has it */
+  readonly signData: (data: Buffer) => Buffer | Promise<Buffer>;
+}
+
+function keyInMemory(pem: string): SigningKey {
+  const key = createPrivateKey(pem);
+  const isRsa = key.asymmetricKeyType === 'rsa';
   return {
-    privateKey: privateKey as unknown as typeof publicKey,
-    publicKey,
-    signer: new TokenEngine(reference),
+    spki: createPublicKey(key).export({ type: 'spki', format: 'der' }),
+    curve: isRsa ? null : key.asymmetricKeyDetails?.namedCurve === 'secp384r1' ? 'P-384' : 'P-256',
+    signData: (data) => sign('sha512', data, isRsa ? key : { key, dsaEncoding: 'ieee-p1363' }),
   };
 }
 
-class TokenEngine extends CryptoEngine {
-  readonly #reference: string;
+/** A key in a token is known by its public half; what it signs, its token signs. */
+function keyInToken(reference: string): SigningKey {
+  const { spki, curve } = keyOf(reference);
+  return { spki, curve, signData: (data) => signWith(reference, data) };
+}
 
-  constructor(reference: string) {
-    super({ name: 'token', crypto: webcrypto });
-    this.#reference = reference;
+/** The only operation of pkijs's engine that is used: WebCrypto, which it wraps, takes milliseconds to load. */
+class Signer extends CryptoEngine {
+  readonly #signData: SigningKey['signData'];
+
+  constructor(signData: SigningKey['signData']) {
+    super({ name: 'onboardd', crypto: { subtle: {} } as unknown as typeof webcrypto });
+    this.#signData = signData;
   }
 
   override async sign(...[, , data]: Parameters<CryptoEngine['sign']>): Promise<ArrayBuffer> {
     const bytes = ArrayBuffer.isView(data)
       ? Buffer.from(data.buffer, data.byteOffset, data.byteLength)
       : Buffer.from(data);
-    const signature = await signWith(this.#reference, bytes);
-    return Uint8Array.from(signature).buffer;
+    return Uint8Array.from(await this.#signData(bytes)).buffer;
   }
 }
 
@@ -423,6 +412,7 @@ export async function verifyAsTlsClient(
   key: string,
   signal: AbortSignal,
 ): Promise<string | null> {
+  const tls = await import('node:tls');
   signal.throwIfAborted();
   const presented = chain
     .slice(0, -1)
@@ -450,9 +440,9 @@ export async function verifyAsTlsClient(
       } as const;
       // A server takes allowPartialTrustChain only from a context, and a context only from SNI.
       const trusting = { ...own, cert: chain[0]?.pem, ca: chain.at(-1)?.pem, allowPartialTrustChain: true };
-      const context = createSecureContext({ ...common, ...trusting });
+      const context = tls.createSecureContext({ ...common, ...trusting });
       const SNICallback: TlsOptions['SNICallback'] = (_, give) => give(null, context);
-      const server = createServer({ ...common, requestCert: true, SNICallback });
+      const server = tls.createServer({ ...common, requestCert: true, SNICallback });
       server.on('secureConnection', (socket) => {
         cleanUp.push(() => socket.destroy());
         socket.on('error', ignoreError);
@@ -460,7 +450,7 @@ export async function verifyAsTlsClient(
       });
       server.on('tlsClientError', (error) => resolve(reasonOf(error)));
       server.emit('connection', near);
-      const client = connect({ ...common, ...own, cert: presented, servername: 'itself', socket: far });
+      const client = tls.connect({ ...common, ...own, cert: presented, servername: 'itself', socket: far });
       cleanUp.push(() => client.destroy());
       client.on('error', (error) => resolve(reasonOf(error)));
     });
@@ -471,6 +461,15 @@ export async function verifyAsTlsClient(
   } finally {
     for (const clean of cleanUp) clean();
   }
+}
+
+/**
+ * Makes what every first TLS context makes: the runtime parses its own list of CA certificates for it, even where it is not
+ * used. For a moment in which there is nothing else to do.
+ */
+export async function prepareTls(): Promise<void> {
+  const tls = await import('node:tls');
+  tls.createSecureContext();
 }
 
 /** @param error typed as an Error, but in fact the verifier's code */

@@ -118,7 +118,10 @@ export function createPlatform({
     readOutside,
     pki,
     newKey: () => newKey(config.identity.keyType, keys, directory),
-    post: provisioning(config, { version, proxies }, directory, nats.load),
+    post: provisioning(config, { version, proxies }, directory, () => {
+      nats.load();
+      void pki.prepareTls();
+    }),
     connect: nats.connect,
     connectTimeoutMs: connectTimeoutMs(config.nats.url),
     randomUUID,

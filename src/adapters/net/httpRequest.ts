@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import https from 'node:https';
+import type https from 'node:https';
 import { isIP } from 'node:net';
-import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls';
+import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { bareHost, showProxy } from '../../config/proxy.ts';
 import { networkFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
@@ -54,11 +54,13 @@ export async function sendRequest(
       : proxy === null
         ? {}
         : throughProxy(url, proxy);
+    // Most provisioning servers speak plain HTTP.
+    const { request: send } = isSecure ? await import('node:https') : http;
     return await new Promise((resolve, reject) => {
       const { method, headers, body } = request;
       const common = { method, signal, autoSelectFamilyAttemptTimeout: addressAttemptMs, ...options };
       const all = { ...common, headers: { ...headers, ...('headers' in options ? options.headers : {}) } };
-      const sent = (isSecure ? https : http).request(url, all as https.RequestOptions, resolve);
+      const sent = send(url, all as https.RequestOptions, resolve);
       sent.on('socket', (socket) => noteAttempts(socket, bareHost(proxy ?? url), tried));
       sent.on('error', reject);
       if (way.onSent) sent.on('finish', way.onSent);
@@ -96,6 +98,7 @@ async function secureOptions(
   const target = { host: bareHost(url), port: Number(url.port || 443) };
   const socket = await openTunnel(proxy, target, 'provisioning', signal);
   const name = isIP(target.host) === 0 ? { servername: target.host } : {};
+  const { connect: connectTls } = await import('node:tls');
   return { ...trust, createConnection: () => connectTls({ ...trust, ...name, host: target.host, socket }) };
 }
 
