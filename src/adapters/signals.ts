@@ -1,5 +1,3 @@
-import { close, url } from 'node:inspector';
-
 /**
  * Signals are handled as soon as this module is loaded. It is loaded first: loading the others takes a tenth of a second,
  * in which a signal would end the process without a log line.
@@ -8,8 +6,14 @@ import { close, url } from 'node:inspector';
  * any command: without a listener, SIGUSR1 opens Node's debugger to local users, and SIGUSR2 ends the process.
  */
 for (const name of ['SIGUSR1', 'SIGUSR2'] as const) process.on(name, () => undefined);
-// A signal during the start of Node has opened it already.
-if (!process.execArgv.some((option) => option.startsWith('--inspect')) && url() !== undefined) close();
+// A signal during the start of Node has opened it already, except in the single executable, which never opens it.
+if (process.getBuiltinModule('node:sea')?.isSea() !== true) closeDebugger();
+
+function closeDebugger(): void {
+  if (process.execArgv.some((option) => option.startsWith('--inspect'))) return;
+  const { close, url } = process.getBuiltinModule('node:inspector');
+  if (url() !== undefined) close();
+}
 
 const names = ['SIGTERM', 'SIGINT'] as const;
 let heard: NodeJS.Signals | null = null;
