@@ -14,6 +14,9 @@ declare const BUILD_TIME: number | undefined;
 const version = typeof BUILD_VERSION === 'undefined' ? '0.0.0' : BUILD_VERSION;
 const builtAt = typeof BUILD_TIME === 'undefined' ? 0 : BUILD_TIME;
 
+/** What a process that ends may leave to the kernel; timers of ours are none that anybody waits for. */
+const passing: ReadonlySet<string> = new Set(['Immediate', 'TCPSocketWrap', 'Timeout', 'TLSWrap']);
+
 // `ps`, `top` and `pidof` otherwise name the runtime, or a thread of it.
 process.title = 'onboardd';
 
@@ -24,9 +27,20 @@ process.on('uncaughtException', endOfBug);
 
 runProgram(process.argv, { version, builtAt }).then((code) => {
   process.exitCode = code;
+  const end = () => process.exit(code);
   // A pending name look-up or a closing connection must not keep the process alive.
-  setTimeout(() => process.exit(code), 100).unref();
+  setTimeout(end, 100).unref();
+  if (isAllDone()) end();
 }, endOfBug);
+
+/**
+ * Whether nothing is left to be written and no child to be waited for. To end then, and not to let Node take its heap apart
+ * before, saves some ten milliseconds.
+ */
+function isAllDone(): boolean {
+  const isWritten = [process.stdout, process.stderr].every(({ writableLength }) => writableLength === 0);
+  return isWritten && process.getActiveResourcesInfo().every((resource) => passing.has(resource));
+}
 
 function endOfBug(error: unknown): void {
   reportBug(error);
