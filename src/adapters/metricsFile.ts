@@ -1,6 +1,6 @@
-import { chmodSync, renameSync, writeFileSync } from 'node:fs';
 import { describe } from '../errors/onboardingError.ts';
 import type { Status } from '../services/diagnostics/status.ts';
+import { replacePublicFile } from './publicFile.ts';
 
 export interface MetricsFile {
   /** Replaces the file if anything but the time differs. Never throws: a failure is reported, and tried again next time. */
@@ -41,7 +41,7 @@ export function metricsFile({ states, now, onUnwritable }: MetricsOptions): Metr
     const text = metricsText(status, { ...facts, now: 0 });
     if (text === written && !isBeat) return;
     try {
-      replace(path, metricsText(status, { ...facts, now: now() }));
+      replacePublicFile(path, metricsText(status, { ...facts, now: now() }));
       written = text;
       lastCause = '';
     } catch (error) {
@@ -69,14 +69,6 @@ export function metricsFile({ states, now, onUnwritable }: MetricsOptions): Metr
       path = next;
     },
   };
-}
-
-function replace(path: string, text: string): void {
-  const temporary = `${path}.tmp`;
-  writeFileSync(temporary, text, { mode: 0o644 });
-  // The umask took the rights of others away.
-  chmodSync(temporary, 0o644);
-  renameSync(temporary, path);
 }
 
 interface Facts {

@@ -1,7 +1,7 @@
-import { chmodSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Status } from '../services/diagnostics/status.ts';
 import { isRecord, parseJson } from '../text/json.ts';
+import { replacePublicFile } from './publicFile.ts';
 import { readRegularFile } from './regularFile.ts';
 
 /**
@@ -32,11 +32,7 @@ export function runtimeStatus(
       if (status.deviceId !== null) note(text);
       return;
     }
-    const temporary = `${path}.tmp`;
-    writeFileSync(temporary, text, { mode: 0o644 });
-    // The umask took the rights of others away.
-    chmodSync(temporary, 0o644);
-    renameSync(temporary, path);
+    replacePublicFile(path, text);
   };
   return {
     write,

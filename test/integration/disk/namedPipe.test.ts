@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { readOwn, refreshFile } from '../../../src/adapters/disk/durableFile.ts';
+import { replacePublicFile } from '../../../src/adapters/publicFile.ts';
 
 const folders: string[] = [];
 
@@ -23,4 +24,12 @@ test('a pipe in the place of a file is an error at once, never waited for, and n
   expect(() => readOwn(path)).toThrow(/not a regular file/);
   expect(() => refreshFile(path, 'text', 0o600)).toThrow(/not a regular file/);
   expect(fs.lstatSync(path).isFIFO()).toBe(true);
+});
+
+test('a pipe at the name of the temporary file of the metrics is removed, and never waited for', () => {
+  const path = join(folder(), 'onboardd.prom');
+  expect(spawnSync('mkfifo', [`${path}.tmp`]).status).toBe(0);
+  replacePublicFile(path, 'text');
+  expect(fs.readFileSync(path, 'utf8')).toBe('text');
+  expect(fs.existsSync(`${path}.tmp`)).toBe(false);
 });

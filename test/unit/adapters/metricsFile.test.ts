@@ -1,4 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -111,4 +120,15 @@ test('without a path nothing is written, and a folder that is not there is said 
   file.use(join(folder, 'onboardd.prom'));
   file.write(status());
   expect(text()).toContain('onboardd_attempts 5\n');
+});
+
+test('a link that another user of the folder put at the name of the temporary file is removed, and what it leads to stays', () => {
+  const { file, folder, path, text } = start();
+  const other = join(folder, 'state.json');
+  writeFileSync(other, 'precious', { mode: 0o600 });
+  symlinkSync(other, `${path}.tmp`);
+  file.write(status());
+  expect(text()).toContain('onboardd_attempts 5\n');
+  expect(readFileSync(other, 'utf8')).toBe('precious');
+  expect(statSync(other).mode & 0o777).toBe(0o600);
 });
