@@ -186,8 +186,15 @@ function unknownKey(key: string, value: unknown): string {
 
 /** A value for an error: short, on one line, and without the credentials of a URL. */
 function show(value: unknown): string {
-  const json = withoutCredentials(JSON.stringify(value) ?? String(value));
+  const json = withoutCredentials(JSON.stringify(value, withoutLogin) ?? String(value));
   return json.length > 120 ? `${json.slice(0, 117)}…` : json;
+}
+
+/** Masks a text up to its last `@`: a password may hold spaces and quotes, too. PINs are masked in the JSON. */
+function withoutLogin(_: string, value: unknown): unknown {
+  if (typeof value !== 'string' || /pin(-|%2d)value/i.test(value)) return value;
+  const at = value.lastIndexOf('@');
+  return at < 0 ? value : `***${value.slice(at)}`;
 }
 
 /** Values of unknown keys are masked if the key looks like that of a secret. */
