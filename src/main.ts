@@ -3,6 +3,7 @@ import './adapters/signals.ts';
 // Second: the key is made on another thread, while the other modules load.
 import './adapters/earlyKey.ts';
 import { format } from 'node:util';
+import { guardOutput } from './adapters/output.ts';
 import { reportBug } from './adapters/stackTrace.ts';
 import { exit } from './cli/options.ts';
 import { runProgram } from './cli/program.ts';
@@ -24,6 +25,7 @@ process.title = 'onboardd';
 console.log = console.info = (...parts: unknown[]) => console.error(plainText(excerpt(format(...parts))));
 
 process.on('uncaughtException', endOfBug);
+guardOutput();
 
 runProgram(process.argv, { version, builtAt }).then((code) => {
   process.exitCode = code;

@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { outputIsLog } from '../adapters/output.ts';
 import { leaveSignals } from '../adapters/signals.ts';
 import { type Build, type CommonFlags, defaultConfigFile, exit } from './options.ts';
 import type { ReportFlags } from './report.ts';
@@ -17,7 +18,8 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
     .description('Takes a Linux device from first power-on to a registered member of a fleet.')
     .version(version)
     .hook('preAction', async (_, command) => {
-      if (command.name() !== 'run') await leaveSignals();
+      if (command.name() === 'run') outputIsLog();
+      else await leaveSignals();
     });
   addDeviceCommands(program, build, end);
   addLogCommands(program, build, end);

@@ -1,7 +1,10 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -12,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { at, fleetWith, launch, onboard, state } from '../../support/harness.ts';
-import { newDevice, runToEnd } from '../../support/program.ts';
+import { newDevice, programFile, runToEnd } from '../../support/program.ts';
 
 test('a second daemon on the same state directory ends with 75 and changes nothing', async () => {
   const fleet = await fleetWith();
@@ -220,4 +223,26 @@ test('reset leaves no exported secret behind, though the rest of the configurati
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('neither a reader of the output that has gone nor a full disk behind it changes the exit status or stops a command halfway', async () => {
+  const device = newDevice({});
+  const full = openSync('/dev/full', 'w');
+  const args = ['--config', device.configFile];
+  const invalid = spawnSync(process.execPath, [programFile, 'run', ...args], {
+    stdio: ['ignore', full, full],
+  });
+  expect(invalid.status).toBe(78);
+  mkdirSync(device.stateDir);
+  for (const name of ['identity.crt', 'device_id.txt'])
+    writeFileSync(join(device.stateDir, name), 'device-1');
+  const reset = spawn(process.execPath, [programFile, 'reset', '--yes', ...args]);
+  reset.stdout.destroy();
+  let said = '';
+  reset.stderr.on('data', (text) => {
+    said += text;
+  });
+  expect(await once(reset, 'close')).toEqual([0, null]);
+  expect(said.replace('onboardd: no hooks are run, as the configuration is invalid\n', '')).toBe('');
+  expect(readdirSync(device.stateDir)).toEqual([]);
 });
