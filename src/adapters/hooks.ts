@@ -18,8 +18,8 @@ export interface Hooks {
 
 const limitMs = 30_000;
 const longestOutput = 4096;
-/** As run-parts(8) has it: no dots, so neither editors' backups nor what a package manager sets aside. */
-const name = /^[A-Za-z0-9_-]+$/;
+/** Hidden files, editors' backups, and what a package manager sets aside */
+const notMeant = /^\.|~$|\.(bak|old|orig|rej|save|sw[a-z]|tmp|disabled|dpkg-\w+|ucf-\w+|rpm(new|save|orig))$/;
 
 /** @param timeoutMs after which a program and its process group are killed */
 export function createHooks(dir: string, log: Log, timeoutMs = limitMs): Hooks {
@@ -55,7 +55,7 @@ function programsIn(folder: string, log: Log): string[] {
       skip(folder, flaw);
       return [];
     }
-    names = readdirSync(folder).filter((one) => name.test(one));
+    names = readdirSync(folder).filter((one) => !notMeant.test(one));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') skip(folder, describe(error));
     return [];

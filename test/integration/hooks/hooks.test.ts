@@ -105,13 +105,14 @@ test('of what a hook writes 4 KiB are kept, however much it writes', async () =>
   expect(lines.some(({ event }) => event === 'hook.failed')).toBe(false);
 });
 
-test('only files that nobody else can have changed are run, and only under names without dots', async () => {
+test('only files that nobody else can have changed are run, and none that an editor or a package manager left', async () => {
   const { add, create, out, lines, dir, path } = hooksFolder();
   add('group', 'echo group >> $OUT', 0o775);
   add('world', 'echo world >> $OUT', 0o757);
   add('plain', 'echo plain >> $OUT', 0o644);
-  add('editor.bak', 'echo backup >> $OUT');
-  add('good', 'echo good >> $OUT');
+  for (const left of ['.good.swp', 'good.sh~', 'good.bak', 'good.sh.dpkg-old', 'good.rpmnew'])
+    add(left, 'echo left >> $OUT');
+  add('good.sh', 'echo good >> $OUT');
   mkdirSync(join(dir, 'folder'));
   symlinkSync('nowhere', join(dir, 'dangling'));
   const hooks = create();
@@ -133,7 +134,7 @@ test('only files that nobody else can have changed are run, and only under names
 
 test('nothing is run of a folder that others may write to', async () => {
   const { add, create, out, lines, dir } = hooksFolder();
-  add('good', 'echo good >> $OUT');
+  add('good.sh', 'echo good >> $OUT');
   chmodSync(dir, 0o777);
   const hooks = create();
   hooks.run('registered', null);
