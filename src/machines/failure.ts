@@ -5,6 +5,7 @@ import type { Reason } from '../errors/reasons.ts';
 import { backoffMs } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import type { Context, Failure, Policy, Step } from './contracts.ts';
+import { untilExpiryMs } from './renewal.ts';
 import { afterFailedOpening } from './unopened.ts';
 import { afterRefusal } from './verification.ts';
 
@@ -87,9 +88,12 @@ function waitMs(
   return retry.failedAfterMs || (step === 'renewing' || step === 'verifying' ? retry.maxMs : 0);
 }
 
-/** What a failure changes: it is recorded, the next try is set, and requests and certificates are judged by it. */
+/**
+ * What a failure changes: it is recorded, the next try is set, and requests and certificates are judged by it. Whatever a
+ * renewal has to wait for, it ends when the certificate expires: then the device asks again, once.
+ */
 export function afterFailure(
-  { deviceId, attempt, pace, unopened }: Context,
+  { deviceId, attempt, notAfter, pace, unopened }: Context,
   failed: FailedStep,
   policy: Policy,
   clock: Clock,
@@ -100,14 +104,17 @@ export function afterFailure(
   const isOfRequest = step === 'csr' || step === 'renewing';
   // Requests in a row count through every state, attempts in this one only.
   const exponent = isOfRequest ? Math.max(attempt, pace.requests) : attempt;
-  const delayMs = waitMs(failed, exponent, policy, clock);
+  const wholeMs = waitMs(failed, exponent, policy, clock);
+  const delayMs = step === 'renewing' ? Math.min(wholeMs, untilExpiryMs(notAfter, now)) : wholeMs;
+  // A trial that fails follows a request that did not: those in a row keep their distance.
+  const requestDelayMs = code.startsWith('NATS_') ? wholeMs : delayMs;
   return {
     // A device that cannot resume has an id all the same, if one could be read.
     deviceId: deviceId ?? error.deviceId,
     failure: { step, code, reason, class: errorClass, message, at: now },
     delayMs,
     nextRetryAt: errorClass === 'permanent' && delayMs === 0 ? null : now + delayMs,
-    pace: isOfRequest ? { ...pace, nextRequestAt: now + delayMs } : pace,
+    pace: isOfRequest ? { ...pace, nextRequestAt: now + requestDelayMs } : pace,
     unopened: step === 'registering' ? afterFailedOpening(unopened, code, now) : unopened,
   };
 }

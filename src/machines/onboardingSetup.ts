@@ -310,7 +310,7 @@ export function onboardingSetup(policy: Policy, clock: Clock) {
       reportFailedRenewal: emit(({ context }): EmittedEvent => {
         const failed = context.failure ?? missing('failure');
         const report = stepFailed(failed.step, failed, context.attempt, context.delayMs);
-        return isUrgent(context, clock.now()) ? { ...report, urgent: true } : report;
+        return isUrgent(context, clock.now(), context.delayMs) ? { ...report, urgent: true } : report;
       }),
       reportFailedVerification: emit(({ context: { failure, verification } }): EmittedEvent => {
         const failed = failure ?? missing('failure');

@@ -145,7 +145,7 @@ export function registered(parts: OnboardingSetup, backingOff: State) {
         description: 'The renewal failed; the device stays registered with the certificate it has.',
         tags: 'delivered',
         entry: ['recordFailedRenewal', 'reportFailedRenewal'],
-        after: { backoff: 'checking', expiry: 'checking' },
+        after: { backoff: 'checking' },
         on: {
           CLOCK_STEPPED: [
             { guard: 'clockMayCure', target: 'checking', actions: 'forgetPace' },

@@ -68,7 +68,16 @@ export function untilExpiryMs(notAfter: number | null, now: number): number {
   return Math.min(longestTimerMs, notAfter - now + 1);
 }
 
-/** @returns whether a certificate that could not be renewed is in the last third of its time for that */
-export function isUrgent({ renewAt, notAfter }: Omit<Dates, 'verifyAt'>, now: number): boolean {
-  return renewAt !== null && notAfter !== null && now >= notAfter - (notAfter - renewAt) / 3;
+/**
+ * @param waitMs until the next try
+ * @returns whether a certificate that could not be renewed is in the last third of its time for that, or will have expired by
+ *   the next try
+ */
+export function isUrgent(
+  { renewAt, notAfter }: Omit<Dates, 'verifyAt'>,
+  now: number,
+  waitMs: number,
+): boolean {
+  if (renewAt === null || notAfter === null) return false;
+  return now >= notAfter - (notAfter - renewAt) / 3 || now + waitMs > notAfter;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createAuthority } from '../../../fleet/ca.ts';
 import { launch } from '../../support/harness.ts';
-import { runToEnd, temporaryFolder } from '../../support/program.ts';
+import { type Line, runToEnd, temporaryFolder } from '../../support/program.ts';
 import {
   at,
   failedWith,
@@ -18,6 +18,9 @@ import {
 
 const renewalFailed = (line: { event: string; step?: unknown }) =>
   line.event === 'step.failed' && line.step === 'renewing';
+
+const isAfter = (line: Line, other: Line) =>
+  Date.parse(line.timestamp as string) >= Date.parse(other.timestamp as string);
 
 test('a certificate is renewed in time, for the same key, and nothing is registered again', async () => {
   const fleet = await fleetWithFirstLife(6000);
@@ -153,15 +156,22 @@ test.each([
 ])('a certificate that expires is not outlived by %s', async (_, refusal) => {
   const fleet = await fleetWithFirstLife(6_000);
   const { behave } = fleet.provisioning;
-  fleet.provisioning.behave = (request, n) => (n === 1 ? behave(request, n) : refusal);
+  fleet.provisioning.behave = (request, n) => (n === 2 ? refusal : n === 1 ? behave(request, n) : undefined);
   const retry = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 900_000 };
   const device = at(fleet, { renewal: { at: 0.3 }, retry });
   const program = launch(device);
-  await program.until(renewalFailed);
+  // No other try comes before the expiry.
+  expect(await program.until(renewalFailed)).toMatchObject({ level: 'error' });
   const { notAfter } = status(device).certificate;
   const left = await program.until(leftBecause('certificate-expired'));
   expect(Date.parse(left.timestamp as string) - Date.parse(notAfter)).toBeLessThan(2_000);
-  await program.until((line) => line.event === 'state.changed' && line.to === 'csr');
+  // The server's word held for the certificate's life: the device asks again, and is itself.
+  await program.until(
+    (line) => line.event === 'certificate.issued' && line.state === 'csr' && isAfter(line, left),
+  );
+  await expect.poll(() => status(device).state).toBe('registered');
+  expect(fleet.provisioning.requests).toHaveLength(3);
+  expect(fleet.manager.requests).toHaveLength(1);
 });
 
 test('a renewal that fails shortly before the expiry is an error, in the log and for a person', async () => {

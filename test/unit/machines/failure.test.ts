@@ -159,6 +159,24 @@ test.each<[Step, number, number]>([
   expect(after.pace.nextRequestAt).toBe(step === 'registered' ? now + 1e9 : now + delayMs);
 });
 
+test.each<[string, Step, ErrorCode, ErrorClass, number, number]>([
+  ['a permanent failure of the request', 'renewing', 'PROVISIONING_REJECTED', 'permanent', 4001, 4001],
+  ['a Retry-After', 'renewing', 'PROVISIONING_REJECTED', 'transient', 4001, 4001],
+  [
+    'a failed trial, which no request is due after',
+    'renewing',
+    'NATS_UNREACHABLE',
+    'transient',
+    4001,
+    122_000,
+  ],
+  ['a failure without a certificate to lose', 'csr', 'PROVISIONING_REJECTED', 'transient', 122_000, 122_000],
+])('%s waits no longer than the certificate lives', (_, step, code, errorClass, delayMs, requestMs) => {
+  const after = fail(step, errorOfClass(errorClass, code, 120_000), policy, { notAfter: now + 4000 });
+  expect(after).toMatchObject({ delayMs, nextRetryAt: now + delayMs });
+  expect(after.pace.nextRequestAt).toBe(now + requestMs);
+});
+
 test.each<[Step, ErrorCode, number]>([
   ['registering', 'NATS_TLS', 1],
   ['registering', 'NATS_UNREACHABLE', 1],

@@ -65,5 +65,11 @@ test.each<[string, number | null, number | null, boolean]>([
   ['without dates', null, null, false],
   ['without a date of renewal', null, now, false],
 ])('urgency of a renewal: %s', (_, renewAt, notAfter, expected) => {
-  expect(isUrgent({ renewAt, notAfter }, now)).toBe(expected);
+  expect(isUrgent({ renewAt, notAfter }, now, 0)).toBe(expected);
+});
+
+test('a renewal is urgent, too, if no other try comes before the expiry', () => {
+  const dates = { renewAt: now, notAfter: now + 3_000 };
+  expect(isUrgent(dates, now, 3_000)).toBe(false);
+  expect(isUrgent(dates, now, 3_001)).toBe(true);
 });
