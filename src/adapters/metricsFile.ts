@@ -1,17 +1,26 @@
+import { rmSync } from 'node:fs';
 import { describe } from '../errors/onboardingError.ts';
+import { type Problem, problemFor, reasonOfDiskError } from '../errors/reasons.ts';
 import type { Status } from '../services/diagnostics/status.ts';
 import { replacePublicFile } from './publicFile.ts';
 
 export interface MetricsFile {
-  /** Replaces the file if anything but the time differs. Never throws: a failure is reported, and tried again next time. */
-  write(status: Status): void;
+  /**
+   * Replaces the file if anything but the time differs. Never throws: a failure is reported, and tried again next time.
+   *
+   * @returns why the file cannot be written; null: it is as it should be
+   */
+  write(status: Status): Problem | null;
   /** Counts a failed attempt; the next write tells it. */
   countFailure(code: string): void;
   /** Replaces the file with what was written last: the daemon is alive. No-op before the first write. */
   beat(): void;
   /** Says that no daemon runs from then on. No-op before the first write. */
   stop(): void;
-  /** Takes another path from the next write on; null: no metrics */
+  /**
+   * Takes another path from the next write on; null: no metrics. The file that was written so far is removed: nobody keeps
+   * it up to date.
+   */
   use(path: string | null): void;
 }
 
@@ -33,7 +42,7 @@ export function metricsFile({ states, now, onUnwritable }: MetricsOptions): Metr
   let path: string | null = null;
   let status: Status | null = null;
   let written = '';
-  let lastCause = '';
+  let problem: Problem | null = null;
   /** @param isBeat although nothing has changed */
   const write = (isBeat: boolean) => {
     if (path === null || status === null) return;
@@ -43,17 +52,19 @@ export function metricsFile({ states, now, onUnwritable }: MetricsOptions): Metr
     try {
       replacePublicFile(path, metricsText(status, { ...facts, now: now() }));
       written = text;
-      lastCause = '';
+      problem = null;
     } catch (error) {
       const cause = describe(error);
-      if (cause !== lastCause) onUnwritable(path, cause);
-      lastCause = cause;
+      const message = `metrics.textfile: cannot write ${path}: ${cause}`;
+      if (message !== problem?.message) onUnwritable(path, cause);
+      problem = problemFor('STATE_UNWRITABLE', reasonOfDiskError(error), message);
     }
   };
   return {
     write(next) {
       status = next;
       write(false);
+      return problem;
     },
     countFailure(code) {
       failures.set(code, (failures.get(code) ?? 0) + 1);
@@ -65,10 +76,22 @@ export function metricsFile({ states, now, onUnwritable }: MetricsOptions): Metr
       write(false);
     },
     use(next) {
-      if (next !== path) written = '';
+      if (next === path) return;
+      if (path !== null && written !== '') remove(path);
+      written = '';
+      problem = null;
       path = next;
     },
   };
+}
+
+/** No-op if it cannot be removed: whoever changed the setting sees it there. */
+function remove(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // A folder that may not be written, or a disk that has become read-only.
+  }
 }
 
 interface Facts {
@@ -99,6 +122,7 @@ const help: Readonly<Record<string, readonly [type: string, text: string]>> = {
   onboardd_state_since_timestamp_seconds: ['gauge', 'When this state was entered.'],
   onboardd_attempts: ['gauge', 'Attempts of the current step.'],
   onboardd_failures_total: ['counter', 'Failed attempts since the daemon started, by error code.'],
+  onboardd_exports_failing: ['gauge', 'Files of `exports` that could not be written at the last attempt.'],
   onboardd_certificate_not_after_timestamp_seconds: [
     'gauge',
     "When the device's own certificate expires; less time() it is the seconds that are left.",
@@ -112,7 +136,7 @@ const help: Readonly<Record<string, readonly [type: string, text: string]>> = {
 };
 
 function samplesOf(
-  { state, attempt, certificate, since, version, running }: Status,
+  { state, attempt, certificate, since, version, running, problems }: Status,
   { now, states, failures }: Facts,
 ): Readonly<Record<string, Samples>> {
   const seconds = (time: string) => Math.floor(Date.parse(time) / 1000);
@@ -126,6 +150,7 @@ function samplesOf(
     onboardd_failures_total: [...failures]
       .sort()
       .map(([code, amount]) => [`{code="${label(code)}"}`, amount]),
+    onboardd_exports_failing: [['', problems.length]],
     onboardd_certificate_not_after_timestamp_seconds: notAfter === null ? [] : [['', notAfter]],
     onboardd_certificate_renew_at_timestamp_seconds: renewAt === null ? [] : [['', seconds(renewAt)]],
     onboardd_running: [['', Number(running === true)]],

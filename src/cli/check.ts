@@ -20,6 +20,7 @@ import { stateDirOf } from '../config/resolve.ts';
 import { observedFailure } from '../errors/networkProblem.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import { type Check, type CheckId, checkIds, type Finding, skipped } from '../services/diagnostics/check.ts';
+import { checkExports } from '../services/diagnostics/checkExports.ts';
 import { checkKey } from '../services/diagnostics/checkKey.ts';
 import { checkCertificate, checkTime } from '../services/diagnostics/checkLocal.ts';
 import { checkNames, checkNats, firstGood, judgeAnswer } from '../services/diagnostics/checkNetwork.ts';
@@ -40,7 +41,7 @@ import {
   readSources,
   type Usable,
 } from './options.ts';
-import { readStatus } from './readStatus.ts';
+import { isUnreadable, readStatus } from './readStatus.ts';
 
 const lookUpMs = 5_000;
 const greetingMs = 5_000;
@@ -93,9 +94,12 @@ export async function runChecks(flags: CommonFlags, build: Build) {
       : skipped(unknown),
   );
 
+  const status = readStatus(folder, build.version, publishedStatusFile(flags));
+  const exports = 'config' in resolved ? Object.keys(resolved.config.exports).length : 0;
+  const written = isUnreadable(status) ? null : checkExports(status, exports);
+  if (written !== null) await run('exports', () => written);
   await run('registration', () => {
-    const status = readStatus(folder, build.version, publishedStatusFile(flags));
-    if ('problem' in status) return skipped('the state cannot be read: see state-directory');
+    if (isUnreadable(status)) return skipped('the state cannot be read: see state-directory');
     return checkRegistration(status, activityOf(status, now));
   });
 

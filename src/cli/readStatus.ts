@@ -4,12 +4,32 @@ import { isLocked, ownerOf } from '../adapters/disk/lockStatus.ts';
 import * as pki from '../adapters/pki.ts';
 import { readRuntimeStatus } from '../adapters/runtimeStatus.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
-import { remedyOf } from '../errors/reasons.ts';
+import { type Problem, problemFor } from '../errors/reasons.ts';
 import { type Status, statusOf } from '../services/diagnostics/status.ts';
 import { files } from '../services/state/deviceState.ts';
 import { recallFor } from './recalledProgress.ts';
 
-export type Seen = Status | { readonly problem: string };
+/** A state that cannot be read: nothing is known of the device but whether a daemon runs. */
+export interface Unreadable {
+  readonly state: null;
+  readonly running: boolean | null;
+  readonly problems: readonly Problem[];
+}
+
+export type Seen = Status | Unreadable;
+
+export function isUnreadable(seen: Seen): seen is Unreadable {
+  return seen.state === null;
+}
+
+/** In one line. */
+export function unreadableWords({ problems, running }: Unreadable): string {
+  const daemon = running === null ? 'unknown' : running ? 'running' : 'not running';
+  const words = problems.map(
+    ({ code, message, remedy }) => `${code}: ${message}; remedy: ${remedy.replace(/\.$/, '')}`,
+  );
+  return `${words.join('; ')}; daemon: ${daemon}`;
+}
 
 /**
  * What the daemon left on disk. What it waits for is newer in what it published.
@@ -30,15 +50,13 @@ export function readStatus(folder: string, version: string, published: string | 
   } catch (error) {
     const status = isDenied(error) && published !== null ? readRuntimeStatus(published) : null;
     if (status !== null) return { ...status, running };
-    const daemon = running === null ? 'unknown' : running ? 'running' : 'not running';
-    return { problem: `${isDenied(error) ? deniedTo(folder) : messageOf(error)}; daemon: ${daemon}` };
+    return { state: null, running, problems: [isDenied(error) ? deniedTo(folder) : problemOf(error)] };
   }
 }
 
-function messageOf(error: unknown): string {
-  if (!(error instanceof OnboardingError)) return describe(error);
-  const remedy = remedyOf(error.code, error.reason).replace(/\.$/, '');
-  return `${error.code}: ${error.message}; remedy: ${remedy}`;
+function problemOf(error: unknown): Problem {
+  if (!(error instanceof OnboardingError)) return problemFor('INTERNAL', null, describe(error));
+  return problemFor(error.code, error.reason, error.message);
 }
 
 function isDenied(error: unknown): boolean {
@@ -47,9 +65,11 @@ function isDenied(error: unknown): boolean {
 }
 
 /** The state holds secrets: only its owner and root can read it. Without a published status, names the command that works. */
-function deniedTo(folder: string): string {
+function deniedTo(folder: string): Problem {
   const owner = ownerOf(folder);
   const who = owner === null || owner === 'root' ? 'root' : `root and ${owner}`;
   const as = owner === null || owner === 'root' ? '' : `, or \`sudo -u ${owner} onboardd status\``;
-  return `${join(folder, files.state)} holds secrets; only ${who} can read it: run \`sudo onboardd status\`${as}`;
+  const message = `${join(folder, files.state)} holds secrets; only ${who} can read it`;
+  const remedy = `Run \`sudo onboardd status\`${as}.`;
+  return { code: 'STATE_UNWRITABLE', reason: 'no-permission', message, remedy };
 }

@@ -96,8 +96,10 @@ function starter(
   logContext: LogContext,
   log: Log,
 ) {
-  const status = runtimeStatus(process.env, (text) =>
-    options.state.directory.note(files.status, text, 0o644),
+  const status = runtimeStatus(
+    process.env,
+    (text) => options.state.directory.note(files.status, text, 0o644),
+    (path, cause) => warnOfFile(log, 'RUNTIME_DIRECTORY', `${path} cannot be written: ${cause}`),
   );
   const recall: Platform['recall'] = (state) => state && recallFor(options.config.stateDir)(state.deviceId);
   let shown: Status | null = null;
@@ -113,8 +115,13 @@ function starter(
     hooks = createHooks(next.config.hooks.dir, log);
     metrics.use(next.config.metrics.textfile);
     const publish: Platform['publish'] = (state, progress) => {
-      shown = describeStatus(state, progress, { reader: pki, version: next.version, running: true });
-      metrics.write(shown);
+      const described = describeStatus(state, progress, {
+        reader: pki,
+        version: next.version,
+        running: true,
+      });
+      const unwritten = metrics.write(described);
+      shown = unwritten === null ? described : { ...described, problems: [...described.problems, unwritten] };
       status.write(shown);
     };
     const { announce } = supervisor;
@@ -129,11 +136,13 @@ function metricsOf(log: Log): MetricsFile {
   return metricsFile({
     states: stateNames,
     now: systemClock.now,
-    onUnwritable: (path, cause) =>
-      log('warn', 'config.warning', `metrics.textfile: ${path} cannot be written: ${cause}`, {
-        key: 'metrics.textfile',
-      }),
+    onUnwritable: (path, cause) => warnOfFile(log, 'metrics.textfile', `${path} cannot be written: ${cause}`),
   });
+}
+
+/** @param key the setting that names the file */
+function warnOfFile(log: Log, key: string, what: string): void {
+  log('warn', 'config.warning', `${key}: ${what}`, { key });
 }
 
 /** The log, with failures counted that it leaves out as repeated, too. */

@@ -2,13 +2,14 @@ import { statSync } from 'node:fs';
 import { systemClock } from '../adapters/clock.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { stateDirOf } from '../config/resolve.ts';
-import { type Problem, problemsOf, type Status } from '../services/diagnostics/status.ts';
+import type { Problem } from '../errors/reasons.ts';
+import { problemsOf, type Status } from '../services/diagnostics/status.ts';
 import { plainJson, plainText } from '../text/plainText.ts';
 import { statusLines } from './format/status.ts';
 import { terminalOf } from './format/terminal.ts';
 import { lookAtConfiguration, lookAtDirectory } from './localChecks.ts';
 import { type CommonFlags, configure, exit, publishedStatusFile, readSources } from './options.ts';
-import { readStatus, type Seen } from './readStatus.ts';
+import { isUnreadable, readStatus, type Seen, type Unreadable, unreadableWords } from './readStatus.ts';
 
 export interface StatusFlags extends CommonFlags {
   readonly json?: boolean;
@@ -23,8 +24,8 @@ export async function statusCommand(flags: StatusFlags, version: string): Promis
   const look = await statusLook(flags, version);
   if (flags.watch) return await watch(look, flags.json ?? false, flags.plain ?? false);
   const seen = look();
-  if ('problem' in seen) process.stderr.write(`onboardd: ${plainText(seen.problem)}\n`);
-  else process.stdout.write(shown(seen, flags.json ?? false));
+  if (isUnreadable(seen)) process.stderr.write(complaint(seen));
+  if (flags.json || !isUnreadable(seen)) process.stdout.write(shown(seen, flags.json ?? false));
   return exitOf(seen);
 }
 
@@ -59,17 +60,30 @@ function uidOf(path: string): number | null {
 }
 
 function withProblems(seen: Seen, problems: readonly Problem[]): Seen {
-  return 'problem' in seen ? seen : { ...seen, problems: [...seen.problems, ...problems] };
+  // Why the state cannot be read is what is wrong here, in the words of `check`.
+  if (isUnreadable(seen)) return problems.length === 0 ? seen : { ...seen, problems };
+  return { ...seen, problems: [...seen.problems, ...problems] };
 }
 
-function shown(status: Status, json: boolean): string {
-  if (json) return `${plainJson(status)}\n`;
+/** Nothing of a device whose state cannot be read is known. */
+const unknown = {
+  ...{ since: null, deviceId: null, alias: null, attempt: null, nextRetryAt: null, lastError: null },
+  ...{ certificate: null, natsUrl: null, history: [], waitsFor: null },
+};
+
+function complaint(seen: Unreadable): string {
+  return `onboardd: ${plainText(unreadableWords(seen))}\n`;
+}
+
+function shown(status: Seen, json: boolean): string {
+  if (json) return `${plainJson(isUnreadable(status) ? { ...unknown, ...status } : status)}\n`;
+  if (isUnreadable(status)) return complaint(status);
   const lines = statusLines(status, systemClock.now(), terminalOf(process.stdout, process.env));
   return `${lines.join('\n')}\n`;
 }
 
 function exitOf(seen: Seen): number {
-  if ('problem' in seen) return exit.notRegistered;
+  if (isUnreadable(seen)) return exit.notRegistered;
   return { registered: exit.ok, failed: exit.failed }[seen.state as 'registered'] ?? exit.notRegistered;
 }
 
@@ -94,11 +108,12 @@ async function watch(look: () => Seen, json: boolean, plain: boolean): Promise<n
     seen = look();
     const key = JSON.stringify(seen);
     if (key === last && !redraws) return;
-    const text = 'problem' in seen ? `onboardd: ${plainText(seen.problem)}\n` : shown(seen, json);
+    const text = shown(seen, json);
     if (redraws) process.stdout.write(`\x1b[H\x1b[J${text}\nPress Ctrl-C to stop.\n`);
-    else if ('problem' in seen) process.stderr.write(text);
+    else if (json) process.stdout.write(text);
+    else if (isUnreadable(seen)) process.stderr.write(text);
     else if (isBrief && last !== '') process.stdout.write(verdictOf(seen));
-    else process.stdout.write(last === '' || json ? text : `\n${text}`);
+    else process.stdout.write(last === '' ? text : `\n${text}`);
     last = key;
   };
   const end = new Promise<void>((resolve) => {

@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Policy, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
 import type { DeviceFields } from '../services/onboarding/deviceFields.ts';
+import type { ExportFailure } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
 import { register } from '../services/onboarding/register.ts';
 import { renewCertificate, tryRenewed } from '../services/onboarding/renewCertificate.ts';
@@ -18,22 +19,21 @@ import type { Platform } from './platform.ts';
 import type { Settings } from './settings.ts';
 import type { Report } from './transitionLog.ts';
 
+export interface Reports extends Pick<ResumePorts, 'onQuarantined' | 'onLeft' | 'onReplaced'> {
+  readonly onExportsPending: (failures: readonly ExportFailure[]) => void;
+}
+
 /**
  * The machine with the services as its actors, and the platform as their ports.
  *
- * @param reports see `ResumePorts`
+ * @param reports see `ResumePorts`; `onExportsPending`: what could not be exported at the last delivery
  * @param report takes what the log says of adoption, exports and the fields of the device
  */
-export function wire(
-  platform: Platform,
-  settings: Settings,
-  reports: Pick<ResumePorts, 'onQuarantined' | 'onLeft' | 'onReplaced'>,
-  report: Report,
-) {
+export function wire(platform: Platform, settings: Settings, reports: Reports, report: Report) {
   const { config, fleetCa, builtAt } = settings;
   const certificateOptions = certificateOptionsOf(settings);
   const adopt = adopter(platform, settings, reports.onQuarantined, report);
-  const exports = exporter(platform, settings, report);
+  const exports = exporter(platform, settings, report, reports.onExportsPending);
   const warn = warnedOnce(report);
   const machine = onboarding(policyOf(platform, settings), platform);
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;

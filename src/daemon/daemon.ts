@@ -3,7 +3,9 @@ import type { Log } from '../adapters/logger.ts';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import type { LeaveReason, ReplaceReason, StateName } from '../events.ts';
 import { timeoutsOf } from '../machines/failure.ts';
-import { policyOf, wire } from './actors.ts';
+import type { ExportFailure } from '../services/onboarding/exportFiles.ts';
+import type { Progress } from '../services/state/deviceState.ts';
+import { policyOf, type Reports, wire } from './actors.ts';
 import { logHeartbeats } from './heartbeat.ts';
 import { watchMoments } from './moments.ts';
 import type { Platform } from './platform.ts';
@@ -50,7 +52,7 @@ export function startDaemon(
   };
   const moments = watchMoments();
   const report = (entry: LogEntry) => write(log, entry);
-  const reports = reportsTo(report, logContext, () => moments.noteLeft());
+  const { reports, problems } = reportsTo(report, logContext, () => moments.noteLeft());
   const actor = createActor(wire(platform, settings, reports, report), optionsOf(platform));
   const writer = createStatusWriter(platform, (error) => log('debug', 'progress.unsaved', String(error), {}));
   const started = platform.monotonic();
@@ -73,7 +75,7 @@ export function startDaemon(
         identify(context.deviceId);
         logContext.state = position.state;
         standing = activeStateAt(value, standing, times.now);
-        const progress = { ...look.progress, waitsFor: waitsAt(standing, timeouts) };
+        const progress = { ...look.progress, waitsFor: waitsAt(standing, timeouts), problems: problems() };
         writer.write(progress, look.left, logContext.deviceId !== null);
         platform.announce?.(look.progress, isDelivered);
         for (const entry of look.entries) write(log, entry);
@@ -100,9 +102,15 @@ export function startDaemon(
   };
 }
 
-/** What the services report of the identity, as lines of the log. */
+function problemOfExport({ item, error }: ExportFailure) {
+  const { code, reason, message } = error;
+  return { code, reason, message: `${item} is not exported: ${message}` };
+}
+
+/** What the services report of the identity, as lines of the log; of exports also as problems for `status`. */
 function reportsTo(report: (entry: LogEntry) => void, logContext: LogContext, noteLeft: () => void) {
-  return {
+  let problems: NonNullable<Progress['problems']> = [];
+  const reports: Reports = {
     onQuarantined(error: OnboardingError) {
       logContext.deviceId ??= error.deviceId;
       report(entryOfQuarantined(error));
@@ -115,7 +123,11 @@ function reportsTo(report: (entry: LogEntry) => void, logContext: LogContext, no
       logContext.deviceId = deviceId;
       report(entryOfReplaced(reason));
     },
+    onExportsPending(failures) {
+      problems = failures.map(problemOfExport);
+    },
   };
+  return { reports, problems: () => problems };
 }
 
 /** XState's own clock if the platform has timers, and an inspector if it wants to hear of bugs. */

@@ -16,7 +16,13 @@ export interface Exporter {
   retry(): void;
 }
 
-export function exporter(platform: Platform, { config, builtAt }: Settings, report: Report): Exporter {
+/** @param onPending called after each delivery with what could not be written */
+export function exporter(
+  platform: Platform,
+  { config, builtAt }: Settings,
+  report: Report,
+  onPending: (failures: readonly ExportFailure[]) => void,
+): Exporter {
   const ports = { ...platform, readOutside: platform.readOutside ?? (() => null) };
   const options = {
     exports: targets(config.exports),
@@ -31,6 +37,7 @@ export function exporter(platform: Platform, { config, builtAt }: Settings, repo
       if (pending.get(failure.path) !== failure.error.message) report(entryOfExportFailure(failure));
     }
     pending = new Map(failures.map(({ path, error }) => [path, error.message]));
+    onPending(failures);
   };
   const deliver = () => note(deliverResult(ports, options));
   return {

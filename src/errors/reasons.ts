@@ -419,6 +419,18 @@ export type Reason = keyof typeof entries;
 
 export const reasons: Readonly<Record<Reason, ReasonEntry>> = entries;
 
+/** What is wrong on a device, for `status` and `check`. */
+export interface Problem {
+  readonly code: ErrorCode;
+  readonly reason: Reason | null;
+  readonly message: string;
+  readonly remedy: string;
+}
+
+export function problemFor(code: ErrorCode, reason: Reason | null, message: string): Problem {
+  return { code, reason, message, remedy: remedyOf(code, reason) };
+}
+
 export function isReason(value: unknown): value is Reason {
   return typeof value === 'string' && Object.hasOwn(entries, value);
 }

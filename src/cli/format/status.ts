@@ -122,12 +122,19 @@ function whyNot(status: Status, now: number): string {
 }
 
 /** What a device does that has not failed: what it waits for, and until when at most. */
-export function activityOf({ state, attempt, waitsFor, running, since }: Status, now: number): string {
+export function activityOf(status: Status, now: number): string {
+  const { state, attempt, running, since } = status;
   if (running === false)
     return since === null ? 'the daemon has not been started' : 'the daemon is not running';
   const what = `${activities[state]}${attemptNumber(attempt)}`;
-  if (waitsFor === null || Date.parse(waitsFor.until) <= now) return what;
-  return `${what}; waiting for ${waitsFor.what} until ${formatTime(waitsFor.until)}`;
+  const awaitedNow = limitOf(status, now);
+  return awaitedNow === null ? what : `${what}; waiting for ${awaitedNow}`;
+}
+
+/** What an attempt waits for, and until when at most; null: for nobody. */
+function limitOf({ waitsFor }: Status, now: number): string | null {
+  if (waitsFor === null || Date.parse(waitsFor.until) <= now) return null;
+  return `${waitsFor.what} until ${formatTime(waitsFor.until)}`;
 }
 
 /** Whose doing it takes for an error to go away. */
@@ -158,7 +165,9 @@ function waitingFor(status: Status, now: number): string {
     const at = Date.parse(renewAt) > now ? `, at ${formatTime(renewAt)}` : '';
     return `certificate renewal ${inTime(renewAt, now)}${at}`;
   }
-  return activityOf(status, now);
+  const what = `${activities[state]}${attemptNumber(attempt)}`;
+  const awaitedNow = limitOf(status, now);
+  return awaitedNow === null ? `nobody: ${what}` : `${awaitedNow}: ${what}`;
 }
 
 function attemptNumber(attempt: number | null): string {

@@ -22,6 +22,7 @@ export const checkIds = [
   'provisioning-server',
   'nats-server',
   'certificate',
+  'exports',
   'registration',
 ] as const;
 export type CheckId = (typeof checkIds)[number];

@@ -1,10 +1,22 @@
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import { redact } from '../../errors/onboardingError.ts';
-import { isReason, type Reason, reasons, remedyOf as remedyOfFailure } from '../../errors/reasons.ts';
+import {
+  isReason,
+  type Problem,
+  problemFor,
+  reasons,
+  remedyOf as remedyOfFailure,
+} from '../../errors/reasons.ts';
 import type { StateName } from '../../events.ts';
 import type { CertificateReader } from '../onboarding/acceptCertificate.ts';
-import { type DeviceState, type Progress, parseState, type Visit } from '../state/deviceState.ts';
+import {
+  type DeviceState,
+  type Progress,
+  type PublishedProblem,
+  parseState,
+  type Visit,
+} from '../state/deviceState.ts';
 import type { Finding } from './check.ts';
 
 /** `status --json`: what the device is doing; unknown values are null. Times are RFC 3339. */
@@ -30,16 +42,11 @@ export interface Status {
   readonly history: readonly Visit[];
   /** What an attempt that has not failed waits for, and until when at most */
   readonly waitsFor: { readonly what: string; readonly until: string } | null;
-  /** What is wrong on this device: its configuration, its disk, the owner of the state */
+  /** What is wrong on this device: its configuration, its disk, the owner of the state, a file for other programs */
   readonly problems: readonly Problem[];
 }
 
-export interface Problem {
-  readonly code: ErrorCode;
-  readonly reason: Reason | null;
-  readonly message: string;
-  readonly remedy: string;
-}
+export type { Problem };
 
 /** The failures among what was found; a finding that says nothing new is left out. */
 export function problemsOf(findings: readonly Finding[]): Problem[] {
@@ -99,6 +106,7 @@ const nothingBegun: Begun = {
   lastError: null,
   history: [],
   waitsFor: null,
+  problems: [],
 };
 
 /**
@@ -128,8 +136,14 @@ export function describeStatus(
     running,
     history: progress.history,
     waitsFor: progress.waitsFor ?? null,
-    problems: [],
+    problems: (progress.problems ?? []).flatMap(publishedProblem),
   };
+}
+
+/** With the remedy of this version; nothing for a code of another one. */
+function publishedProblem({ code, reason, message }: PublishedProblem): Problem[] {
+  if (!Object.hasOwn(catalogue, code)) return [];
+  return [problemFor(code as ErrorCode, isReason(reason) ? reason : null, redact(message))];
 }
 
 /** What was observed, in a few words; null without a reason of this version. */

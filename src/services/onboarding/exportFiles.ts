@@ -1,5 +1,6 @@
 import type { ExportTarget } from '../../config/exports.ts';
 import { OnboardingError } from '../../errors/onboardingError.ts';
+import { reasonOfDiskError } from '../../errors/reasons.ts';
 import {
   currentState,
   type DeviceState,
@@ -140,7 +141,7 @@ function exportIdentity(
       const existing = ports.readOutside(target.path);
       return [{ ...one, existing, standing: compareExport(ports.pki, is, existing, text) }];
     } catch (error) {
-      failures.push(failure(one, error));
+      failures.push(failure(one, ofDisk(error)));
       return [];
     }
   });
@@ -213,6 +214,13 @@ function withExport(state: DeviceState, path: string, digest: string): DeviceSta
     exported: isKnown ? state.exported : [...state.exported, path],
     exportDigests: { ...state.exportDigests, [path]: [...others, digest] },
   };
+}
+
+/** An export that cannot be read is no file of an earlier agent: what the disk says of it is the reason. */
+function ofDisk(error: unknown): unknown {
+  if (!(error instanceof OnboardingError)) return error;
+  const { code, message, cause } = error;
+  return new OnboardingError(code, message, { cause, reason: reasonOfDiskError(cause) });
 }
 
 /** @throws what is not a failure of the disk */

@@ -101,6 +101,8 @@ const progressSchema = v.object({
   ),
   /** What the attempt waits for, and until when at most; absent in the state of older versions. */
   waitsFor: v.fallback(v.optional(v.nullable(v.object({ what: text, until: time }))), undefined),
+  /** Files for other programs that cannot be written at present; absent in what older versions wrote. */
+  problems: v.optional(tolerantList(v.object({ code: text, reason: v.nullable(text), message: text }))),
   /** The last visit of each state that was left, in the order of leaving. */
   history: v.pipe(
     tolerantList(visitSchema),
@@ -179,6 +181,7 @@ export type Registration = NonNullable<DeviceState['registration']>;
 /** The data for `status`; no decision depends on it, and it is not durable. */
 export type Progress = NonNullable<DeviceState['progress']>;
 export type LastError = NonNullable<Progress['lastError']>;
+export type PublishedProblem = NonNullable<Progress['problems']>[number];
 export type Visit = Immutable<v.InferOutput<typeof visitSchema>>;
 
 /** The state directory as the services use it. Every method throws STATE_UNWRITABLE if the disk fails. */

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { reasons } from '../../../src/errors/reasons.ts';
 import { fleetWith, launch } from '../../support/harness.ts';
 import { at, patience, registered } from '../../support/observabilityHarness.ts';
@@ -162,6 +162,64 @@ test('the status is published for everybody, without secrets, and stays after a 
   expect(existsSync(flag)).toBe(false);
 });
 
+test('an export that cannot be written is told by status, check, metrics and the published status alike, until it can', async () => {
+  const [place, metrics] = [join(temporaryFolder(), 'not-a-folder'), join(temporaryFolder(), 'x.prom')];
+  writeFileSync(place, '');
+  const { environment, read } = runtimeDirectory();
+  const device = at(await fleetWith(), {
+    exports: { deviceId: join(place, 'id.txt') },
+    metrics: { textfile: metrics },
+  });
+  const program = start(device, [], environment);
+  const { cause, code, reason } = await program.until(({ event }) => event === 'export.failed');
+  expect({ code, reason }).toEqual({ code: 'STATE_UNWRITABLE', reason: 'no-such-path' });
+  const problem = { code, reason, message: `deviceId is not exported: ${cause}` };
+  await program.until(registered);
+  await expect.poll(() => read(), patience).toMatchObject({ state: 'registered', problems: [problem] });
+  const look = async (command: string) =>
+    JSON.parse((await runCommand(device, command, '--json')).stdout) as Record<string, unknown>;
+  vi.stubEnv('RUNTIME_DIRECTORY', environment.RUNTIME_DIRECTORY);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  expect(await look('status')).toMatchObject({ state: 'registered', problems: [problem] });
+  const { checks } = (await look('check')) as { checks: { id: string }[] };
+  expect(checks.find(({ id }) => id === 'exports')).toMatchObject({ verdict: 'fail', code, reason });
+  expect(readFileSync(metrics, 'utf8')).toContain('onboardd_exports_failing 1\n');
+  rmSync(place);
+  program.child.kill('SIGHUP');
+  await expect.poll(() => read().problems, patience).toEqual([]);
+  expect(readFileSync(metrics, 'utf8')).toContain('onboardd_exports_failing 0\n');
+});
+
+test('a runtime directory that cannot be written hides no error of the daemon', async () => {
+  const fleet = await fleetWith();
+  fleet.provisioning.behave = () => ({ status: 503 });
+  const device = at(fleet, { retry: { initialMs: 60_000, maxMs: 60_000, factor: 1, failedAfterMs: 0 } });
+  const environment = { RUNTIME_DIRECTORY: join(temporaryFolder(), 'gone') };
+  const program = start(device, [], environment);
+  await program.until(({ event }) => event === 'step.failed');
+  expect(program.lines.filter(({ key }) => key === 'RUNTIME_DIRECTORY')).toMatchObject([
+    { event: 'config.warning', message: expect.stringContaining('ENOENT') },
+  ]);
+  const look = () =>
+    JSON.parse(runToEnd(['status', '--json', '--config', device.configFile], environment).stdout);
+  await expect.poll(look, patience).toMatchObject({
+    lastError: { code: 'PROVISIONING_REJECTED', reason: 'http-503' },
+    problems: [{ code: 'STATE_UNWRITABLE', reason: 'no-such-path' }],
+  });
+});
+
+test('a state that cannot be read has the code and remedy of check, as JSON too', async () => {
+  const device = at(await fleetWith());
+  writeFileSync(device.stateDir, 'no folder');
+  const { status, stdout, stderr } = await runCommand(device, 'status', '--json');
+  expect(status).toBe(3);
+  expect(stderr).toMatch(/^onboardd: CONFIG_INVALID: stateDir is .*; remedy: .*; daemon: not running\n$/);
+  expect(JSON.parse(stdout)).toMatchObject({
+    ...{ state: null, deviceId: null, lastError: null, running: false },
+    problems: [{ code: 'CONFIG_INVALID', message: expect.stringContaining('stateDir is') }],
+  });
+});
+
 test('the status is published although the configuration is invalid', async () => {
   const device = newDevice({ provisioning: { url: 'http://user:secret@/' } });
   const { environment, read } = runtimeDirectory();
@@ -189,7 +247,7 @@ test('a status that cannot be published is never in the way', async () => {
   const program = start(device, ['--once'], { RUNTIME_DIRECTORY: '/nonexistent' });
   expect(await program.ended).toBe(0);
   expect(program.lines).toContainEqual(
-    expect.objectContaining({ event: 'progress.unsaved', level: 'debug' }),
+    expect.objectContaining({ event: 'config.warning', key: 'RUNTIME_DIRECTORY' }),
   );
 });
 
@@ -240,7 +298,7 @@ test.runIf(process.getuid?.() === 0)(
       stderr += text;
     });
     const [status] = await once(child, 'close');
-    expect(stderr).toMatch(/only root can read it: run `sudo onboardd status`; daemon: running/);
+    expect(stderr).toMatch(/only root can read it; remedy: Run `sudo onboardd status`; daemon: running/);
     expect(status).toBe(3);
   },
 );

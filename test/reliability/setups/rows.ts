@@ -1,15 +1,17 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp, type RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createAuthority } from '../../../fleet/ca.ts';
 import { type Fleet, type FleetOptions, startFleet } from '../../../fleet/fleet.ts';
 import type { ProvisioningBehaviour } from '../../../fleet/provisioningBehaviour.ts';
 import type { ErrorCode } from '../../../src/errors/catalogue.ts';
 import type { Reason } from '../../../src/errors/reasons.ts';
-import { type Device, newDevice, start } from '../../support/program.ts';
+import { type Device, newDevice, programFile, start, temporaryFolder } from '../../support/program.ts';
 
 /** One set-up that is broken in one way, with what both commands have to name. */
 export interface Row {
@@ -19,6 +21,8 @@ export interface Row {
   /** Makes the device, and starts its daemon unless that is what is broken. */
   readonly make: () => Promise<Device>;
   readonly needsRoot?: true;
+  /** What the line shows besides */
+  readonly shows?: RegExp;
 }
 
 const hour = 3_600_000;
@@ -26,6 +30,8 @@ const ago = (ms: number) => new Date(Date.now() - ms);
 const nobody = 65534;
 const servers: Server[] = [];
 const fleets: Fleet[] = [];
+const mounts: string[] = [];
+const children: ChildProcess[] = [];
 const common = {
   identity: { keyType: 'ec-p256' },
   retry: { initialMs: 300_000, maxMs: 300_000, factor: 1, failedAfterMs: 0 },
@@ -35,6 +41,11 @@ const common = {
 export async function cleanUp(): Promise<void> {
   for (const server of servers.splice(0)) server.close();
   for (const fleet of fleets.splice(0)) await fleet.stop();
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const folder of mounts.splice(0)) {
+    execFileSync('umount', [folder]);
+    rmdirSync(folder);
+  }
 }
 
 async function listening(server: Server): Promise<string> {
@@ -58,6 +69,26 @@ function run(config: Record<string, unknown>, prepare: (device: Device) => void 
   prepare(device);
   void start(device).ended.catch(() => undefined);
   return device;
+}
+
+/** A device that exports its id to a file, with a fleet that registers it. */
+async function exporting(path: string, uid = process.geteuid?.() ?? 0): Promise<Device> {
+  const fleet = await startFleet({});
+  fleets.push(fleet);
+  const provisioning = { url: fleet.provisioningUrl };
+  const device = newDevice({ ...common, provisioning, exports: { deviceId: path } });
+  chownSync(dirname(device.configFile), uid, -1);
+  const program = [programFile, 'run', '--config', device.configFile];
+  children.push(spawn(process.execPath, program, { uid, gid: uid, cwd: '/', stdio: 'ignore' }));
+  return device;
+}
+
+/** A folder that cannot be written, not even by root. */
+function readOnlyFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'read-only-'));
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro,size=64k', 'tmpfs', folder]);
+  mounts.push(folder);
+  return folder;
 }
 
 const at = (url: string, more: Record<string, unknown> = {}) =>
@@ -123,7 +154,11 @@ const unreachable = 'PROVISIONING_UNREACHABLE';
 const untls = 'PROVISIONING_TLS';
 const invalid = 'PROVISIONING_ANSWER_INVALID';
 
-type Short = readonly [string, ErrorCode, Reason | null, () => Promise<Device>];
+type Short = readonly [string, ErrorCode, Reason | null, () => Promise<Device>, shows?: RegExp];
+
+/** Longer than what is shown, and with what would steer a terminal. */
+const longWords = `\x1b[31mnot ${'today '.repeat(200)}`;
+const cutWords = (head: string) => new RegExp(`${head}[^\\n\\x1b]{250,330}…`);
 
 const rows: readonly Short[] = [
   ...httpReasons.map(
@@ -266,6 +301,18 @@ const rows: readonly Short[] = [
     () => rejects('device already registered'),
   ],
   ['the fleet manager refuses the device', 'REGISTRATION_REJECTED', null, () => rejects('no')],
+  [
+    'the fleet manager refuses the device at length',
+    ...(['REGISTRATION_REJECTED', null] as const),
+    () => rejects(longWords),
+    cutWords('not today today'),
+  ],
+  [
+    'HTTP 400 with a long message',
+    ...([rejected, 'http-400'] as const),
+    () => answers({ status: 400, body: JSON.stringify({ error: longWords }) }),
+    cutWords('HTTP 400'),
+  ],
   ['the fleet manager answers nonsense', 'REGISTRATION_ANSWER_INVALID', null, () => managed('nonsense')],
   ['no URL', 'CONFIG_INVALID', null, async () => run({})],
   ['a URL that is none', 'CONFIG_INVALID', null, wrong({ provisioning: { url: 'nonsense' } })],
@@ -330,9 +377,38 @@ const foreign: readonly Short[] = [
   ],
 ];
 
-const named = ([name, code, reason, make]: Short): Row => ({ name, code, reason, make });
+const unwritable = 'STATE_UNWRITABLE';
+const exports: readonly Short[] = [
+  [
+    'an export to a read-only disk',
+    ...([unwritable, 'read-only'] as const),
+    () => exporting(join(readOnlyFolder(), 'id.txt')),
+    /deviceId is not exported: .*EROFS/,
+  ],
+  [
+    "an export to another user's folder",
+    ...([unwritable, 'no-permission'] as const),
+    () => exporting(join(temporaryFolder(), 'id.txt'), nobody),
+    /deviceId is not exported: .*EACCES/,
+  ],
+  [
+    'an export to a folder that only another user writes',
+    ...([unwritable, 'no-permission'] as const),
+    () => {
+      const folder = temporaryFolder();
+      chmodSync(folder, 0o755);
+      return exporting(join(folder, 'id.txt'), nobody);
+    },
+    /deviceId is not exported: .*EACCES/,
+  ],
+];
+
+const named = ([name, code, reason, make, shows]: Short): Row => ({
+  ...{ name, code, reason, make },
+  ...(shows && { shows }),
+});
 
 export const setUps: readonly Row[] = [
   ...rows.map(named),
-  ...foreign.map((row) => ({ ...named(row), needsRoot: true as const })),
+  ...[...foreign, ...exports].map((row) => ({ ...named(row), needsRoot: true as const })),
 ];

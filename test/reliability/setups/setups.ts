@@ -21,10 +21,11 @@ const longestMs = 30_000;
 const isRoot = process.geteuid?.() === 0;
 
 /** The line of the output that names both; undefined: there is none yet. */
-function tellingLine(output: string, { code, reason }: Row): string | undefined {
+function tellingLine(output: string, { code, reason, shows = /^/ }: Row): string | undefined {
   const remedy = remedyOf(code, reason).replace(/\.$/, '');
   const names = (line: string) =>
     line.includes(`${code}: `) &&
+    shows.test(line) &&
     (line.includes(remedy) || (reason === 'wrong-owner' && line.includes('chown -R')));
   return output.split('\n').find(names);
 }

@@ -33,7 +33,12 @@ export function startMachine(provisioningUrl: string, onMoment: (moment: Moment)
   const machine = wire(
     createPlatform({ config, version: '0', state, proxies: noProxies }),
     settings,
-    { onQuarantined: () => undefined, onLeft: () => undefined, onReplaced: () => undefined },
+    {
+      onQuarantined: () => undefined,
+      onLeft: () => undefined,
+      onReplaced: () => undefined,
+      onExportsPending: () => undefined,
+    },
     () => undefined,
   );
   const started = performance.now();

@@ -87,6 +87,14 @@ export function tryPrometheusAlerts(folder: string, files: Readonly<Record<strin
         [500, 1],
       ],
     }),
+    ...device('unexported', 'registered', {
+      ...alive,
+      onboardd_exports_failing: [
+        [0, 0],
+        [1500, 2],
+        [1600, 0],
+      ],
+    }),
     ...device('silent', 'registered', {
       onboardd_last_seen_timestamp_seconds: [
         [0, 0],
@@ -113,6 +121,8 @@ export function tryPrometheusAlerts(folder: string, files: Readonly<Record<strin
     { at: 1000, alerts: [] },
     { at: 1300, alerts: ['OnboarddCertificateRunsOut aging'] },
     { at: 1450, alerts: [] },
+    { at: 1520, alerts: [] },
+    { at: 1560, alerts: ['OnboarddExportsFailing unexported'] },
     { at: 1700, alerts: ['OnboarddGone gone', 'OnboarddSilent silent'] },
     { at: 2015, alerts: ['OnboarddGone gone', 'OnboarddSilent silent', 'OnboarddStorm'] },
     { at: 2100, alerts: ['OnboarddGone gone', 'OnboarddSilent silent'] },

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { metricsFile } from '../../../src/adapters/metricsFile.ts';
+import { problemFor } from '../../../src/errors/reasons.ts';
 import { stateNames } from '../../../src/events.ts';
 import type { Status } from '../../../src/services/diagnostics/status.ts';
 
@@ -106,6 +107,38 @@ test('another path gets the whole of the metrics, and the failures so far', () =
   expect(readFileSync(join(folder, 'other.prom'), 'utf8')).toContain(
     'onboardd_failures_total{code="NATS_TLS"} 1\n',
   );
+});
+
+test('the file at a path that is not configured any more is removed, for nobody keeps it up to date', () => {
+  const { file, folder } = start();
+  file.write(status());
+  file.use(join(folder, 'other.prom'));
+  expect(readdirSync(folder)).toEqual([]);
+  file.write(status());
+  file.use(null);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test('a file that was there before the daemon wrote one is not removed', () => {
+  const { file, folder, path } = start();
+  writeFileSync(path, 'of somebody else\n');
+  file.use(join(folder, 'other.prom'));
+  expect(readFileSync(path, 'utf8')).toBe('of somebody else\n');
+});
+
+test('the textfile tells how many exports fail, and who writes it learns why it cannot be written', () => {
+  const { file, text } = start();
+  const problem = problemFor('STATE_UNWRITABLE', 'read-only', 'token is not exported');
+  expect(file.write(status({ problems: [problem] }))).toBeNull();
+  expect(text()).toContain('onboardd_exports_failing 1\n');
+  expect(file.write(status())).toBeNull();
+  expect(text()).toContain('onboardd_exports_failing 0\n');
+  file.use('/nonexistent/x.prom');
+  expect(file.write(status())).toMatchObject({
+    code: 'STATE_UNWRITABLE',
+    reason: 'no-such-path',
+    message: expect.stringMatching(/^metrics\.textfile: cannot write \/nonexistent\/x\.prom: ENOENT/),
+  });
 });
 
 test('without a path nothing is written, and a folder that is not there is said once for each cause', () => {

@@ -10,8 +10,9 @@ import {
   toAscii,
   wrap,
 } from '../../../../src/cli/format/terminal.ts';
+import type { Problem } from '../../../../src/errors/reasons.ts';
 import { type Check, failed, passed, skipped } from '../../../../src/services/diagnostics/check.ts';
-import type { Problem, Status } from '../../../../src/services/diagnostics/status.ts';
+import type { Status } from '../../../../src/services/diagnostics/status.ts';
 import { reportOf } from '../../../support/reportOf.ts';
 
 const terminal = (columns: number) => ({ columns, colour: false, unicode: true });

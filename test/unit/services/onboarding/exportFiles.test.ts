@@ -251,3 +251,18 @@ test.each([
 ] as const)('in the place of %s the text %j is replaced', (item, existing, standing) => {
   expect(compareExport(pki, item, existing, item === 'key' ? pki.keyPem('own') : certificate)).toBe(standing);
 });
+
+test('an export that may not be read fails for what the disk says, not as a file of an earlier agent', () => {
+  const { ports } = device({});
+  const denied = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
+  const readOutside = () => {
+    throw new OnboardingError('STATE_UNWRITABLE', 'cannot read /x/id.txt', {
+      cause: denied,
+      reason: 'agent-unreadable',
+    });
+  };
+  const exports = { deviceId: exportTarget('/x/id.txt') };
+  const options = { exports, natsUrl: null, commonName: '/fleet/{id}', builtAt: 0 };
+  const { failures } = prepareIdentity({ ...ports, readOutside }, options);
+  expect(failures).toMatchObject([{ item: 'deviceId', error: { reason: 'no-permission' } }]);
+});
