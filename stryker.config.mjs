@@ -3,7 +3,8 @@
  * One module: `npm run test:mutants -- --mutate src/machines/backoff.ts`.
  */
 export default {
-  testRunner: 'vitest',
+  testRunner: 'unit-tests',
+  plugins: ['./scripts/mutantRunner.mjs', '@stryker-mutator/vitest-runner'],
   vitest: { configFile: 'vitest.unit.config.ts', related: true },
   mutate: [
     'src/machines/**/*.ts',
