@@ -274,7 +274,10 @@ function remove(removal: Removal): boolean {
 async function confirmed(question: string): Promise<boolean> {
   if (!process.stdin.isTTY) return false;
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await terminal.question(question);
+  // Ctrl-C and Ctrl-D are a no: the question then fails, or with older versions of Node never settles.
+  const closed = new Promise<string>((resolve) => terminal.once('close', () => resolve('')));
+  const answer = await Promise.race([terminal.question(question).catch(() => ''), closed]);
   terminal.close();
+  if (answer === '') process.stdout.write('\n');
   return /^y(es)?$/i.test(answer.trim());
 }

@@ -246,3 +246,27 @@ test('neither a reader of the output that has gone nor a full disk behind it cha
   expect(said.replace('onboardd: no hooks are run, as the configuration is invalid\n', '')).toBe('');
   expect(readdirSync(device.stateDir)).toEqual([]);
 });
+
+test.each([
+  ['y', 'y\n', 0],
+  ['Ctrl-D', '\x04', 1],
+  ['Ctrl-C', '\x03', 1],
+])('reset asks on a terminal: %s is an answer, and only a yes removes anything', async (_, keys, status) => {
+  const device = newDevice({});
+  mkdirSync(device.stateDir);
+  for (const name of ['identity.crt', 'device_id.txt'])
+    writeFileSync(join(device.stateDir, name), 'device-1');
+  // script(1) gives the command a terminal.
+  const command = `'${process.execPath}' '${programFile}' reset --config '${device.configFile}'`;
+  const terminal = spawn('script', ['-qec', command, '/dev/null']);
+  let said = '';
+  terminal.stdout.on('data', (text) => {
+    if (!said.includes('[y/N]') && `${said}${text}`.includes('[y/N]')) terminal.stdin.write(keys);
+    said += text;
+  });
+  const [code] = await once(terminal, 'close');
+  expect(code, said).toBe(status);
+  expect(said).not.toContain('    at ');
+  expect(said.includes('Nothing was changed.')).toBe(status === 1);
+  expect(readdirSync(device.stateDir)).toHaveLength(status === 0 ? 0 : 2);
+});
