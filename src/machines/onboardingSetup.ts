@@ -1,6 +1,7 @@
 import { assertEvent, assign, emit, fromCallback, fromPromise, setup } from 'xstate';
 import { isRefusal } from '../errors/networkProblem.ts';
 import type { OnboardingError } from '../errors/onboardingError.ts';
+import { longestRetryAfterMs } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import type {
   Context,
@@ -27,7 +28,14 @@ import {
   isUseless,
   untried,
 } from './unopened.ts';
-import { afterRefusal, isForGood, noRefusals, unverified, verificationAt } from './verification.ts';
+import {
+  afterRefusal,
+  isForGood,
+  noRefusals,
+  unverified,
+  verificationAt,
+  withinReach,
+} from './verification.ts';
 
 /** Of a daemon that has just started. */
 export const initialContext: Context = {
@@ -260,7 +268,8 @@ function registeredAssignments(policy: Policy, clock: Clock) {
       noteDates: assign(({ context, event }) => {
         const { renewAt, notAfter, verifiedAt } = resumed(event);
         const { verification } = context;
-        const at = verification.at ?? nextLook(verifiedAt);
+        const longestMs = Math.max(retry.maxMs, retry.failedAfterMs) + longestRetryAfterMs;
+        const at = withinReach(verification.at, clock.now(), longestMs) ?? nextLook(verifiedAt);
         return { renewAt, notAfter, verification: { ...verification, at } };
       }),
       /** What could not be tried is verified at once. */

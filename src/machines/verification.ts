@@ -55,3 +55,15 @@ export function verificationAt(
   const at = due > now ? Math.min(due, now + dayMs) : now + 3 * maxMs * random;
   return Math.round(at);
 }
+
+/**
+ * The moment that was set, unless the clock was set back since: it would then be days or years away.
+ *
+ * @param at as it was set, milliseconds since 1970; null: it was not
+ * @param now milliseconds since 1970
+ * @param longestMs the longest wait of a failed try, milliseconds
+ * @returns null: it has to be set again
+ */
+export function withinReach(at: number | null, now: number, longestMs: number): number | null {
+  return at !== null && at - now > Math.max(dayMs, longestMs) ? null : at;
+}

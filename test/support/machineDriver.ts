@@ -49,7 +49,9 @@ export type Move =
   | { readonly sends: Callback; readonly event: OnboardingEvent }
   /** The next time that it starts */
   | { readonly willThrow: Callback; readonly error: Error }
-  | { readonly waits: number };
+  | { readonly waits: number }
+  /** The wall clock is set back by so many milliseconds; no time passes. */
+  | { readonly setsBack: number };
 
 interface Attempt {
   readonly input: unknown;
@@ -61,6 +63,7 @@ interface Attempt {
 /** The machine with actors that do what they are told, in a time that passes when it is told to. */
 export function drive(chosen: Policy = policy) {
   const clock = new SimulatedClock();
+  let behindMs = 0;
   const attempts = new Map<Work, Attempt>();
   const inputs: [Work | Callback, unknown][] = [];
   const listeners = new Map<Callback, (event: OnboardingEvent) => void>();
@@ -85,7 +88,7 @@ export function drive(chosen: Policy = policy) {
       listeners.set(name, sendBack);
       return () => listeners.delete(name);
     });
-  const machine = onboarding(chosen, { now: () => start + clock.now(), random: () => 0.5 });
+  const machine = onboarding(chosen, { now: () => start + clock.now() - behindMs, random: () => 0.5 });
   type Actors = NonNullable<Parameters<typeof machine.provide>[0]['actors']>;
   const actor = createActor(
     machine.provide({
@@ -130,6 +133,7 @@ export function drive(chosen: Policy = policy) {
     else if ('fails' in move) attemptOf(move.fails).reject(move.error);
     else if ('willThrow' in move) throwing.set(move.willThrow, move.error);
     else if ('waits' in move) clock.increment(move.waits);
+    else if ('setsBack' in move) behindMs += move.setsBack;
     else {
       const listener = listeners.get(move.sends);
       if (listener === undefined) throw new Error(`${move.sends} is not under way`);

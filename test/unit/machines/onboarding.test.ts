@@ -854,6 +854,16 @@ test('a device that cannot open NATS stays registered, says so, and has nothing 
   expect(context()).toMatchObject({ failure: null, nextRetryAt: null, verification: { failures: 0 } });
 });
 
+test('NATS is looked at within a day after the clock was set back by years', async () => {
+  const { context, move } = await play([...toChecking, [resumes('registered'), 'registered.watching']]);
+  const before = context().verification.at ?? 0;
+  await move({ setsBack: 3 * year });
+  await move(waits(minute));
+  await move(resumes('registered'));
+  expect(before).toBeGreaterThan(start);
+  expect(context().verification.at).toBe(start - 3 * year + minute + 24 * 60 * minute);
+});
+
 test.each([
   ['are not the fleet’s word without TLS', { ...policy, refusalsCount: false }],
   ['of a server that is being set up', policy],

@@ -5,6 +5,7 @@ import {
   noRefusals,
   type Refusals,
   verificationAt,
+  withinReach,
 } from '../../../src/machines/verification.ts';
 
 const retry = { initialMs: 1000, maxMs: 300_000, factor: 2 };
@@ -31,4 +32,14 @@ test.each<[string, number | null, number, number]>([
   ['in the future, by a clock that was wrong: within a day', now + 9_000 * hour, 0, now + 24 * hour],
 ])('a device that was verified %s', (_, verifiedAt, random, expected) => {
   expect(verificationAt(verifiedAt, random, now, retry)).toBe(expected);
+});
+
+test.each<[string, number | null, number, number | null]>([
+  ['is not set', null, 0, null],
+  ['has passed', now - hour, 0, now - hour],
+  ['is a day away', now + 24 * hour, 0, now + 24 * hour],
+  ['is as far away as a failed try may wait', now + 100 * hour, 100 * hour, now + 100 * hour],
+  ['is further away, as the clock was set back, and is set again', now + 24 * hour + 1, 0, null],
+])('the next look at NATS %s', (_, at, longestMs, expected) => {
+  expect(withinReach(at, now, longestMs)).toBe(expected);
 });
