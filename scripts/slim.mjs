@@ -90,6 +90,16 @@ async function slimPkijs({ path }) {
   return { contents: outputFiles[0].text, loader: 'js', resolveDir: dirname(path) };
 }
 
+/** nats.js looks whether this Node has web streams, and Node loads them for the look; nothing here uses one. */
+function slimNats({ path }) {
+  const [before, after, ...more] = readFileSync(path, 'utf8').split(
+    'typeof globalThis.ReadableStream === "undefined"',
+  );
+  if (after === undefined || more.length > 0)
+    return { errors: [{ text: `${path} looks for streams elsewhere` }] };
+  return { contents: `${before}false${after}`, loader: 'js' };
+}
+
 /** An esbuild plugin. A module of a package that is replaced, and not named here, fails the build. */
 export const slimmer = {
   name: 'slim',
@@ -107,6 +117,7 @@ export const slimmer = {
         /\/node_modules\/conf\//.test(importer) ? { path, namespace: 'slim-conf' } : undefined,
     );
     onLoad({ filter: /[/\\]pkijs[/\\]build[/\\]index\.js$/ }, slimPkijs);
+    onLoad({ filter: /[/\\]nats[/\\]lib[/\\]src[/\\]mod\.js$/ }, slimNats);
     onLoad({ filter: /.*/, namespace: 'slim' }, ({ path }) => ({
       contents: everywhere.get(path),
       loader: 'js',
