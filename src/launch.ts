@@ -1,3 +1,5 @@
+// First: the key of a new device is made on another thread, while the bundle is read and the other modules load.
+import './adapters/earlyKey.ts';
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import Module from 'node:module';

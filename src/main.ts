@@ -1,6 +1,6 @@
 // First, so that signals are handled while the other modules load.
 import './adapters/signals.ts';
-// Second: the key is made on another thread, while the other modules load.
+// Second: without a launcher before it, this begins the key of a new device on another thread.
 import './adapters/earlyKey.ts';
 import { format } from 'node:util';
 import { guardOutput } from './adapters/output.ts';

@@ -5,8 +5,8 @@ import { generateKey } from './keyPair.ts';
 
 /**
  * A new device's key is begun as soon as this module is loaded, on a thread of its own, while the other modules load. The
- * command line and the configuration are only guessed from here: a guess that is wrong costs the time of a key. Nothing is
- * written.
+ * launcher (src/launch.ts) loads it before the bundle, which finds what the launcher began. The command line and the
+ * configuration are only guessed from here: a guess that is wrong costs the time of a key. Nothing is written.
  */
 const largestConfigBytes = 1_000_000;
 
@@ -49,7 +49,13 @@ function flagOf(args: readonly string[], name: string): string | undefined {
   return args[at] === name ? args[at + 1] : args[at]?.slice(name.length + 1);
 }
 
-function begin(type: GeneratedKeyType | null) {
+interface EarlyKey {
+  readonly type: GeneratedKeyType;
+  /** PKCS#8 PEM */
+  readonly pem: Promise<string>;
+}
+
+function begin(type: GeneratedKeyType | null): EarlyKey | null {
   if (type === null) return null;
   const pem = generateKey(type);
   // Whoever takes it hears of the failure.
@@ -57,11 +63,13 @@ function begin(type: GeneratedKeyType | null) {
   return { type, pem };
 }
 
-let early = begin(guessKeyType(process.argv, process.env));
+const place = Symbol.for('onboardd.earlyKey');
+const shared = globalThis as { [place]?: EarlyKey | null };
+if (shared[place] === undefined) shared[place] = begin(guessKeyType(process.argv, process.env));
 
 /** @returns the key whose generation began at the start, once; null: there is none of this type */
 export function takeEarlyKey(type: GeneratedKeyType): Promise<string> | null {
-  const taken = early;
-  early = null;
+  const taken = shared[place];
+  shared[place] = null;
   return taken?.type === type ? taken.pem : null;
 }
