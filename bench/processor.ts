@@ -12,7 +12,7 @@ export function processorMsOf(pid: number): number {
   return childrenOf(pid).reduce((sum, child) => sum + processorMsOf(child), ms);
 }
 
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
   return text === '' ? [] : text.split(' ').map(Number);
 }
