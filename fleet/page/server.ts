@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { hostAndPort } from '../addresses.ts';
 import { WorkbenchError } from '../dataDirectory.ts';
 import type { FleetEvent } from '../device.ts';
-import { type Fault, isFault } from '../faults.ts';
+import { type Fault, isFault } from '../faultCatalogue.ts';
 import type { Workbench } from '../workbench.ts';
 import { pageHeaders } from './headers.ts';
 import { createStream } from './stream.ts';

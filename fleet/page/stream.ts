@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { FleetEvent } from '../device.ts';
-import { faults as catalogue, isFault } from '../faults.ts';
+import { faults as catalogue, isFault } from '../faultCatalogue.ts';
 import { mostHistory } from '../ledger.ts';
 import type { Workbench } from '../workbench.ts';
 import { pageHeaders } from './headers.ts';

@@ -5,7 +5,7 @@ export interface FaultView {
   name: string;
   label: string;
   meaning: string;
-  /** what a device does about it */
+  /** what a device does about it, to go on behind "A device" */
   device: string;
   isOn: boolean;
 }

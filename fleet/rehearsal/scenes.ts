@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { leaderOf } from '../cluster.ts';
 import { WorkbenchError } from '../dataDirectory.ts';
 import type { FleetEvent } from '../device.ts';
-import type { Fault } from '../faults.ts';
+import type { Fault } from '../faultCatalogue.ts';
 import { actionsStream } from '../streams.ts';
 import type { Workbench } from '../workbench.ts';
 import type { AgentReport, Assignment } from './agents.ts';

@@ -8,7 +8,8 @@ import { ago, clock, sentenceOf, states, toneOf, until } from './text.ts';
 
 const mostEvents = 100;
 const shownEvents = 12;
-const mostRows = 200;
+/** A phone's page would be hundreds of screens long. */
+const fewRows = 25;
 const token = location.hash.slice(1);
 
 interface Fleet extends Omit<Snapshot, 'devices'> {
@@ -79,10 +80,12 @@ function App() {
   };
   if (fleet === null) return html`<p class="waiting" role="status">Waiting for the workbench …</p>`;
   const device = chosen === null ? undefined : fleet.devices.get(chosen);
+  const faultsOn = fleet.faults.filter(({ isOn }) => isOn).length;
   return html`
     <header>
       <h1>Workbench fleet</h1>
       <span class="tag">not for production</span>
+      ${faultsOn > 0 && html`<span class="tag bad">${faultsOn} ${faultsOn === 1 ? 'fault' : 'faults'} on</span>`}
       <span class=${`live ${isLive ? 'good' : 'bad'}`} role="status">${isLive ? 'live' : 'not connected'}</span>
     </header>
     <main>
@@ -159,7 +162,7 @@ function Faults({ faults, operations }: { faults: FaultView[]; operations: Opera
           >
             <span class="knob" aria-hidden="true"></span>${label}
           </button>
-          <p>${meaning} <span class="device">A device: ${device}</span></p>
+          <p>${meaning} <span class="device">A device ${device}</span></p>
         </li>`,
       )}
     </ul>
@@ -176,6 +179,7 @@ interface DevicesProps {
 }
 
 function Devices({ fleet, now, filter, setFilter, chosen, choose }: DevicesProps) {
+  const [isWhole, showWhole] = useState(false);
   const all = [...fleet.devices.values()].sort((a, b) => b.since - a.since);
   const wanted = filter.trim().toLowerCase();
   const rows = all.filter(({ id, alias, state }) =>
@@ -209,11 +213,13 @@ function Devices({ fleet, now, filter, setFilter, chosen, choose }: DevicesProps
     </p>
     ${all.length === 0 && html`<p class="empty">No device yet. One that has the line above appears here by itself.</p>`}
     <ul class="devices">
-      ${rows.slice(0, mostRows).map(
+      ${rows.slice(0, isWhole ? rows.length : fewRows).map(
         (device) => html`<li key=${device.id} class=${device.id === chosen ? 'chosen' : ''}>
           <button onClick=${() => choose(device.id === chosen ? null : device.id)} aria-expanded=${device.id === chosen}>
-            <span class="name">${device.alias || device.id}</span>
-            <span class=${`state ${device.state}`}>${states[device.state]}</span>
+            <span class="head">
+              <span class="name">${device.alias || device.id}</span>
+              <span class=${`state ${device.state}`}>${states[device.state]}</span>
+            </span>
             <${Fact} name="since" value=${ago(device.since, now)} />
             <${Fact} name="certificate" value=${device.certificate ? until(device.certificate.notAfter, now) : 'none'} />
             <${Fact} name="NATS" value=${device.isConnected ? 'connected' : 'not connected'} />
@@ -222,7 +228,8 @@ function Devices({ fleet, now, filter, setFilter, chosen, choose }: DevicesProps
         </li>`,
       )}
     </ul>
-    ${rows.length > mostRows && html`<p class="empty">${rows.length - mostRows} more; filter to see them.</p>`}
+    ${!isWhole && rows.length > fewRows && html`<p><button class="more" onClick=${() => showWhole(true)}>Show ${rows.length - fewRows} more</button></p>`}
+    ${rows.length === 0 && all.length > 0 && html`<p class="empty">None of them fits "${filter}".</p>`}
   </section>`;
 }
 
@@ -241,7 +248,7 @@ function Detail({ device, now, operations, choose }: DetailProps) {
   const { id, certificate } = device;
   const [history, setHistory] = useState<FleetEvent[]>([]);
   // On a phone it opens below the list.
-  useEffect(() => document.getElementById('detail')?.scrollIntoView({ block: 'nearest' }), []);
+  useEffect(() => document.querySelector('.detail')?.scrollIntoView({ block: 'nearest' }), []);
   useEffect(() => {
     fetch(`/devices/${encodeURIComponent(id)}`)
       .then((response) => response.json() as Promise<{ history: FleetEvent[] }>)

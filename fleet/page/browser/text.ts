@@ -1,5 +1,6 @@
 /** What the page says of times, states and events. */
 import type { Device, FleetEvent } from '../../device.ts';
+import { faults, isFault } from '../../faultCatalogue.ts';
 
 const unitsMs: [string, number][] = [
   ['d', 86_400_000],
@@ -64,10 +65,14 @@ export function sentenceOf(event: FleetEvent): string {
     case 'device.forgotten':
       return 'was forgotten by the fleet manager';
     case 'fault.on':
-      return `fault switched on: ${event.fault}`;
+      return `switched on: ${labelOf(event.fault)}`;
     case 'fault.off':
-      return `fault switched off: ${event.fault}`;
+      return `switched off: ${labelOf(event.fault)}`;
   }
+}
+
+function labelOf(fault: string): string {
+  return isFault(fault) ? faults[fault].label : fault;
 }
 
 /** good, waiting or bad: its colour, never its only sign */
