@@ -1,6 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import type { Attribute, Handle } from 'pkcs11js';
-import { TokenFault } from './fault.ts';
+import { resultOf, TokenFault } from './fault.ts';
 import { flag, type Session } from './session.ts';
 
 /** A pair of keys in the token: both halves are there. */
@@ -48,6 +48,27 @@ export function privateKeysOf(session: Session, id: Buffer): Handle[] {
 
 export function publicKeys(session: Session, by: Attribute): Handle[] {
   return findObjects(session, [{ type: flag('CKA_CLASS'), value: flag('CKO_PUBLIC_KEY') }, by]);
+}
+
+/**
+ * What a kill left of a key while the token made it: SoftHSM, for one, gives an object its class before its label, its id and
+ * the key itself. No program finds such an object by anything, nor can use it. One that has no class yet is no key; SoftHSM
+ * destroys none of that sort.
+ */
+export function unfinishedKeys(session: Session): Handle[] {
+  const nothing = ['CKA_LABEL', 'CKA_ID', 'CKA_MODULUS', 'CKA_EC_PARAMS'];
+  return ['CKO_PRIVATE_KEY', 'CKO_PUBLIC_KEY']
+    .flatMap((type) => findObjects(session, [{ type: flag('CKA_CLASS'), value: flag(type) }]))
+    .filter((object) => nothing.every((name) => isAbsent(session, object, name)));
+}
+
+/** Empty, or not of this kind of object. Whatever else keeps it from being read says nothing. */
+function isAbsent(session: Session, object: Handle, name: string): boolean {
+  try {
+    return attribute(session, object, name).length === 0;
+  } catch (error) {
+    return resultOf(error) === 'CKR_ATTRIBUTE_TYPE_INVALID';
+  }
 }
 
 export function attribute({ api, handle }: Session, object: Handle, name: string): Buffer {

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { Attribute } from 'pkcs11js';
 import type { GeneratedKeyType, TokenSetting } from '../config/tokenUri.ts';
-import { type Fault, TokenFault } from './fault.ts';
+import { type Fault, resultOf, TokenFault } from './fault.ts';
 import {
   attribute,
   curves,
@@ -16,6 +16,7 @@ import {
   privateKeysOf,
   publicKeys,
   readPublicKey,
+  unfinishedKeys,
 } from './objects.ts';
 import { flag, pinOf, type Session, sessionsOf } from './session.ts';
 
@@ -108,8 +109,18 @@ function relabel(session: Session, id: Buffer, label: string): void {
     api.C_SetAttributeValue(handle, object, [{ type: flag('CKA_LABEL'), value: label }]);
 }
 
+/** As far as the token lets it: what stays there is in nobody's way. */
+function destroyUnfinished(session: Session): void {
+  try {
+    for (const object of unfinishedKeys(session)) session.api.C_DestroyObject(session.handle, object);
+  } catch (error) {
+    if (resultOf(error) === '') throw error;
+  }
+}
+
 async function generate(session: Session, label: string, type: GeneratedKeyType): Promise<TokenKey> {
   const { api, handle } = session;
+  destroyUnfinished(session);
   const id = randomBytes(16);
   const [family, size] = type.split('-');
   const common: Attribute[] = [

@@ -13,7 +13,7 @@ import { enginePath } from './softToken.ts';
 
 /** sysexits.h: what is needed is not there. */
 const unavailable = 69;
-const needed = ['g++', 'softhsm2-util', 'pkcs11-tool', enginePath];
+const needed = ['g++', 'softhsm2-util', 'pkcs11-tool', 'strace', enginePath];
 const missing = missingAfterInstalling(needed);
 if (missing.length > 0) {
   console.error(`needed and not there: ${missing.join(', ')}; as root, this command installs them`);

@@ -1,10 +1,11 @@
 /** SIGKILL while the token makes a key, or moves one: at changes that the token makes on its disk, and before each label. */
+import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { type FSWatcher, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { launch, onboard, state } from '../../support/harness.ts';
-import { type Running, temporaryFolder } from '../../support/program.ts';
+import { programFile, type Running, temporaryFolder } from '../../support/program.ts';
 import { certificateOf, expectNoKeyOnDisk, fleetAndDevice } from './device.ts';
 import { newToken, pkcs11js, type SoftToken } from './softToken.ts';
 
@@ -64,6 +65,30 @@ test.each([
   await again.ended;
   await onboard(device, token.env);
   expectNoKeyOnDisk(device);
+});
+
+/** Lines of pkcs11-tool for each private and public key, whole or not */
+function keysOf(token: SoftToken): string[] {
+  return ['privkey', 'pubkey'].flatMap((type) =>
+    [...token.tool('--list-objects', '--type', type).matchAll(/^ *label:.*$/gm)].map(([line]) => line.trim()),
+  );
+}
+
+// SoftHSM changes the length of the public key's file in the first half, of the private key's in the second.
+test.each([
+  4, 12, 36, 50,
+])('a kill at write %i of a key that SoftHSM makes leaves nothing of it', async (n) => {
+  const token = newToken();
+  const { device } = await fleetAndDevice(token);
+  const inject = ['-e', 'trace=ftruncate', '-e', `inject=ftruncate:signal=SIGKILL:when=${n}`];
+  const run = [process.execPath, programFile, 'run', '--once', '--config', device.configFile];
+  const env = { ...process.env, ...token.env };
+  spawnSync('strace', ['-f', '-qq', '-o', '/dev/null', ...inject, ...run], { env, stdio: 'ignore' });
+  const left = keysOf(token);
+  expect(left).toContain('label:');
+  expect(left).not.toContain('label:      onboardd');
+  await onboard(device, token.env);
+  expect(keysOf(token)).toEqual(['label:      onboardd', 'label:      onboardd']);
 });
 
 /** @returns for the environment: the program is killed before the n-th label that it gives to half a key */
