@@ -138,6 +138,12 @@ const entries = {
     remedy:
       'Decide which identity the device has: set `identity.deviceId`, move the other files away, or run `onboardd reset` (docs/migrating.md).',
   },
+  'agent-key': {
+    codes: ['STATE_CORRUPT', null],
+    cause: 'the key that an earlier agent left is encrypted, no PEM, too short or of an unknown kind',
+    remedy:
+      'Make it a plain PEM of RSA, P-256 or P-384 (`openssl pkey -in OLD -out NEW`), or move it away: the device then gets a new key under its id (docs/migrating.md).',
+  },
   'agent-unreadable': {
     codes: ['STATE_UNWRITABLE', null],
     cause: 'a file of the earlier agent cannot be read',

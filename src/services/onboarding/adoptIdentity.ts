@@ -55,7 +55,8 @@ export interface Adopted {
  * which the same adoption starts again: the key is durable first, and the state, which ends the adoption, comes last.
  *
  * @throws {OnboardingError} STATE_UNWRITABLE: a file of the agent cannot be read, which never counts as its absence;
- *   STATE_CORRUPT: it left a key or a certificate and no id; CONFIG_INVALID: another id is configured
+ *   STATE_CORRUPT: it left a key or a certificate and no id, or a key that is whole and cannot be used; CONFIG_INVALID:
+ *   another id is configured
  * @throws the signal's reason
  */
 export async function adoptIdentity(
@@ -71,6 +72,7 @@ export async function adoptIdentity(
     return;
   const own = loadOrQuarantineKey(ports);
   const key = usableKey(ports, left.key);
+  if (key === null && isWholeKey(left.key)) throw unusableKey(ports, left.key, options.files.key);
   // Another key is another identity, whose state is gone: `resume` rebuilds it, or says that it cannot.
   if (own !== null && own !== key?.spkiSha256) return;
   const deviceId = idOf(ports, left, options);
@@ -129,6 +131,33 @@ function usableKey({ pki }: AdoptPorts, text: string | null): Key | null {
   }
 }
 
+/** Not one that was cut short, or never was a key: nothing would be lost by another one. */
+function isWholeKey(text: string | null): text is string {
+  return text !== null && (/-----END [A-Z ]*PRIVATE KEY-----/.test(text) || isBinary(text));
+}
+
+/** DER, or whatever else is no text; a file of nothing but zeros is what a power cut leaves. */
+function isBinary(text: string): boolean {
+  return text.includes('\ufffd');
+}
+
+/** The device's key may well be good: neither is another one made in its place, nor its file written. */
+function unusableKey({ pki }: AdoptPorts, text: string, path: string | null): OnboardingError {
+  const message = `the earlier agent's key, ${path}, cannot be used, and is left as it is: ${flawOf(pki, text)}`;
+  return new OnboardingError('STATE_CORRUPT', message, { reason: 'agent-key' });
+}
+
+function flawOf(pki: AdoptPorts['pki'], text: string): string {
+  if (isBinary(text)) return 'it is no PEM';
+  if (/-----BEGIN ENCRYPTED |^Proc-Type: *4, *ENCRYPTED/m.test(text)) return 'it is encrypted';
+  try {
+    pki.pkcs8Of(text);
+    return 'it is of no use';
+  } catch (error) {
+    return error instanceof TypeError ? error.message : 'it is damaged';
+  }
+}
+
 /** The one private key of the agent that cannot be used is kept beside the state before another takes its place. */
 function keepCopy({ directory, onQuarantined }: AdoptPorts, text: string, path: string | null): void {
   directory.write(files.key, text, 0o600);
@@ -139,7 +168,9 @@ function keepCopy({ directory, onQuarantined }: AdoptPorts, text: string, path: 
 
 /** @throws {OnboardingError} STATE_CORRUPT, CONFIG_INVALID */
 function idOf({ pki }: AdoptPorts, left: Left, { configuredId, files: named }: AdoptOptions): string {
-  const said = [plainId(left.deviceId), jsonId(left.deviceIdJson)].filter((id) => id !== null);
+  const plain = plainId(left.deviceId);
+  const whole = plain !== null && isCut(plain) && !names(pki, left.certificate, plain) ? null : plain;
+  const said = [whole, jsonId(left.deviceIdJson)].filter((id) => id !== null);
   const found = new Set(said.length > 0 ? said : idsOfCertificate(pki, left.certificate));
   const [id = configuredId, ...others] = found;
   const paths = [named.deviceId, named.deviceIdJson].filter((path) => path !== null).join(' and ');
@@ -164,6 +195,16 @@ function plainId(text: string | null): string | null {
   return isDeviceId(id) ? id : null;
 }
 
+/** It may be the beginning of an agent's id, a UUID without dashes: with it the fleet would get a second device. */
+function isCut(id: string): boolean {
+  return /^[0-9a-f]{1,31}$/.test(id);
+}
+
+/** Whether a certificate is for this id. */
+function names(pki: CertificateVerifier, pem: string | null, id: string): boolean {
+  return commonNamesOf(pki, pem).some((name) => `/${name}`.endsWith(`/${id}/registration_agent`));
+}
+
 /** The shape of `device_id.json` is not public: a string, or an object that names one id plainly. */
 function jsonId(text: string | null): string | null {
   if (text === null) return null;
@@ -181,11 +222,15 @@ function jsonId(text: string | null): string | null {
 
 /** The id in the common name that the fleet's own agents ask for. */
 function idsOfCertificate(pki: CertificateVerifier, pem: string | null): string[] {
+  return commonNamesOf(pki, pem).flatMap(
+    (name) => /(?:^|\/)([0-9a-f]{32})\/registration_agent$/.exec(name)?.[1] ?? [],
+  );
+}
+
+function commonNamesOf(pki: CertificateVerifier, pem: string | null): readonly string[] {
   try {
     const [leaf] = pem === null ? [] : pki.parseCertificates(pem);
-    return (leaf?.commonNames ?? []).flatMap(
-      (name) => /(?:^|\/)([0-9a-f]{32})\/registration_agent$/.exec(name)?.[1] ?? [],
-    );
+    return leaf?.commonNames ?? [];
   } catch {
     return [];
   }

@@ -123,6 +123,7 @@ test.each<[string, Disk, readonly [string, string | null, string]]>([
     kept,
   ],
   ['no file with the id, and one in the certificate', { ...whole, deviceId: '' }, kept],
+  ['an id that was cut short, and one in the certificate', { ...whole, deviceId: id.slice(0, 10) }, kept],
   [
     'a certificate that has expired',
     { ...whole, certificate: certificateOf('agentkey', { notAfter: now - 1 }) },
@@ -186,6 +187,38 @@ test('a damaged key is kept as a copy, and said', async () => {
   ]);
 });
 
+test('a short id that the certificate names is the id', async () => {
+  const certificate = certificateOf('agentkey', { subject: commonName.replace('{id}', 'd1') });
+  const { adopt, state } = device({ ...whole, deviceId: 'd1', certificate });
+  await adopt();
+  expect(state()).toMatchObject({ deviceId: 'd1', provisioned: { certificate } });
+});
+
+const pem = (type: string) => `-----BEGIN ${type}-----\nMIIE\n-----END ${type}-----\n`;
+
+test.each([
+  ['an encrypted key', pem('ENCRYPTED PRIVATE KEY'), 'it is encrypted'],
+  [
+    'a key that is encrypted as PKCS#1',
+    pem('RSA PRIVATE KEY').replace('MIIE', 'Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIE'),
+    'it is encrypted',
+  ],
+  ['a key of a kind that is not used', pem('OPENSSH PRIVATE KEY'), 'no private key'],
+  ['a key in DER', Buffer.from([0x30, 0x82, 0x04, 0xbd]).toString('utf8'), 'it is no PEM'],
+])('%s is refused, and nothing is written', async (_, key, flaw) => {
+  const { adopt, stored } = device({ ...whole, key });
+  const error = await adopt().catch((thrown) => thrown);
+  expect(error).toMatchObject({ code: 'STATE_CORRUPT', class: 'permanent', reason: 'agent-key' });
+  expect(error.message).toContain(`/a/identity.key, cannot be used, and is left as it is: ${flaw}`);
+  expect(stored.size).toBe(0);
+});
+
+test('a key that was cut short is none that could be kept', async () => {
+  const { adopt, resume } = device({ ...whole, key: pem('PRIVATE KEY').slice(0, 40) });
+  await adopt();
+  expect(resume()).toMatchObject({ deviceId: id, stage: 'keygen' });
+});
+
 test('where nothing was left, a device makes its own identity', async () => {
   const { adopt, resume, adopted, stored } = device({ natsUrl: 'nats://a', caCertificate: ca });
   await adopt();
@@ -201,6 +234,7 @@ test.each([
     { key: whole.key, deviceId: 'two words' },
     'STATE_CORRUPT',
   ],
+  ['an id that was cut short, and a key', { key: whole.key, deviceId: id.slice(0, 31) }, 'STATE_CORRUPT'],
   ['JSON with two ids', { key: whole.key, deviceIdJson: `{"id":"a","deviceId":"b"}` }, 'STATE_CORRUPT'],
   ['two files with two ids', { ...whole, deviceIdJson: `"${other}"` }, 'CONFIG_INVALID'],
 ] as [string, Disk, string][])('%s is refused, and nothing is written', async (_, left, code) => {
