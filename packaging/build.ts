@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -28,11 +27,6 @@ export function debianFile(name: string): string {
 /** Level 9, no name and no time in it: the same text gives the same bytes. */
 export function gzip(text: string | Buffer): Buffer {
   return gzipSync(text, { level: 9 });
-}
-
-/** @returns the SHA-256 of a file, in hexadecimal */
-export function sha256Of(file: string): string {
-  return createHash('sha256').update(readFileSync(file)).digest('hex');
 }
 
 /** What npm's lock file calls `sha512-…`, in hexadecimal. */

@@ -2,16 +2,19 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { builtAt, commit, hexOf, sha256Of, version } from './build.ts';
+import { builtAt, commit, hexOf, version } from './build.ts';
 import { bundled } from './parts.mjs';
 import { codeCacheOf } from './program.mjs';
+import { sha256Of } from './sums.ts';
 import { originOf, root } from './tools.mjs';
 
 /** One build: what it was asked for, and what it made. */
 export interface Build {
   /** Paths of the packages */
   readonly made: readonly string[];
-  readonly architectures: readonly ('amd64' | 'arm64')[];
+  /** Of the programs that were made; none where only the part for hardware keys was */
+  readonly programs: readonly ('amd64' | 'arm64')[];
+  readonly hasHardwareKeys: boolean;
   readonly asked: readonly string[];
   readonly started: Date;
 }
@@ -30,15 +33,18 @@ const tools = ['esbuild', 'tsx'];
  *
  * Environment: BUILDER_ID, a URI of the build machine (a GitHub workflow names itself), and SOURCE_URI, of the repository.
  */
-export function provenance({ made, architectures, asked, started }: Build): string {
+export function provenance({ made, programs, hasHardwareKeys, asked, started }: Build): string {
   const materials: Material[] = [
     ...(commit === null ? [] : [{ uri: sourceUri(), digest: { gitCommit: commit.hash } }]),
     { uri: 'file:package-lock.json', digest: { sha256: sha256Of(join(root, 'package-lock.json')) } },
-    ...[...architectures, 'postject' as const].map((name) => {
+    ...[
+      ...(programs.length > 0 ? [...programs, 'postject' as const] : []),
+      ...(hasHardwareKeys ? (['pkcs11js', 'headers'] as const) : []),
+    ].map((name) => {
       const { name: packageName, version: of, sha512 } = originOf(name);
       return { uri: `pkg:npm/${packageName}@${of}`, digest: { sha512 } };
     }),
-    ...architectures.map((name) => ({
+    ...programs.map((name) => ({
       uri: `file:dist/${name}/program.cache`,
       digest: { sha256: sha256Of(codeCacheOf(name)) },
     })),
@@ -110,6 +116,8 @@ function debianPackages(): string[] {
     'xz-utils',
     'rpm',
     'squashfs-tools',
+    'g++',
+    'g++-aarch64-linux-gnu',
   ];
   try {
     const told = execFileSync(

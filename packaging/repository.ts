@@ -3,17 +3,27 @@
  *
  *   --key    a file with a secret OpenPGP key, or the name of one in the keyring of gpg(1); else SIGNING_KEY
  *   --out    where it lies, `dist/repository` by default; packages that are there stay, so that a downgrade is possible
- *   --suite  `stable` by default
- *   DEB      `dist/*.deb` by default
+ *   --suite  `stable` by default; a suite holds what was published in it, whatever other suites hold
+ *   DEB      by default those of the last build, which `dist/SHA256SUMS` lists
  *
- * It is static files, for any web server. The public key is beside them, `onboardd-archive-keyring.asc`.
+ * A file that was published stays as it is: other bytes under the same version are refused. It is static files, for any web server. The public key is beside them, `onboardd-archive-keyring.asc`.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { type Signer, signerWith } from './signing.ts';
+import { filesBuilt, sha256Of } from './sums.ts';
 import { missingAfterInstalling, root } from './tools.mjs';
 
 /** sysexits.h: wrong usage, and what is needed is not there. */
@@ -34,28 +44,40 @@ if (values.key === '')
 const missing = missingAfterInstalling(['apt-ftparchive', 'gpg']);
 if (missing.length > 0)
   end(unavailable, `needed and not there: ${missing.join(', ')}; as root, this command installs them`);
-const packages = positionals.length > 0 ? positionals : packagesIn(join(root, 'dist'));
-if (packages.length === 0) end(usage, 'there is no package in dist: npm run package');
+const packages =
+  positionals.length > 0
+    ? positionals
+    : filesBuilt(join(root, 'dist')).filter((file) => file.endsWith('.deb'));
+if (packages.length === 0) end(usage, 'dist/SHA256SUMS lists no package: npm run package');
 
 process.umask(0o022);
 const out = resolve(values.out);
 mkdirSync(join(out, pool), { recursive: true });
-for (const file of packages) copyFileSync(file, join(out, pool, basename(file)));
+const published = packages.map((file) => {
+  const place = join(out, pool, basename(file));
+  if (existsSync(place) && sha256Of(place) !== sha256Of(file))
+    end(
+      usage,
+      `${basename(file)} was published with other bytes: devices may have it; build another version`,
+    );
+  return { file, place };
+});
+for (const { file, place } of published) if (!existsSync(place)) copyFileSync(file, place);
+const names = new Set([...namesIn(values.suite), ...packages.map((file) => basename(file))]);
 using signer = signerWith(values.key);
 writeIndices(out, values.suite, signer);
 writeFileSync(join(out, 'onboardd-archive-keyring.asc'), signer.publicKey());
-const held = packagesIn(join(out, pool)).length;
-console.log(`${out}: ${held} packages, suite ${values.suite}, signed by ${signer.fingerprint}`);
+console.log(`${out}: ${names.size} packages, suite ${values.suite}, signed by ${signer.fingerprint}`);
 
 /** Writes `dists/SUITE`, and puts it in place once it is whole. */
 function writeIndices(folder: string, suite: string, by: Signer): void {
   const work = join(folder, 'dists', `${suite}.part`);
   rmSync(work, { recursive: true, force: true });
-  const architectures = architecturesOf(packagesIn(join(folder, pool)));
+  const architectures = architecturesOf([...names]);
   for (const architecture of architectures) {
     const indices = join(work, 'main', `binary-${architecture}`);
     mkdirSync(indices, { recursive: true });
-    const index = ftparchive(folder, '--arch', architecture, 'packages', pool);
+    const index = ofSuite(ftparchive(folder, '--arch', architecture, 'packages', pool));
     writeFileSync(join(indices, 'Packages'), index);
     writeFileSync(join(indices, 'Packages.gz'), gzipSync(index, { level: 9 }));
   }
@@ -90,11 +112,28 @@ function ftparchive(folder: string, ...args: string[]): string {
   return execFileSync('apt-ftparchive', ['-qq', ...args], options);
 }
 
-function packagesIn(folder: string): string[] {
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.deb'))
-    .map((name) => join(folder, name))
-    .sort();
+/** The paragraphs of an index whose files are in this suite: the pool is shared. */
+function ofSuite(index: string): string {
+  return index
+    .split(/(?<=\n\n)/)
+    .filter((paragraph) => names.has(fileOf(paragraph)))
+    .join('');
+}
+
+/** @returns the names of the files that a suite holds already; none if it is new */
+function namesIn(suite: string): string[] {
+  const indices = join(out, 'dists', suite, 'main');
+  if (!existsSync(indices)) return [];
+  return readdirSync(indices).flatMap((name) =>
+    readFileSync(join(indices, name, 'Packages'), 'utf8')
+      .split('\n\n')
+      .map(fileOf)
+      .filter(Boolean),
+  );
+}
+
+function fileOf(paragraph: string): string {
+  return basename(/^Filename: (.*)$/m.exec(paragraph)?.[1] ?? '');
 }
 
 function architecturesOf(files: readonly string[]): string[] {

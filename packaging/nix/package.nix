@@ -23,10 +23,15 @@ stdenv.mkDerivation {
     cp usr/bin/onboardd $out/bin/
     cp -r usr/share/. $out/share/
     cp usr/lib/systemd/system/onboardd* $out/lib/systemd/system/
+    install -D -m 644 usr/lib/onboardd/systemd-253.conf $out/lib/systemd/system/onboardd.service.d/10-systemd-253.conf
     substituteInPlace $out/lib/systemd/system/onboardd{,-registered}.service \
       --replace-fail /usr/bin/onboardd $out/bin/onboardd
+    substituteInPlace $out/lib/systemd/system/onboardd.service \
+      --replace-fail /bin/kill ${coreutils}/bin/kill --replace-fail /bin/rm ${coreutils}/bin/rm
     substituteInPlace $out/lib/systemd/system/onboardd-{renewed,unregistered}.service \
-      --replace-warn /bin/systemctl ${systemd}/bin/systemctl --replace-warn /bin/rm ${coreutils}/bin/rm
+      --replace-fail /bin/systemctl ${systemd}/bin/systemctl
+    substituteInPlace $out/lib/systemd/system/onboardd-unregistered.service \
+      --replace-fail /bin/rm ${coreutils}/bin/rm
     runHook postInstall
   '';
 

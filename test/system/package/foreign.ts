@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -10,11 +11,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { startFleet } from '../../../fleet/fleet.ts';
 import { root } from '../../../packaging/tools.mjs';
-import { type Architecture, freshTree, inTree } from '../boot/image.ts';
+import { type Architecture, freshTree, inTree, NotHere } from '../boot/image.ts';
 import { boot } from '../boot/machine.ts';
+import { blocks } from './guide.ts';
 
 type Tell = (what: string) => void;
 const machineOf = { amd64: 'x86_64', arm64: 'aarch64' } as const;
@@ -40,7 +42,12 @@ export function rpmPackage(architecture: Architecture, tell: Tell): void {
   const newer = make('rpm', architecture, '9.9.9');
   const query = (...args: string[]) =>
     execFileSync('rpm', ['-qp', ...args, file], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-  assert.match(query('--requires'), /^glibc >= 2\.28$/m);
+  const required = query('--requires').trim().split('\n');
+  for (const soname of ['libc.so.6(GLIBC_2.28)(64bit)', 'libstdc++.so.6()(64bit)', 'libgcc_s.so.1()(64bit)'])
+    assert.ok(required.includes(soname), `it does not require ${soname}`);
+  // Names of packages only where all distributions agree on them.
+  const named = required.filter((line) => !/[(/]/.test(line));
+  assert.deepEqual([...new Set(named)].sort(), ['systemd >= 247', 'util-linux']);
   assert.match(query('--configfiles'), /^\/etc\/default\/onboardd$/m);
   assert.match(query('--queryformat', '%{ARCH}'), new RegExp(machineOf[architecture]));
   tell(`queried: ${query('--list').trim().split('\n').length} files`);
@@ -101,30 +108,39 @@ function isLink(path: string): boolean {
   }
 }
 
+/** The loop devices of this host, which a container has none of its own of. */
+function loopDevices(): string[] {
+  return readdirSync('/dev')
+    .filter((name) => /^loop(-control|\d+)$/.test(name))
+    .map((name) => `--bind=/dev/${name}`);
+}
+
 /**
- * The system extension on a booted Debian 13 that has never had a package of onboardd: merged after boot, registered by it,
- * and there again after a reboot. A container has no loop devices: the image is laid out as a folder first.
+ * The system extension on a booted Debian 13 that has never had a package of onboardd, by the lines of docs/install.md: the
+ * image itself, mounted. Merged after boot, registered by it, and there again after a reboot.
  */
 export async function systemExtension(architecture: Architecture, tell: Tell): Promise<void> {
+  const loops = loopDevices();
+  if (!loops.includes('--bind=/dev/loop-control')) throw new NotHere('there are no loop devices');
   const image = make('sysext', architecture);
+  const version = new RegExp(`^onboardd-(.*)-${architecture}\\.raw$`).exec(basename(image))?.[1] ?? '';
   const { tree, remove } = freshTree(architecture, 'trixie');
-  const extension = join(tree, 'var/lib/extensions/onboardd');
-  mkdirSync(join(tree, 'var/lib/extensions'), { recursive: true });
-  execFileSync('unsquashfs', ['-no-progress', '-quiet', '-dest', extension, image], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  assert.deepEqual(readdirSync(extension), ['usr']);
-  const off = join(tree, 'etc/systemd/system/systemd-sysext.service');
-  // First by hand, after boot.
-  execFileSync('ln', ['-s', '/dev/null', off]);
+  copyFileSync(image, join(tree, 'root', basename(image)));
+  const lines = (blocks('sh').get('sysext') ?? []).join('');
+  writeFileSync(
+    join(tree, 'root/extend.sh'),
+    `cd /root\n${lines.replaceAll('VERSION', version).replaceAll('amd64', architecture)}`,
+  );
   await using fleet = await startFleet({});
   const ports = [Number(new URL(fleet.provisioningUrl).port), fleet.nats.port];
-  let machine = await boot(tree);
+  let machine = await boot(tree, loops);
   try {
     assert.ok(!existsSync(join(tree, 'usr/bin/onboardd')));
-    await machine.run('systemd-sysext', 'merge');
-    await machine.run('systemctl', 'daemon-reload');
+    const dissected = await machine.run('systemd-dissect', '--json=short', `/root/${basename(image)}`);
+    assert.match(dissected, /"fstype":"squashfs"/);
+    await machine.run('sh', '-eu', '/root/extend.sh');
     await machine.until(['systemctl', 'is-active', 'onboardd-sysext.service'], (text) => text === 'active');
+    assert.match(await machine.run('losetup', '--list', '--noheadings'), /onboardd\.raw/);
     const failed = await machine.run('systemctl', 'list-units', '--failed', '--no-legend', '--plain');
     assert.doesNotMatch(failed, /onboardd/);
     tell(
@@ -145,9 +161,7 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
     assert.equal(fleet.manager.accepted.size, 1);
     tell('configured: registered, the target is reached');
     await machine.powerOff();
-    rmSync(off);
-    inTree(tree, 'systemctl', 'enable', 'systemd-sysext.service');
-    machine = await boot(tree);
+    machine = await boot(tree, loops);
     await machine.until(
       ['systemctl', 'is-active', 'onboardd-registered.target'],
       (text) => text === 'active',

@@ -11,6 +11,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { programsForHardwareKeys } from '../../../packaging/hardwareKeys.ts';
 import { bundled } from '../../../packaging/parts.mjs';
 import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
 import { type Architecture, freshTree, missingForTrees, NotHere, type Suite } from '../boot/image.ts';
@@ -18,6 +19,7 @@ import { buildTwice } from './build.ts';
 import { rpmPackage, systemExtension } from './foreign.ts';
 import { guide } from './guide.ts';
 import { wholeLife } from './life.ts';
+import { optionalPart } from './optionalPart.ts';
 import { billOfMaterials, provenance, signature, strippedIsFound } from './origins.ts';
 import { buildrootPackage, nixFiles, yoctoRecipe } from './recipes.ts';
 import { aptRepository } from './repository.ts';
@@ -40,6 +42,12 @@ const parts: Readonly<Record<string, (architecture: Architecture, deb: string) =
       guide(architecture, deb, (what) => tell(`install.md, ${what}`)),
     );
   },
+  async pkcs11(architecture, deb) {
+    const programs = [...programsForHardwareKeys(architecture), 'readelf', 'apt-ftparchive', 'gpg'];
+    await optionally('keys in hardware', programs, () =>
+      optionalPart(architecture, deb, (what) => tell(`keys in hardware, ${what}`)),
+    );
+  },
   async recipes(architecture) {
     const tree = join(root, 'dist', architecture, 'tree');
     tell('Yocto recipe, its do_install', yoctoRecipe(tree));
@@ -59,7 +67,7 @@ const parts: Readonly<Record<string, (architecture: Architecture, deb: string) =
   },
   async sysext(architecture) {
     if (architecture !== here) return;
-    await optionally('system extension', ['mksquashfs', 'unsquashfs', ...missingForTrees(architecture)], () =>
+    await optionally('system extension', ['mksquashfs', ...missingForTrees(architecture)], () =>
       systemExtension(architecture, (what) => tell(`system extension, ${what}`)),
     );
   },
@@ -96,7 +104,7 @@ function buildAndCompare(architecture: Architecture): string {
 function newestPackage(architecture: Architecture): string {
   const folder = join(root, 'dist');
   const [newest] = readdirSync(folder)
-    .filter((name) => name.endsWith(`_${architecture}.deb`))
+    .filter((name) => name.startsWith('onboardd_') && name.endsWith(`_${architecture}.deb`))
     .map((name) => join(folder, name))
     .sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs);
   if (newest === undefined) throw new Error(`there is no package: npm run package -- ${architecture}`);

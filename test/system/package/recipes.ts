@@ -156,7 +156,19 @@ export function nixFiles(tree: string): string {
     );
     const unit = readFileSync(join(out, 'lib/systemd/system/onboardd.service'), 'utf8');
     assert.match(unit, new RegExp(`^ExecStart=${out}/bin/onboardd run$`, 'm'));
-    assert.doesNotMatch(unit, /\/usr\/bin\/onboardd/);
+    const units = join(out, 'lib/systemd/system');
+    for (const name of readdirSync(units).filter((one) => one.endsWith('.service'))) {
+      const text = readFileSync(join(units, name), 'utf8');
+      // NixOS has /bin/sh and no other program below /bin or /usr/bin; the module clears the condition.
+      const commands = [...text.matchAll(/^Exec\w+=[-+!:@]*(\S+)/gm)].map(([, program = '']) => program);
+      const strange = commands.filter(
+        (program) =>
+          /^\/(usr|bin|lib)\//.test(program) && program !== '/bin/sh' && !program.endsWith('is-configured'),
+      );
+      assert.deepEqual(strange, [], name);
+      assert.doesNotMatch(text, /[= ]\/usr\/bin\//, name);
+    }
+    assert.ok(existsSync(join(units, 'onboardd.service.d/10-systemd-253.conf')));
     return 'flake, package and module';
   });
 }

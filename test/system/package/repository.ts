@@ -19,6 +19,8 @@ import { throwAwayKey } from './origins.ts';
 
 /** Sorts below every build. */
 const earlier = '0.0.1';
+/** Sorts above every build. */
+const candidate = '99.0.0';
 const keyring = 'usr/share/keyrings/onboardd-archive-keyring.asc';
 
 /**
@@ -58,6 +60,14 @@ export async function aptRepository(
     assert.equal(installed(), earlier);
     tell(`${suite}, apt install onboardd=${earlier}: the earlier package is still there`);
 
+    suites(key, out, withVersion(deb, candidate, folder));
+    apt.succeeds('update');
+    assert.doesNotMatch(
+      inTree(tree, 'apt-cache', 'policy', 'onboardd'),
+      new RegExp(candidate.replaceAll('.', '\\.')),
+    );
+    tell(`${suite}, what is published in another suite is not offered in this one`);
+
     for (const [what, change] of tampering(out, folder)) {
       const saved = join(folder, 'saved');
       cpSync(out, saved, { recursive: true });
@@ -84,12 +94,34 @@ export async function aptRepository(
   }
 }
 
-export function publish(key: string, out: string, deb: string): void {
+/** @param options further ones of `npm run repository` */
+export function publish(key: string, out: string, deb: string, ...options: string[]): void {
   const script = join(root, 'packaging/repository.ts');
-  execFileSync(process.execPath, ['--import', 'tsx', script, '--key', key, '--out', out, deb], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const args = ['--import', 'tsx', script, '--key', key, '--out', out, ...options, deb];
+  execFileSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** A candidate goes into a suite of its own, and comes again with other bytes, which is refused. */
+function suites(key: string, out: string, deb: string): void {
+  const index = (name: string) => {
+    const indices = join(out, 'dists', name, 'main');
+    return readdirSync(indices)
+      .map((one) => readFileSync(join(indices, one, 'Packages'), 'utf8'))
+      .join('');
+  };
+  const before = index('stable');
+  publish(key, out, deb, '--suite', 'testing');
+  assert.deepEqual(
+    [...index('testing').matchAll(/^Version: (.*)$/gm)].map(([, one]) => one),
+    [candidate],
+  );
+  const [published = ''] = readdirSync(join(out, 'pool/main/o/onboardd')).filter(
+    (name) => !name.includes(candidate),
+  );
+  publish(key, out, join(out, 'pool/main/o/onboardd', published));
+  assert.equal(index('stable'), before, 'the candidate got into the stable suite');
+  appendFileSync(deb, '\n');
+  assert.throws(() => publish(key, out, deb, '--suite', 'testing'), /was published with other bytes/);
 }
 
 /** What an attacker on the way, or on the web server, could do. */
