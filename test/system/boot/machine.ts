@@ -28,11 +28,22 @@ export interface Machine {
 
 const nothing = () => undefined;
 
-export async function boot(tree: string): Promise<Machine> {
+/** @param options further ones of systemd-nspawn(1) */
+export async function boot(tree: string, options: readonly string[] = []): Promise<Machine> {
   const folder = mkdtempSync(join(tmpdir(), 'machine-'));
   const container = spawn(
     'systemd-nspawn',
-    ['-q', '-D', tree, '--register=no', '--keep-unit', '--private-network', '--console=read-only', '-b'],
+    [
+      '-q',
+      '-D',
+      tree,
+      '--register=no',
+      '--keep-unit',
+      '--private-network',
+      '--console=read-only',
+      ...options,
+      '-b',
+    ],
     { stdio: ['ignore', 'ignore', 'ignore'], env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
   );
   const ended = once(container, 'exit');
