@@ -35,6 +35,7 @@ const clientAuthOid = '1.3.6.1.5.5.7.3.2';
 const rsaOid = '1.2.840.113549.1.1.1';
 const rsaPssOid = '1.2.840.113549.1.1.10';
 const ecOid = '1.2.840.10045.2.1';
+const ed25519Oid = '1.3.101.112';
 const dnsNameType = 2;
 const uriType = 6;
 
@@ -63,6 +64,7 @@ const strongSignatures = new Set([
   '1.2.840.10045.4.3.2', // ECDSA with SHA-256
   '1.2.840.10045.4.3.3',
   '1.2.840.10045.4.3.4',
+  ed25519Oid,
 ]);
 const strongHashes = new Set([
   '2.16.840.1.101.3.4.2.1', // SHA-256
@@ -74,7 +76,6 @@ const algorithmNames: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.1.5': 'SHA-1',
   '1.2.840.10045.4.1': 'SHA-1',
   '1.3.14.3.2.26': 'SHA-1',
-  '1.3.101.112': 'Ed25519',
   '1.3.101.113': 'Ed448',
   '1.2.840.10040.4.1': 'DSA',
   [rsaPssOid]: 'RSA-PSS',
@@ -279,7 +280,11 @@ function readKey(
 ): { sha256: string; fault: string | null } {
   const { algorithmId, algorithmParams } = subjectPublicKeyInfo.algorithm;
   const curve = algorithmParams instanceof ObjectIdentifier ? algorithmParams.valueBlock.toString() : '';
-  if (algorithmId !== rsaOid && !(algorithmId === ecOid && Object.hasOwn(curves, curve))) {
+  const isSupported =
+    algorithmId === rsaOid ||
+    algorithmId === ed25519Oid ||
+    (algorithmId === ecOid && Object.hasOwn(curves, curve));
+  if (!isSupported) {
     const kind = algorithmId === ecOid ? 'EC key of an unsupported curve' : `${nameOf(algorithmId)} key`;
     const der = Buffer.from(subjectPublicKeyInfo.toSchema().toBER());
     return { sha256: sha256(der), fault: `an unsupported key: ${kind}` };

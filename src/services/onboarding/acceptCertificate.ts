@@ -21,9 +21,9 @@ export interface Certificate {
   readonly notAfter: Date;
   /** SHA-256 of the SubjectPublicKeyInfo, hex */
   readonly spkiSha256: string;
-  /** Why the key may not be used ("a 1024-bit RSA key"); null: RSA of 2048 to 8192 bits, P-256, P-384 or P-521 */
+  /** Why the key may not be used ("a 1024-bit RSA key"); null: RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519 */
   readonly keyFault: string | null;
-  /** Why its signature may not be trusted ("MD5"); null: RSA, RSA-PSS or ECDSA with SHA-256, SHA-384 or SHA-512 */
+  /** Why its signature may not be trusted ("MD5"); null: RSA, RSA-PSS or ECDSA with SHA-256 to SHA-512, Ed25519 */
   readonly signatureFault: string | null;
   /** 1 to 3 */
   readonly version: number;
@@ -80,7 +80,7 @@ export interface Expectation {
   readonly renews: { readonly notAfter: Date } | null;
 }
 
-/** The accepted part of an answer: both texts are canonical PEM, each certificate once, in the answer's order. */
+/** The accepted part of an answer: both texts are canonical PEM, each certificate once, in the answer's order, the leaf first. */
 export interface Accepted {
   readonly leaf: Certificate;
   readonly certificate: string;
@@ -109,15 +109,18 @@ export async function acceptCertificate(
   expected: Expectation,
   signal: AbortSignal,
 ): Promise<Accepted> {
-  const chain = parse(verifier, answer.certificate, 'certificate');
+  const sent = parse(verifier, answer.certificate, 'certificate');
   const anchors = parse(verifier, answer.caCertificate, 'caCertificate');
-  const [leaf, ...intermediates] = chain;
-  if (leaf === undefined || leaf.spkiSha256 !== expected.spkiSha256) {
+  const leaf = sent.find(({ spkiSha256 }) => spkiSha256 === expected.spkiSha256);
+  if (leaf === undefined) {
     throw new OnboardingError(
       'CERTIFICATE_KEY_MISMATCH',
-      `the certificate of ${leaf?.subject} is for another key`,
+      `the certificate of ${sent[0]?.subject} is for another key`,
     );
   }
+  // TLS wants the device's own first; some CAs send it last.
+  const intermediates = sent.filter((certificate) => certificate !== leaf);
+  const chain = [leaf, ...intermediates];
   const signs = countedSignatures(verifier);
   checkAnchors(verifier, signs, anchors, expected);
   const faults: string[] = [];

@@ -187,7 +187,7 @@ const keys: Row[] = [
     () => ({ ...of(named(main, id, { key: 'weak' })).under(main), key: 'weak' }),
   ],
   ['a root with a key on the curve secp256k1', untrusted, pair({}, { key: 'koblitz' })],
-  ['a root with an Ed25519 key', untrusted, pair({ digest: null }, { key: 'edwards', digest: null })],
+  ['a root with an Ed25519 key', accepted, pair({ digest: null }, { key: 'edwards', digest: null })],
 ];
 
 const signatures: Row[] = [
@@ -218,6 +218,7 @@ const paths: Row[] = [
   ['a chain of two', accepted, () => of(makeLeaf(middle), middle).under(main)],
   ['a chain of three', accepted, () => of(makeLeaf(lower), lower, middle).under(main)],
   ['a chain of three in the wrong order', accepted, () => of(makeLeaf(lower), middle, lower).under(main)],
+  ['a chain that begins with its CAs', accepted, () => of(lower, middle, makeLeaf(lower)).under(main)],
   ['a chain that ends with its root', accepted, () => of(makeLeaf(middle), middle, main).under(main)],
   ['a chain of three that lacks one', untrusted, () => of(makeLeaf(lower), lower).under(main)],
   ['an intermediate alone as the CA', accepted, () => of(makeLeaf(middle)).under(middle)],
@@ -676,6 +677,12 @@ function countSignatureChecks() {
   };
   return { counting: { ...realPki, isSignedBy }, checks: () => checks };
 }
+
+test('the device’s own certificate comes first, wherever it stands in the answer', async () => {
+  const leaf = makeLeaf(lower);
+  const { certificate } = await accept(of(lower, middle, leaf).under(main));
+  expect(certificate).toBe((await accept(of(leaf, lower, middle).under(main))).certificate);
+});
 
 test('a subject of thousands of characters does not fill the log', async () => {
   const units = Array.from({ length: 100 }, (_, index) => `/OU=${String(index).padStart(60, 'u')}`).join('');
