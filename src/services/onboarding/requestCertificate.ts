@@ -34,7 +34,7 @@ export interface HttpAnswer {
   readonly serverTime: number | null;
   /** Header `Retry-After`, either form, in milliseconds from now */
   readonly retryAfterMs: number | null;
-  /** Host and port of whoever answered, for messages; absent: there is one server only */
+  /** Who answered, for messages: host and port, and the proxy; absent: there is one server only */
   readonly server?: string;
 }
 
@@ -347,20 +347,33 @@ function bodyExcerpt(body: string, contentType: string | null): string {
  * @throws {OnboardingError} PROVISIONING_ANSWER_INVALID if both are there and differ: one of them is wrong
  */
 function withCaCertificate(json: Record<string, unknown>): Record<string, unknown> {
-  const { caCertificate = null, ca_certificate: older = null } = json;
-  if (older === null) return json;
-  if (caCertificate === null) return { ...json, caCertificate: older };
+  const { caCertificate, ca_certificate: older } = json;
+  if (isAbsent(older)) return json;
+  if (isAbsent(caCertificate)) return { ...json, caCertificate: older };
   const withoutSpace = (value: unknown) => (typeof value === 'string' ? value.replace(/\s+/g, '') : value);
   if (withoutSpace(caCertificate) !== withoutSpace(older))
     throw invalid('a caCertificate and a ca_certificate that differ');
   return json;
 }
 
-/** If an address is configured, the answer need not have one. */
+/** A server with a field for either spelling leaves the other one empty. */
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null || (typeof value === 'string' && value.trim() === '');
+}
+
+/** If an address is configured, the answer need not have one that can be used. */
 function withNatsUrl(json: Record<string, unknown>, configured: string | null): Record<string, unknown> {
-  return configured === null || typeof json.fleetManagementNatsUrl === 'string'
+  return configured === null || isNatsAddress(json.fleetManagementNatsUrl)
     ? json
     : { ...json, fleetManagementNatsUrl: configured };
+}
+
+function isNatsAddress(value: unknown): boolean {
+  try {
+    return typeof value === 'string' && parseNatsAddresses(value).length > 0;
+  } catch {
+    return false;
+  }
 }
 
 function flawOf(issue: v.InferIssue<typeof answerSchema>): string {
