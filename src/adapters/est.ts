@@ -1,9 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import type { HttpAnswer } from '../services/onboarding/requestCertificate.ts';
-import { readBody } from './net/httpBody.ts';
-import { provisioningFailure, sendRequest } from './net/httpRequest.ts';
-import { authorization, factsOf, type ProvisioningServer } from './provisioningApi.ts';
+import { answerTo, authorization, type ProvisioningServer } from './provisioningApi.ts';
 
 /** What the device renews with, PEM. */
 export interface CurrentIdentity {
@@ -61,12 +59,7 @@ async function exchange(
   };
   const request = { method: body === null ? 'GET' : 'POST', headers, body } as const;
   const client = current === null ? {} : { client: current };
-  const response = await sendRequest(url, { ...request, ...client }, server, signal);
-  try {
-    return { ...factsOf(response.headers), status: response.statusCode ?? 0, body: await readBody(response) };
-  } catch (error) {
-    throw provisioningFailure(error, url);
-  }
+  return await answerTo(url, { ...request, ...client }, server, signal);
 }
 
 /** Base64 of the DER, as EST sends it. */

@@ -1,11 +1,12 @@
 import { lookup } from 'node:dns/promises';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { type NatsAddress, showNatsAddress } from '../config/natsAddress.ts';
 import { networkFailure, observedFailure } from '../errors/networkProblem.ts';
 import type { Server } from '../errors/reasons.ts';
 import { addressAttemptMs } from './net/attempts.ts';
 import { provisioningFailure, sendRequest, type Way } from './net/httpRequest.ts';
+import { serverName } from './net/serverName.ts';
 import { openTunnel } from './net/tunnel.ts';
 
 /** Probes that change nothing on a server: name look-up, GET, INFO of NATS, certificate. All have time limits. */
@@ -145,7 +146,7 @@ export async function peerCertificate(
     const tls = connectTls({
       socket,
       rejectUnauthorized: false,
-      ...(isIP(host) === 0 ? { servername: host } : {}),
+      ...serverName(host),
     });
     secured = tls;
     await within(timeoutMs, connected(tls, 'secureConnect'));

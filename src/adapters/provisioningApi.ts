@@ -3,7 +3,13 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
 import type { HttpAnswer } from '../services/onboarding/requestCertificate.ts';
 import { readBody } from './net/httpBody.ts';
-import { provisioningFailure, sendRequest, type Way } from './net/httpRequest.ts';
+import {
+  type HttpRequest,
+  provisioningFailure,
+  sendRequest,
+  type Way,
+  withoutSecrets,
+} from './net/httpRequest.ts';
 
 export interface ProvisioningServer extends Way {
   /** Base URL, `http:` or `https:` */
@@ -34,9 +40,27 @@ export async function postProvision(
     'user-agent': server.userAgent,
     ...authorization(server.tokenFile),
   };
-  const response = await sendRequest(url, { method: 'POST', headers, body: json }, server, signal);
+  return await answerTo(url, { method: 'POST', headers, body: json }, server, signal);
+}
+
+/** Sends one request and reads the answer. @throws {OnboardingError} as `postProvision` */
+export async function answerTo(
+  url: URL,
+  request: HttpRequest,
+  server: ProvisioningServer,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
+  const response = await sendRequest(url, request, server, signal);
+  const { statusCode: status = 0, headers } = response;
   try {
-    return { ...factsOf(response.headers), status: response.statusCode ?? 0, body: await readBody(response) };
+    const body = await readBody(response);
+    // Of an answer other than these, a part is shown.
+    const isKept = status === 200 || status === 201;
+    return {
+      ...factsOf(headers),
+      status,
+      body: isKept ? body : withoutSecrets(body, url, request.headers, server),
+    };
   } catch (error) {
     throw provisioningFailure(error, url);
   }
@@ -48,7 +72,7 @@ export function provisioningUrl(base: string, path: string): URL {
 }
 
 /** What the headers of an answer say. */
-export function factsOf(
+function factsOf(
   headers: IncomingHttpHeaders,
 ): Pick<HttpAnswer, 'contentType' | 'serverTime' | 'retryAfterMs'> {
   const serverTime = parseDate(headers.date);

@@ -84,6 +84,20 @@ function coversAddress(network: string, host: string): boolean {
   return block.check(host, family);
 }
 
+/** `user:password` of a URL, decoded; null: it has neither. A `%` that begins no escape stands for itself, as with curl. */
+export function loginOf({ username, password }: URL): string | null {
+  if (username === '' && password === '') return null;
+  return [username, password].map(decoded).join(':');
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Host name or address of a URL, without the brackets of IPv6. */
 export function bareHost({ hostname }: URL): string {
   return hostname.replace(/^\[|\]$/g, '');

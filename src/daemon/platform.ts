@@ -19,7 +19,7 @@ import { readRegularFile } from '../adapters/regularFile.ts';
 import { reportBug } from '../adapters/stackTrace.ts';
 import { tailscaleId } from '../adapters/tailscale.ts';
 import { provisioningUrls } from '../config/provisioningUrls.ts';
-import { type ProxyVariables, parseProxy, proxyFor } from '../config/proxy.ts';
+import { type ProxyVariables, parseProxy, proxyFor, showProxy } from '../config/proxy.ts';
 import type { Config } from '../config/schema.ts';
 import type { GeneratedKeyType } from '../config/tokenUri.ts';
 import { describe, OnboardingError } from '../errors/onboardingError.ts';
@@ -199,7 +199,10 @@ function provisioning(
   const isSingle = first !== undefined && rest.length === 0;
   return inTurn(first === undefined ? discoverLazily : [first, ...rest], async (url, json, signal) => {
     const answer = await request({ ...server, url }, json, signal);
-    return isSingle ? answer : { ...answer, server: new URL(url).host };
+    const { protocol, host } = new URL(url);
+    const via = protocol === 'http:' ? server.proxyFor(new URL(url)) : null;
+    if (via !== null) return { ...answer, server: `${host} through the proxy ${showProxy(via)}` };
+    return isSingle ? answer : { ...answer, server: host };
   });
 }
 

@@ -1,4 +1,4 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, TLSSocket, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { type ConnectionOptions, ErrorCode, type NatsConnection, NatsError } from 'nats';
 import {
@@ -9,6 +9,7 @@ import {
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { parseJson } from '../../text/json.ts';
 import { addressAttemptMs } from '../net/attempts.ts';
+import { serverName } from '../net/serverName.ts';
 import { openTunnel } from '../net/tunnel.ts';
 import { frameGuard, longestLine } from './frames.ts';
 
@@ -236,7 +237,7 @@ const infoFields = {
 
 function startTls(socket: Socket, host: string, options: TlsOptions): TLSSocket {
   try {
-    return connectTls({ ...options, socket, ...(isIP(host) === 0 ? { servername: host } : {}) });
+    return connectTls({ ...options, socket, ...serverName(host) });
   } catch (error) {
     // A certificate or key that OpenSSL cannot read.
     throw NatsError.errorForCode(ErrorCode.Tls, error as Error);

@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import type https from 'node:https';
-import { isIP } from 'node:net';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
-import { bareHost, showProxy } from '../../config/proxy.ts';
+import { bareHost, loginOf, showProxy } from '../../config/proxy.ts';
 import { networkFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import { tlsKey } from '../keys/keyReference.ts';
 import { addressAttemptMs, noteAttempts } from './attempts.ts';
+import { serverName } from './serverName.ts';
 import { systemAuthorities } from './systemAuthorities.ts';
-import { openTunnel, proxyAuthorization } from './tunnel.ts';
+import { basic, openTunnel, proxyAuthorization } from './tunnel.ts';
 
 /** How the provisioning server is reached. */
 export interface Way {
@@ -59,8 +59,11 @@ export async function sendRequest(
     return await new Promise((resolve, reject) => {
       const { method, headers, body } = request;
       const common = { method, signal, autoSelectFamilyAttemptTimeout: addressAttemptMs, ...options };
-      const all = { ...common, headers: { ...headers, ...('headers' in options ? options.headers : {}) } };
-      const sent = send(url, all as https.RequestOptions, resolve);
+      const login = loginOf(url);
+      const basicLogin = login === null ? {} : { authorization: basic(login) };
+      const added = 'headers' in options ? options.headers : {};
+      const all = { ...common, headers: { ...basicLogin, ...headers, ...added } };
+      const sent = send(withoutLogin(url), all as https.RequestOptions, resolve);
       sent.on('socket', (socket) => noteAttempts(socket, bareHost(proxy ?? url), tried));
       sent.on('error', reject);
       if (way.onSent) sent.on('finish', way.onSent);
@@ -71,17 +74,45 @@ export async function sendRequest(
   }
 }
 
+/** Node would decode the login, and throws at a `%` that begins no escape. */
+function withoutLogin(url: URL): URL {
+  const bare = new URL(url);
+  bare.username = '';
+  bare.password = '';
+  return bare;
+}
+
+/**
+ * A text of the server for a message: an error page may repeat what the device showed to be let in.
+ *
+ * @param headers of the request
+ */
+export function withoutSecrets(
+  text: string,
+  url: URL,
+  headers: HttpRequest['headers'],
+  { proxyFor }: Pick<Way, 'proxyFor'>,
+): string {
+  const proxy = proxyFor(url);
+  const logins = [loginOf(url), proxy === null ? null : loginOf(proxy)].filter((login) => login !== null);
+  const shown = logins.flatMap((login) => [
+    basic(login).slice('Basic '.length),
+    login.replace(/^[^:]*:/, ''),
+  ]);
+  const token = headers.authorization?.replace(/^\S+ /, '') ?? '';
+  return [...shown, token]
+    .filter((secret) => secret !== '')
+    .reduce((all, secret) => all.replaceAll(secret, '***'), text);
+}
+
 /** An absolute-form request to the proxy. */
 function throughProxy(url: URL, proxy: URL): http.RequestOptions {
-  const path = new URL(url);
-  path.username = '';
-  path.password = '';
   return {
     agent: false,
     host: bareHost(proxy),
     hostname: bareHost(proxy),
     port: proxy.port || 80,
-    path: path.href,
+    path: withoutLogin(url).href,
     headers: { host: url.host, ...proxyAuthorization(proxy) },
   };
 }
@@ -92,14 +123,14 @@ async function secureOptions(
   way: Way,
   signal: AbortSignal,
 ): Promise<https.RequestOptions> {
-  const trust = { ...trusted(way.ca), ...clientCertificate(request, way), rejectUnauthorized: true };
+  const target = { host: bareHost(url), port: Number(url.port || 443) };
+  const identity = { ...serverName(target.host), ...clientCertificate(request, way) };
+  const trust = { ...trusted(way.ca), ...identity, rejectUnauthorized: true };
   const proxy = way.proxyFor(url);
   if (proxy === null) return { agent: false, ...trust };
-  const target = { host: bareHost(url), port: Number(url.port || 443) };
   const socket = await openTunnel(proxy, target, 'provisioning', signal);
-  const name = isIP(target.host) === 0 ? { servername: target.host } : {};
   const { connect: connectTls } = await import('node:tls');
-  return { ...trust, createConnection: () => connectTls({ ...trust, ...name, host: target.host, socket }) };
+  return { ...trust, createConnection: () => connectTls({ ...trust, host: target.host, socket }) };
 }
 
 /** What is trusted for `https:`. @param ca PEM; null: the system's CA store */

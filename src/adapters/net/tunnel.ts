@@ -1,6 +1,6 @@
 import http from 'node:http';
 import type { Socket } from 'node:net';
-import { bareHost, showProxy } from '../../config/proxy.ts';
+import { bareHost, loginOf, showProxy } from '../../config/proxy.ts';
 import { networkFailure, observedFailure } from '../../errors/networkProblem.ts';
 import type { Server } from '../../errors/reasons.ts';
 import { addressAttemptMs } from './attempts.ts';
@@ -53,8 +53,12 @@ export async function openTunnel(
 }
 
 /** The login of a proxy's address. */
-export function proxyAuthorization({ username, password }: URL): { 'proxy-authorization'?: string } {
-  if (username === '' && password === '') return {};
-  const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` };
+export function proxyAuthorization(proxy: URL): { 'proxy-authorization'?: string } {
+  const login = loginOf(proxy);
+  return login === null ? {} : { 'proxy-authorization': basic(login) };
+}
+
+/** @param login `user:password` */
+export function basic(login: string): string {
+  return `Basic ${Buffer.from(login).toString('base64')}`;
 }
