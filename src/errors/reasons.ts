@@ -320,7 +320,7 @@ const entries = {
     codes: denied,
     cause: 'the server denies this device a subject',
     remedy:
-      "Grant the device's certificate subject the named subject on the NATS server: publish device_actions.<id>.>, subscribe device_results.<id>.>.",
+      "Grant the device's certificate subject the named subject on the NATS server: publish device_actions.<id>.>, subscribe device_results.<id>.>. If it reads results only by a consumer, set registration.resultStream, or grant $JS.API.STREAM.NAMES.",
   },
   'already-registered': {
     codes: rejectedByFleet,
