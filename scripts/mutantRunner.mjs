@@ -66,7 +66,7 @@ class UnitTestRunner {
     const chosen = this.#files.filter(
       ({ name, inputs }) =>
         (testFiles === undefined || testFiles.some((file) => file.endsWith(name))) &&
-        (files.length === 0 || files.some((file) => inputs.has(file))),
+        (files.length === 0 || files.some((file) => isAmong(inputs, file))),
     );
     const result = await runFiles(chosen, {
       bail: false,
@@ -83,12 +83,13 @@ class UnitTestRunner {
     space.hitLimit = hitLimit;
     const isWanted = testFilter && ((id) => testFilter.includes(id));
     const chosen = this.#files.filter(({ name, inputs }) =>
-      testFilter ? testFilter.some((id) => id.startsWith(`${name}#`)) : inputs.has(sandboxFileName),
+      testFilter ? testFilter.some((id) => id.startsWith(`${name}#`)) : isAmong(inputs, sandboxFileName),
     );
     // The tests that mirror the module know it best.
     const mirror = (name) =>
       sandboxFileName.endsWith(name.replace('test/unit/', 'src/').replace('.test.ts', '.ts'));
     const ordered = chosen.sort((a, b) => Number(mirror(b.name)) - Number(mirror(a.name)));
+    if (ordered.length === 0) throw new Error(`no unit test imports ${sandboxFileName}`);
     const result = await runFiles(ordered, {
       bail: !disableBail,
       isWanted,
@@ -106,7 +107,12 @@ class UnitTestRunner {
 
 export const strykerPlugins = [declareClassPlugin(PluginKind.TestRunner, 'unit-tests', UnitTestRunner)];
 
-/** Bundles files by themselves. @returns their names, what went into them (paths), and how each is run */
+/** @param file its path, from wherever Stryker counts */
+function isAmong(inputs, file) {
+  return inputs.some((input) => file === input || file.endsWith(`/${input}`));
+}
+
+/** Bundles files by themselves. @returns their names, what went into them, and how each is run; paths from the root */
 async function bundled(root, files) {
   const place = {
     name: 'place',
@@ -153,7 +159,7 @@ async function bundled(root, files) {
         );
       return {
         name: entryPoint,
-        inputs: new Set(Object.keys(inputs).map((input) => join(root, input))),
+        inputs: Object.keys(inputs),
         run,
       };
     }),
