@@ -36,9 +36,14 @@ const [lookMs, idleLooks, idleMicroseconds, idleShare] = [1_000, 4, 10_000, 0.05
 const [pollMs, fewestPolls, longestPollMs] = [5, 100, 2_000];
 
 class UnitTestRunner {
-  static inject = [];
+  static inject = ['options'];
+  #options;
   #files = [];
   #space = {};
+
+  constructor(options) {
+    this.#options = options;
+  }
 
   capabilities() {
     return { reloadEnvironment: true };
@@ -48,13 +53,13 @@ class UnitTestRunner {
     const root = process.cwd();
     process.env.NODE_ENV = 'test';
     this.#space = globalThis.__stryker__ ??= {};
-    this.#files = await bundled(
-      root,
-      readdirSync(join(root, 'test/unit'), { recursive: true, encoding: 'utf8' })
-        .map((name) => join(root, 'test/unit', name))
-        // A module in place of another is vitest's business.
-        .filter((file) => file.endsWith('.test.ts') && !readFileSync(file, 'utf8').includes('vi.mock(')),
-    );
+    const all = readdirSync(join(root, 'test/unit'), { recursive: true, encoding: 'utf8' })
+      .map((name) => join(root, 'test/unit', name))
+      // A module in place of another is vitest's business.
+      .filter((file) => file.endsWith('.test.ts') && !readFileSync(file, 'utf8').includes('vi.mock('));
+    // `--testFiles`, but for globs, which Stryker resolves by itself.
+    const chosen = all.filter((file) => this.#options.testFiles?.some((one) => join(root, one) === file));
+    this.#files = await bundled(root, chosen.length > 0 ? chosen : all);
     const [setUp] = await bundled(root, [join(root, 'test/support/inProcessOnly.ts')]);
     await setUp.run(vitestFor(newSuite()));
   }
