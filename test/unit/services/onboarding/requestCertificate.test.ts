@@ -68,7 +68,9 @@ test.each([
   [401, 'PROVISIONING_REJECTED', 'permanent', 'http-401'],
   [404, 'PROVISIONING_REJECTED', 'permanent', 'http-404'],
   [409, 'PROVISIONING_REJECTED', 'permanent', 'http-409'],
+  [408, 'PROVISIONING_REJECTED', 'transient', 'http-408'],
   [418, 'PROVISIONING_REJECTED', 'permanent', 'http-4xx'],
+  [425, 'PROVISIONING_REJECTED', 'transient', 'http-425'],
   [429, 'PROVISIONING_REJECTED', 'transient', 'http-429'],
   [500, 'PROVISIONING_REJECTED', 'transient', 'http-500'],
   [503, 'PROVISIONING_REJECTED', 'transient', 'http-503'],
@@ -79,6 +81,19 @@ test.each([
   [307, 'PROVISIONING_ANSWER_INVALID', 'transient', 'redirected'],
 ])('an answer of HTTP %i is %s, %s, for the reason %s', async (status, code, kind, reason) => {
   await expect(askedOf({ status })).rejects.toMatchObject({ code, class: kind, reason });
+});
+
+test.each([199, 307])('an answer of HTTP %i is none, whatever its body', async (status) => {
+  await expect(askedOf({ status, body: JSON.stringify(fields) })).rejects.toThrow(
+    `the provisioning server answered HTTP ${status}; redirects are not followed`,
+  );
+});
+
+test('a content type is shown up to its 60th character', async () => {
+  const contentType = `text/${'x'.repeat(55)}and more`;
+  await expect(askedOf({ contentType, body: '1' })).rejects.toThrow(
+    `JSON that is not an object (text/${'x'.repeat(55)}, 1 characters)`,
+  );
 });
 
 test('a web page in place of an answer is a portal, and other text is not', async () => {
@@ -171,6 +186,13 @@ test('a CA that is spelt twice and differs is refused', async () => {
   });
 });
 
+test('a CA that is spelt twice is no text either way: it is refused as any other', async () => {
+  const spelt = (caCertificate: unknown, older: unknown) =>
+    ask(JSON.stringify({ ...fields, caCertificate, ca_certificate: older }));
+  await expect(spelt(1, 'CA')).rejects.toThrow('a caCertificate and a ca_certificate that differ');
+  await expect(spelt(1, 1)).rejects.toThrow('a malformed caCertificate');
+});
+
 test('of several servers the refusal names the one that answered', async () => {
   await expect(askedOf({ status: 503, server: 'b.test:80' })).rejects.toThrow(
     'the provisioning server b.test:80 answered HTTP 503',
@@ -244,6 +266,12 @@ test('a first certificate is stored, and pins nothing before it has opened NATS'
     ...{ pinnedCa: null, candidate: null, previous: null },
   });
   expect(Object.keys(posted[0] ?? {})).toEqual(['csr']);
+});
+
+test('the certificate is requested for the common name of the template, with the device id in it', async () => {
+  const { ask, posted } = device({}, { certificate: certificateOf('k1', 'fleet/d1/agent', 10 * hour) });
+  await ask({ commonName: 'fleet/{id}/agent' });
+  expect(JSON.parse(String(posted[0]?.csr))).toEqual({ key: 'k1', commonName: 'fleet/d1/agent' });
 });
 
 test('the swarm is named in the request', async () => {
@@ -339,8 +367,9 @@ test.each<[string, Partial<DeviceState>, Partial<RequestCertificateOptions>, boo
   ['of a device that had none need not', { pinnedCa: rootPem }, {}, false],
 ])('a new NATS address %s', async (_, changes, options, mustProve) => {
   const { ask, state } = device(changes, { fleetManagementNatsUrl: foreign });
-  const { candidate } = await ask(options);
-  expect(candidate !== null).toBe(mustProve);
+  const { candidate, ...dates } = await ask(options);
+  expect(candidate).toEqual(mustProve ? expect.objectContaining({ natsUrl: foreign, opened: false }) : null);
+  expect(dates).toEqual(issued);
   expect(
     mustProveAddress({ ...newState('d1'), ...changes }, held(hour, { natsUrl: foreign }), {
       ...usual,
@@ -348,6 +377,11 @@ test.each<[string, Partial<DeviceState>, Partial<RequestCertificateOptions>, boo
     }),
   ).toBe(mustProve);
   if (mustProve) expect(state()).toMatchObject({ provisioned: held(-1) });
+});
+
+test('the NATS address that a device knows need not prove itself again', async () => {
+  const { ask } = device({ provisioned: held(-1), pinnedCa: rootPem });
+  expect((await ask()).candidate).toBeNull();
 });
 
 test('where requests are not allowed, none is sent', async () => {
