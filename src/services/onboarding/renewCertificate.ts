@@ -7,6 +7,7 @@ import { type KeyPorts, keyFor, settleKeys } from './keyRotation.ts';
 import type { Identity, RegisterPorts } from './register.ts';
 import {
   datesOf,
+  hashOfKey,
   mustProveAddress,
   obtainCertificate,
   opensOverTls,
@@ -43,7 +44,7 @@ export async function renewCertificate(
   checkClock(now(), options.builtAt);
   const present = readKey(directory);
   const state = currentState(directory);
-  const renews = unexpiredLeaf(pki, state.provisioned, pki.spkiSha256Of(present), now());
+  const renews = unexpiredLeaf(pki, state.provisioned, hashOfKey(pki, present), now());
   const key = options.newKey ? await nextKey(ports, present, signal) : present;
   const { candidate, issued } = await obtainCertificate(ports, options, { state, key, renews }, signal);
   updateState(directory, () => ({ candidate }));
@@ -160,7 +161,7 @@ async function proveAddresses(
 /** The commit point is the write of the state; the key files follow, now or at the next start. @throws {OnboardingError} STATE_* */
 function adopt(ports: TryRenewedPorts, renewed: Provisioned): void {
   const { directory, pki, now } = ports;
-  const key = pki.spkiSha256Of(readKey(directory));
+  const key = hashOfKey(pki, readKey(directory));
   const state = updateState(directory, ({ provisioned, pinnedCa, verifiedAt }) => ({
     provisioned: renewed,
     previous: isExpired(leafOf(pki, provisioned), now()) ? null : provisioned,

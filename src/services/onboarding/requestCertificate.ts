@@ -82,7 +82,8 @@ export async function requestCertificate(
   const state = currentState(directory);
   const key = readKey(directory);
   // The clock jumped ahead and was set back: the certificate is valid after all, and no other is requested.
-  const leaf = isReplacement ? null : unexpiredLeaf(pki, state.provisioned, pki.spkiSha256Of(key), now());
+  const spkiSha256 = hashOfKey(pki, key);
+  const leaf = isReplacement ? null : unexpiredLeaf(pki, state.provisioned, spkiSha256, now());
   if (leaf !== null && state.provisioned !== null && !isFromForeignCa(pki, state, options.fleetCa)) {
     const { renewAt, opened } = state.provisioned;
     return { ...datesOf(leaf, renewAt), opened, candidate: null, atHand: true };
@@ -270,6 +271,19 @@ export function readKey(directory: StateDirectory): string {
   const key = directory.read(files.key);
   if (key === null) throw new OnboardingError('STATE_CORRUPT', `${files.key} does not exist`);
   return key;
+}
+
+/**
+ * @returns SHA-256 of the public key of `identity.key`, hex
+ * @throws {OnboardingError} STATE_CORRUPT if it was damaged since the start, which would have set it aside
+ */
+export function hashOfKey(pki: KeyReader, key: string): string {
+  try {
+    return pki.spkiSha256Of(key);
+  } catch (cause) {
+    if (cause instanceof OnboardingError) throw cause;
+    throw new OnboardingError('STATE_CORRUPT', `${files.key} is no private key`, { cause });
+  }
 }
 
 export function unexpiredLeaf(

@@ -10,7 +10,7 @@ import {
 import { keyFor, rollBack, settleKeys } from './keyRotation.ts';
 import { leave } from './leaveRegistration.ts';
 import { isExpired, leafOf, type TryRenewedPorts } from './renewCertificate.ts';
-import { opensOverTls, type RequestCertificateOptions, readKey } from './requestCertificate.ts';
+import { hashOfKey, opensOverTls, type RequestCertificateOptions, readKey } from './requestCertificate.ts';
 
 export type VerifyPorts = Pick<TryRenewedPorts, 'directory' | 'pki' | 'connect' | 'now'>;
 
@@ -35,7 +35,7 @@ export async function verifyRegistration(
     previous: null,
     verifiedAt: isoTime(now()),
   }));
-  settleKeys(ports, state, pki.spkiSha256Of(key));
+  settleKeys(ports, state, hashOfKey(pki, key));
 }
 
 /**
@@ -48,7 +48,7 @@ export function giveUpCertificate(ports: Pick<VerifyPorts, 'directory' | 'pki' |
   const { directory, pki, now } = ports;
   const { previous } = currentState(directory);
   const leaf = leafOf(pki, previous);
-  const key = pki.spkiSha256Of(readKey(directory));
+  const key = hashOfKey(pki, readKey(directory));
   if (previous !== null && leaf !== null && !isExpired(leaf, now()) && keyFor(ports, previous.certificate)) {
     settleKeys(ports, rollBack(directory), key);
     return { rolledBackTo: leaf.notAfter.toISOString() };

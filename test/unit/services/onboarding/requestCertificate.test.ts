@@ -404,6 +404,19 @@ test('without a key nothing is requested', async () => {
   });
 });
 
+test.each([
+  false,
+  true,
+])('a key that was damaged since the start is no bug, and nothing is requested with it (replacement: %j)', async (isReplacement) => {
+  const { ask, contents, posted } = device();
+  contents.set(files.key, '');
+  await expect(ask({}, isReplacement)).rejects.toMatchObject({
+    code: 'STATE_CORRUPT',
+    message: 'identity.key is no private key',
+  });
+  expect(posted).toEqual([]);
+});
+
 test('a NATS address that cannot be read is named', async () => {
   const { ask } = device({}, { fleetManagementNatsUrl: 'http://a' });
   await expect(ask()).rejects.toThrow(/answered an invalid fleetManagementNatsUrl: ./);
