@@ -3,6 +3,7 @@ import { describe } from '../errors/onboardingError.ts';
 import { problemFor, reasonOfDiskError } from '../errors/reasons.ts';
 import type { Status } from '../services/diagnostics/status.ts';
 import { isRecord, parseJson } from '../text/json.ts';
+import { plainJson } from '../text/plainText.ts';
 import { replacePublicFile } from './publicFile.ts';
 import { readRegularFile } from './regularFile.ts';
 
@@ -64,7 +65,7 @@ export function runtimeStatus(
 }
 
 function textOf(status: Status): string {
-  return `${JSON.stringify(status)}\n`;
+  return `${plainJson(status)}\n`;
 }
 
 /** @param directory as systemd names it: the first of several counts. @returns null without one */

@@ -48,3 +48,13 @@ test('with a runtime directory nothing goes into the state directory', () => {
   expect(noted).toEqual([]);
   expect(JSON.parse(readFileSync(join(folder, 'status.json'), 'utf8'))).toMatchObject({ deviceId: 'd1' });
 });
+
+test('text of the fleet in the published status changes the reading of no terminal', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'runtime-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const alias = 'Alpha\u202e\u009b31m';
+  runtimeStatus({ RUNTIME_DIRECTORY: folder }).write({ ...fresh, alias });
+  const text = readFileSync(join(folder, 'status.json'), 'utf8');
+  expect(text).toMatch(/^[\x20-\x7e]+\n$/);
+  expect(JSON.parse(text)).toMatchObject({ alias });
+});
