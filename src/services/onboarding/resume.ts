@@ -210,6 +210,13 @@ function loadOrRebuildState(
       damage = error;
     }
   }
+  // Another key would cost the identity, and this one is not lost.
+  if (spkiSha256 === null && saysKeyInToken(text))
+    throw new OnboardingError(
+      'STATE_CORRUPT',
+      `${files.state} is damaged and says that the key is in a token, where none is found; it gets no other by itself`,
+      { cause: damage, reason: 'token-key-missing' },
+    );
   const traces = spkiSha256 !== null || damage !== null;
   const rebuilt = traces ? rebuild(ports, spkiSha256, configuredId) : null;
   if (rebuilt === null && spkiSha256 !== null && configuredId === null) {
@@ -232,10 +239,16 @@ function loadOrRebuildState(
   }
   const replaced = replacedBy({ directory, text, spkiSha256, rebuilt });
   const made = rebuilt ?? newState(configuredId ?? randomUUID().replaceAll('-', ''), configuredId === null);
-  const state = { ...made, machine: boundTo(null, machine()) };
+  const keyInToken = directory.read(files.key)?.startsWith('pkcs11:') === true;
+  const state = { ...made, keyInToken, machine: boundTo(null, machine()) };
   writeState(directory, state);
   if (replaced !== null) ports.onReplaced(replaced, state.deviceId);
   return state;
+}
+
+/** @param text of a state that cannot be parsed */
+function saysKeyInToken(text: string | null): boolean {
+  return text !== null && /"keyInToken":\s*true\b/.test(text);
 }
 
 /** What was lost of an identity that the device had; null: nothing, or it had none. */

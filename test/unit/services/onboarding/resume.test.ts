@@ -451,6 +451,12 @@ function startIn(stored: Map<string, string>) {
   return resume({ directory: directoryIn(stored), ...ports }, null);
 }
 
+test('a damaged state that knows of a key in a token is no reason to make another key', () => {
+  const device = start({ ...copies, [files.state]: '{"version":1,"keyInToken": true,"x' });
+  expect(device.run).toThrow(expect.objectContaining({ code: 'STATE_CORRUPT', reason: 'token-key-missing' }));
+  expect([device.writes, device.quarantined]).toEqual([[], []]);
+});
+
 test('half a device id beside a damaged state is not taken for the whole', () => {
   const id = '0123456789abcdef0123456789abcdef';
   const damaged = (deviceId: string) =>
