@@ -19,7 +19,7 @@ import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { connect, headers } from 'nats';
+import { connect, headers, type Msg, type NatsConnection } from 'nats';
 import { root } from '../packaging/tools.mjs';
 import { natsServer } from '../scripts/nats-server.mjs';
 import { certificateRequest } from '../src/adapters/pki.ts';
@@ -229,11 +229,25 @@ async function register({ id, key, answer }: Device): Promise<void> {
     msgID: id,
     timeout: 60_000,
   });
-  for await (const message of results) {
-    const { status, error } = message.json<{ status: string; error?: string }>();
-    if (status !== 'success') throw new Error(error);
-  }
+  const heard = (async () => {
+    for await (const message of results) return message;
+    return undefined;
+  })();
+  // In a cluster the result may be published before its server knows of the subscription: then it is in the stream.
+  let message: Msg | undefined;
+  while (message === undefined) message = await Promise.race([heard, stored(connection, id)]);
+  const { status, error } = message.json<{ status: string; error?: string }>();
+  if (status !== 'success') throw new Error(error);
   await connection.close();
+}
+
+/** The result by direct get, after a second; undefined where there is none yet. */
+async function stored(connection: NatsConnection, id: string): Promise<Msg | undefined> {
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  if (connection.isClosed()) return undefined;
+  const subject = `$JS.API.DIRECT.GET.DEVICE_RESULTS.device_results.${id}.register`;
+  const answer = await connection.request(subject, '', { timeout: 5_000 }).catch(() => undefined);
+  return answer?.headers?.code === 404 ? undefined : answer;
 }
 
 function sizeOf(folder: string): number {
