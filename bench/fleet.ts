@@ -5,6 +5,7 @@
  *   npm run bench:fleet                     4 steps of 500 devices, one NATS server; then the same on a cluster of three
  *     -- --devices N                        devices a step
  *     -- --steps N
+ *     -- --subjects N                       results of so many devices in one stream, 200,000 by default
  *     -- --write                            into docs/fleet-at-scale.md
  *
  * Devices are played by one process as little as can be (a CSR made beforehand, HTTP, TLS, three NATS messages), so that the
@@ -20,6 +21,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { connect, headers, type Msg, type NatsConnection } from 'nats';
+import { createAuthority } from '../fleet/ca.ts';
+import { startNats } from '../fleet/nats.ts';
+import { createStreams, resultsStream } from '../fleet/streams.ts';
 import { root } from '../packaging/tools.mjs';
 import { natsServer } from '../scripts/nats-server.mjs';
 import { certificateRequest } from '../src/adapters/pki.ts';
@@ -32,6 +36,7 @@ const { values } = parseArgs({
   options: {
     devices: { type: 'string', default: '500' },
     steps: { type: 'string', default: '4' },
+    subjects: { type: 'string', default: '200000' },
     write: { type: 'boolean', default: false },
   },
 });
@@ -88,7 +93,7 @@ assert(spawnSync(process.execPath, ['scripts/buildFleet.mjs'], { cwd: root, stdi
 const before = loadavg()[0] ?? 0;
 const outcomes: Outcome[] = [];
 for (const servers of [1, 3]) outcomes.push(await measure(servers));
-const text = sectionOf(outcomes);
+const text = [sectionOf(outcomes), '', await manySubjects(Number(values.subjects))].join('\n');
 console.log(text);
 if (values.write) {
   const whole = readFileSync(page, 'utf8');
@@ -248,6 +253,42 @@ async function stored(connection: NatsConnection, id: string): Promise<Msg | und
   const subject = `$JS.API.DIRECT.GET.DEVICE_RESULTS.device_results.${id}.register`;
   const answer = await connection.request(subject, '', { timeout: 5_000 }).catch(() => undefined);
   return answer?.headers?.code === 404 ? undefined : answer;
+}
+
+/** What the results of so many devices take in one stream, whose server keeps an index of their subjects in memory. */
+async function manySubjects(count: number): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), 'subjects-'));
+  const nats = await startNats({ authority: await createAuthority(), dir, tls: false, program: natsProgram });
+  try {
+    const connection = await connect({ servers: nats.url });
+    await createStreams(connection, {});
+    const { streams } = await connection.jetstreamManager();
+    const before = residentOf(nats.pid).now;
+    const result = JSON.stringify({
+      status: 'success',
+      payload: { alias: 'x'.repeat(37) },
+      token: 'aGVsbG8K',
+    });
+    const [begun, used] = [performance.now(), processorMsOf(nats.pid)];
+    const pending: Promise<unknown>[] = [];
+    for (let number = 0; number < count; number++) {
+      const id = createHash('sha256').update(`${number}`).digest('hex').slice(0, 32);
+      pending.push(
+        connection.jetstream().publish(`device_results.${id}.register`, result, { timeout: 60_000 }),
+      );
+      if (pending.length === 1_000) await Promise.all(pending.splice(0));
+    }
+    await Promise.all(pending);
+    const seconds = (performance.now() - begun) / 1000;
+    const { state } = await streams.info(resultsStream);
+    const [disk, memory] = [sizeOf(join(dir, 'jetstream')), residentOf(nats.pid).now - before];
+    await connection.close();
+    const each = (bytes: number) => fixed(bytes / state.messages);
+    return `${state.messages} results of as many devices in one stream: ${each(disk)} bytes of disk and ${each(memory)} of nats-server's memory for each; ${fixed(count / seconds)} a second, ${fixed((1000 * (processorMsOf(nats.pid) - used)) / count)} µs of its processor for each.`;
+  } finally {
+    await nats.stop();
+    rmSync(dir, { recursive: true, force: true });
+  }
 }
 
 function sizeOf(folder: string): number {
