@@ -15,8 +15,8 @@ export interface Device {
   readonly fleet: FleetAddress;
 }
 
-/** @param retry waits, in place of the configuration's defaults */
-export function newDevice(fleet: FleetAddress, keyType: KeyType, retry: object = {}): Device {
+/** @param more settings, in place of those of here */
+export function newDevice(fleet: FleetAddress, keyType: KeyType, more: object = {}): Device {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'));
   const stateDir = join(folder, 'state');
   const configFile = join(folder, 'config.json');
@@ -28,7 +28,7 @@ export function newDevice(fleet: FleetAddress, keyType: KeyType, retry: object =
     nats: { url: natsUrl },
     device: { type: 'mobile' },
     log: { format: 'json' },
-    retry,
+    ...more,
   };
   writeFileSync(configFile, JSON.stringify(config));
   return { folder, stateDir, configFile, keyType, fleet };

@@ -12,6 +12,8 @@ const few = 20;
 const many = 120;
 /** The waits of an outage in short. */
 const retry = { initialMs: 1, maxMs: 2 };
+/** At any other level the log leaves out most lines of a failure that repeats, and attempts are counted by them. */
+const log = { format: 'json', level: 'debug' };
 /** An address at which nothing listens. */
 const nowhere: FleetAddress = { provisioningUrl: 'http://127.0.0.1:9', natsUrl: 'tls://127.0.0.1:9' };
 
@@ -34,7 +36,7 @@ export async function measureFailedAttempts(program: Contender): Promise<StepWea
 }
 
 async function outage(program: Contender, least: number): Promise<{ attempts: number; calls: SystemCalls }> {
-  const device = newDevice(nowhere, 'ec-p256', retry);
+  const device = newDevice(nowhere, 'ec-p256', { retry, log });
   const command = program.daemon?.(device);
   if (command == null) throw new Error(`${program.name} does not stay`);
   const file = join(device.folder, 'trace');
@@ -61,7 +63,7 @@ export interface RestWear {
 /** Restarts of a registered device, of which one has nothing to do, one has to verify, and one has to renew. */
 export async function measureRestWear(program: Contender, fleet: FleetAddress): Promise<RestWear> {
   assertStrace();
-  const device = newDevice(fleet, 'ec-p256', retry);
+  const device = newDevice(fleet, 'ec-p256', { retry });
   try {
     await runToEnd(program.command(device));
     const { verifiedAt } = stateOf(device);
