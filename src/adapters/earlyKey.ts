@@ -71,5 +71,6 @@ if (shared[place] === undefined) shared[place] = begin(guessKeyType(process.argv
 export function takeEarlyKey(type: GeneratedKeyType): Promise<string> | null {
   const taken = shared[place];
   shared[place] = null;
-  return taken?.type === type ? taken.pem : null;
+  // What the launcher failed at is tried once more: its stack would name no line of the source.
+  return taken?.type === type ? taken.pem.catch(() => generateKey(type)) : null;
 }
