@@ -63,6 +63,11 @@ await build({
   entryPoints: [`${root}src/main.ts`],
   outfile: minify ? `${root}dist/program.cjs` : launcher,
   keepNames: true,
+  // What the launcher runs: a function, as Node makes one of each module of CommonJS.
+  ...(minify && {
+    banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
+    footer: { js: '})' },
+  }),
   plugins: [slimmer],
   define: { BUILD_VERSION: JSON.stringify(version), BUILD_TIME: String(buildSeconds() * 1000) },
   // Beside the bundle, which does not name it: it is read when a bug is told, and never at a start.

@@ -14,7 +14,6 @@ import { Script, constants as vmConstants } from 'node:vm';
  */
 const bundle = join(__dirname, 'program.cjs');
 const place = join(__dirname, 'program.cache');
-const before = '(function (exports, require, module, __filename, __dirname) { ';
 
 interface Opened {
   readonly bytes: Buffer;
@@ -71,12 +70,16 @@ function writeCache(program: Opened, script: Script): void {
   }
 }
 
-/** @param filename by which stack traces name the bundle */
+/**
+ * The bundle is a function of what a module of CommonJS is given (scripts/build.mjs): a text that is put together here would
+ * be copied once more.
+ *
+ * @param filename by which stack traces name the bundle
+ */
 function compile(bytes: Buffer, filename: string, cachedData: Uint8Array | undefined): Script {
   // esbuild writes ASCII only, which V8 keeps in one byte for each character.
-  return new Script(`${before}${bytes.toString('latin1')}\n})`, {
+  return new Script(bytes.toString('latin1'), {
     filename,
-    columnOffset: -before.length,
     cachedData: cachedData as Buffer | undefined,
     importModuleDynamically: vmConstants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
