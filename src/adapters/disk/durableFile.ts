@@ -342,7 +342,13 @@ function writeAll(file: number, bytes: Buffer, disk: Disk): void {
 function makeFolder(folder: string, mode: number, disk: Disk): boolean {
   if (disk.existsSync(folder)) return false;
   makeFolder(dirname(folder), 0o755, disk);
-  disk.mkdirSync(folder, { mode });
+  // The service's umask would take the rights of others away, for whom files are exported.
+  const before = process.umask(0);
+  try {
+    disk.mkdirSync(folder, { mode });
+  } finally {
+    process.umask(before);
+  }
   syncFolder(dirname(folder), disk);
   return true;
 }

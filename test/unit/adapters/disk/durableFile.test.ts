@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import {
   type Disk,
+  makeDirectory,
   openStateDirectory,
   refreshFile,
   writeDurably,
@@ -230,4 +231,21 @@ test.runIf(process.geteuid?.() === 0)('root sets the mode of no file of a third 
     return fs.statSync(path).mode & 0o777;
   };
   expect([54321, 12345, 0].map(modeFor)).toEqual([0o644, 0o600, 0o600]);
+});
+
+test('a folder that is made for an export is open to those whom its files are for, whatever the umask; the state directory is not', () => {
+  const made = folder();
+  const before = process.umask(0o077);
+  try {
+    refreshFile(join(made, 'certs', 'device', 'identity.crt'), 'text', 0o644);
+    process.umask(0);
+    makeDirectory(join(made, 'state'));
+  } finally {
+    process.umask(before);
+  }
+  const modes = ['certs', 'certs/device', 'certs/device/identity.crt', 'state'].map((name) =>
+    (fs.statSync(join(made, name)).mode & 0o777).toString(8),
+  );
+  expect(modes).toEqual(['755', '755', '644', '700']);
+  expect(process.umask()).toBe(before);
 });
