@@ -130,11 +130,15 @@ function isRefused(folder: string): boolean {
 function forgetPublished(flags: CommonFlags): void {
   const path = publishedStatusFile(flags);
   if (path === null) return;
-  setRuntimeFlag(dirname(path), 'unregistered', true);
-  try {
-    rmSync(path, { force: true });
-  } catch {
-    // It is replaced once the daemon runs.
+  const folder = dirname(path);
+  setRuntimeFlag(folder, 'unregistered', true);
+  // A daemon that was killed left `registered` there.
+  for (const left of [join(folder, 'registered'), path]) {
+    try {
+      rmSync(left, { force: true });
+    } catch {
+      // It is replaced once the daemon runs.
+    }
   }
 }
 

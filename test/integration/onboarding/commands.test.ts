@@ -270,3 +270,14 @@ test.each([
   expect(said.includes('Nothing was changed.')).toBe(status === 1);
   expect(readdirSync(device.stateDir)).toHaveLength(status === 0 ? 0 : 2);
 });
+
+test('after a reset nothing in the runtime directory says that the device is registered, though its daemon was killed', () => {
+  const device = newDevice({});
+  const run = mkdtempSync(join(dirname(device.configFile), 'run-'));
+  mkdirSync(device.stateDir);
+  writeFileSync(join(device.stateDir, 'device_id.txt'), 'device-1');
+  for (const name of ['registered', 'status.json']) writeFileSync(join(run, name), '');
+  const env = { RUNTIME_DIRECTORY: run };
+  expect(runToEnd(['reset', '--yes', '--config', device.configFile], env).status).toBe(0);
+  expect(readdirSync(run)).toEqual(['unregistered']);
+});
