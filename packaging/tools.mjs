@@ -53,6 +53,7 @@ const packages = {
   'pkcs11-tool': 'opensc',
   '/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so': 'libengine-pkcs11-openssl',
   '/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so': 'libengine-pkcs11-openssl',
+  rsyslogd: 'rsyslog',
   zstd: 'zstd',
   go: 'golang-go',
   '/usr/share/gocode/src/github.com/nats-io/nats.go/nats.go': 'golang-github-nats-io-go-nats-dev',

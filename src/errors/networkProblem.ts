@@ -143,7 +143,8 @@ function readableText(error: unknown): string | null {
   if (isDeadline(error)) return null;
   const inner = innermost(error);
   const code = inner instanceof Error ? textCode(inner) : null;
-  if (code === null || code.startsWith('ERR_TLS_CERT_ALTNAME')) return describe(inner);
+  if (code === null) return describe(inner);
+  if (code.startsWith('ERR_TLS_CERT_ALTNAME')) return namesOf(inner) ?? excerpt(code, longestCode);
   if (code === 'EPROTO' || code === 'UNSPECIFIED') return null;
   return Object.hasOwn(tlsCause, code) || tlsCode.test(code) || code.startsWith('HPE_')
     ? excerpt(code, longestCode)
@@ -151,6 +152,14 @@ function readableText(error: unknown): string | null {
 }
 
 const longestCode = 60;
+const longestNames = 200;
+
+/** What the certificate of another host is for; null if it does not say. */
+function namesOf(error: unknown): string | null {
+  const { cert } = (error ?? {}) as { cert?: { subjectaltname?: unknown } };
+  const names = cert?.subjectaltname;
+  return typeof names === 'string' && names !== '' ? `it is for ${excerpt(names, longestNames)}` : null;
+}
 
 /**
  * Wraps an error once, at the boundary: with code, reason, the server's address, and the error as `cause`.
@@ -166,6 +175,14 @@ export function networkFailure(
   if (error instanceof OnboardingError) return error;
   const { code, reason, detail } = classifyNetworkError(error, server, facts);
   return new OnboardingError(code, `${where}: ${detail}`, { cause: error, reason });
+}
+
+/** The failure of a connection that ends at a proxy: one that is refused says nothing of the server behind it. */
+export function proxyFailure(error: unknown, server: Server, where: string): OnboardingError {
+  const failure = networkFailure(error, server, where);
+  if (failure.reason !== 'refused') return failure;
+  const { code, message, cause } = failure;
+  return new OnboardingError(code, message, { cause, reason: 'proxy-unreachable' });
 }
 
 /** The failure for an observation without an error, such as a malformed answer or a server without TLS. */

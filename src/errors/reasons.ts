@@ -71,7 +71,10 @@ const entries = {
   reset: {
     codes: unreachable,
     cause: 'connection closed unexpectedly',
-    remedy: "Read the server's log, and look for a firewall or proxy that cuts connections.",
+    remedy: [
+      "Read the server's log, check whether `provisioning.url` needs `https:`, and look for a firewall or proxy that cuts connections.",
+      "Read the server's log, and look for a firewall or proxy that cuts connections.",
+    ],
   },
   'connection-failed': {
     codes: unreachable,
@@ -174,6 +177,14 @@ const entries = {
     remedy:
       'Log in to the captive portal of this network, or let the device past it; without a portal, correct `provisioning.url`.',
   },
+  'proxy-unreachable': {
+    codes: unreachable,
+    cause: 'the proxy refuses the connection',
+    remedy: [
+      'Correct the address of the proxy in `provisioning.proxy` (or HTTP_PROXY, HTTPS_PROXY), or start the proxy.',
+      'Correct the address of the proxy in `nats.proxy`, or start the proxy.',
+    ],
+  },
   'proxy-refused': {
     codes: unreachable,
     cause: 'the proxy does not open the connection',
@@ -219,7 +230,8 @@ const entries = {
   'http-407': {
     codes: rejected,
     cause: 'a proxy requires authentication',
-    remedy: 'Let the device past the proxy, or correct `provisioning.url`.',
+    remedy:
+      'Correct the login in `provisioning.proxy` (or HTTP_PROXY, HTTPS_PROXY), or let the device past the proxy.',
   },
   'http-408': {
     codes: rejected,

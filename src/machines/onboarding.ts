@@ -136,7 +136,14 @@ export function onboarding(policy: Policy, clock: Clock) {
               src: 'tryCertificate',
               id: 'tryCertificate',
               input: ({ context }) => context.candidate ?? missing('the candidate'),
-              onDone: { target: '#onboarding.provisioned', actions: ['endReplacement', 'reportIssued'] },
+              onDone: [
+                {
+                  guard: 'isAddressRefused',
+                  target: '#onboarding.provisioned',
+                  actions: ['endReplacement', 'reportIssued', 'reportAddress'],
+                },
+                { target: '#onboarding.provisioned', actions: ['endReplacement', 'reportIssued'] },
+              ],
               onError: [keepCertificate, failForGood, 'backingOff'],
             },
             after: { connectTimeout: [keepCertificate, { target: 'backingOff' }] },

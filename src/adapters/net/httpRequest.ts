@@ -3,7 +3,7 @@ import http from 'node:http';
 import type https from 'node:https';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { bareHost, loginOf, showProxy } from '../../config/proxy.ts';
-import { networkFailure } from '../../errors/networkProblem.ts';
+import { networkFailure, proxyFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import { tlsKey } from '../keys/keyReference.ts';
 import { addressAttemptMs, noteAttempts } from './attempts.ts';
@@ -166,5 +166,6 @@ export function provisioningFailure(
   const via = proxy ? `the proxy ${showProxy(proxy)} on the way to ${server}` : server;
   // Several failures are named one by one already; a deadline, which names none, came before the last had failed.
   const isNamed = error instanceof AggregateError || !tried || tried.size === 0;
-  return networkFailure(error, 'provisioning', isNamed ? via : `${via} (tried ${[...tried].join(', ')})`);
+  const where = isNamed ? via : `${via} (tried ${[...tried].join(', ')})`;
+  return (proxy ? proxyFailure : networkFailure)(error, 'provisioning', where);
 }

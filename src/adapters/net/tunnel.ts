@@ -1,7 +1,7 @@
 import http from 'node:http';
 import type { Socket } from 'node:net';
 import { bareHost, loginOf, showProxy } from '../../config/proxy.ts';
-import { networkFailure, observedFailure } from '../../errors/networkProblem.ts';
+import { observedFailure, proxyFailure } from '../../errors/networkProblem.ts';
 import type { Server } from '../../errors/reasons.ts';
 import { addressAttemptMs } from './attempts.ts';
 
@@ -48,7 +48,7 @@ export async function openTunnel(
       request.end();
     });
   } catch (error) {
-    throw networkFailure(error, server, where);
+    throw proxyFailure(error, server, where);
   }
 }
 

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
-import { type Reason, reasonOfStatus } from '../../errors/reasons.ts';
+import { type Reason, reasonOfStatus, reasons } from '../../errors/reasons.ts';
 import type { Issued, Renewed } from '../../machines/contracts.ts';
 import { renewAt } from '../../machines/renewal.ts';
 import { isRecord, parseJson } from '../../text/json.ts';
@@ -321,14 +321,12 @@ function readAnswer(
   if (status >= 400 || status === acceptedStatus) {
     const transient = status >= 500 || transientStatuses.has(status) || status === acceptedStatus;
     const who = `the provisioning server${server === undefined ? '' : ` ${server}`}`;
+    const reason = status === acceptedStatus ? 'http-202' : reasonOfStatus(status);
+    const cause = reason === null ? '' : ` (${reasons[reason].cause})`;
     throw new OnboardingError(
       'PROVISIONING_REJECTED',
-      `${who} answered HTTP ${status}${bodyExcerpt(body, contentType)}`,
-      {
-        class: transient ? 'transient' : 'permanent',
-        reason: status === acceptedStatus ? 'http-202' : reasonOfStatus(status),
-        retryAfterMs,
-      },
+      `${who} answered HTTP ${status}${cause}${bodyExcerpt(body, contentType)}`,
+      { class: transient ? 'transient' : 'permanent', reason, retryAfterMs },
     );
   }
   if (status < 200 || status >= 300)
@@ -336,7 +334,7 @@ function readAnswer(
   const json = parseObject(body, contentType);
   const known = withNatsUrl(withCaCertificate(json), configuredNatsUrl);
   const parsed = v.safeParse(answerSchema, known, { abortEarly: true });
-  if (!parsed.success) throw invalid(flawOf(parsed.issues[0]));
+  if (!parsed.success) throw invalid(`${flawOf(parsed.issues[0])}${errorIn(json)}`);
   const { certificate, caCertificate, fleetManagementNatsUrl: natsUrl } = parsed.output;
   try {
     parseNatsAddresses(natsUrl);
@@ -353,6 +351,12 @@ function readAnswer(
 function bodyExcerpt(body: string, contentType: string | null): string {
   const said = isWebPage(contentType) ? '' : excerpt(body);
   return said === '' ? '' : `: ${said}`;
+}
+
+/** What an answer that is none says went wrong, as the body of an HTTP error does. */
+function errorIn(json: Record<string, unknown>): string {
+  const said = json.error ?? json.message;
+  return typeof said === 'string' && said.trim() !== '' ? `, but an error: ${excerpt(said)}` : '';
 }
 
 /**
@@ -400,7 +404,11 @@ function parseObject(body: string, contentType: string | null): Record<string, u
   try {
     json = parseJson(body);
   } catch (cause) {
-    throw invalid(`invalid JSON (${what})`, cause, isWebPage(contentType) ? 'captive-portal' : null);
+    if (body.trim() === '') throw invalid(`nothing (${what})`, cause);
+    const isPage = isWebPage(contentType) || /^\s*<(!doctype\s+html|html|head|body)\b/i.test(body);
+    throw isPage
+      ? invalid(`a web page in place of JSON (${what})`, cause, 'captive-portal')
+      : invalid(`invalid JSON (${what})`, cause);
   }
   if (!isRecord(json)) throw invalid(`JSON that is not an object (${what})`);
   return json;

@@ -202,7 +202,7 @@ test.each<[string, (fleet: Fleet) => Promise<Record<string, unknown>>, Record<st
     async (fleet) => ({ url: fleet.provisioningUrl, proxy: `http://127.0.0.1:${await closedPort()}` }),
     {
       code: 'PROVISIONING_UNREACHABLE',
-      reason: 'refused',
+      reason: 'proxy-unreachable',
       cause: expect.stringContaining('the proxy 127.0.0.1'),
     },
   ],

@@ -165,6 +165,18 @@ const rows: readonly Short[] = [
     ([status, reason]): Short => [`HTTP ${status}`, rejected, reason, () => answers({ status })],
   ),
   ['nobody listens', unreachable, 'refused', async () => at(`http://${await closed()}`)],
+  [
+    'a proxy that refuses the connection',
+    unreachable,
+    'proxy-unreachable',
+    async () => at('http://127.0.0.1:1', { proxy: `http://user:hunter2@${await closed()}` }),
+  ],
+  [
+    'an error in an answer of HTTP 200',
+    ...([invalid, null] as const),
+    () => answers({ body: '{"error":"swarm_id is mandatory"}' }),
+    /swarm_id is mandatory/,
+  ],
   ['a name that does not exist', unreachable, 'dns', async () => at('http://no-such-host.invalid')],
   [
     'a server that is silent',

@@ -1,7 +1,12 @@
 import { ErrorCode, NatsError } from 'nats';
 import { expect, test } from 'vitest';
 import type { ErrorCode as Code } from '../../../src/errors/catalogue.ts';
-import { classifyNetworkError, isRefusal, networkFailure } from '../../../src/errors/networkProblem.ts';
+import {
+  classifyNetworkError,
+  isRefusal,
+  networkFailure,
+  proxyFailure,
+} from '../../../src/errors/networkProblem.ts';
 import { describe } from '../../../src/errors/onboardingError.ts';
 import { type Reason, reasons } from '../../../src/errors/reasons.ts';
 
@@ -238,10 +243,30 @@ test('several addresses of one name are each named with their own error', () => 
 
 test('every reason of a connection is met by some row', () => {
   const met = new Set([...made.map((row) => row[4]), ...nats.map((row) => row[3])]);
-  const seenInAnswers =
-    /^(http-|redirected|captive-portal|token-unusable|not-http|proxy-refused|not-discovered)/;
+  const seenInAnswers = /^(http-|redirected|captive-portal|token-unusable|not-http|proxy-|not-discovered)/;
   const ofNetwork = (reason: string) =>
     reasons[reason as Reason].codes.some((code) => /^(PROVISIONING|NATS)_/.test(code ?? ''));
   const rest = Object.keys(reasons).filter((reason) => ofNetwork(reason) && !seenInAnswers.test(reason));
   expect(rest.filter((reason) => !met.has(reason as Reason))).toEqual([]);
+});
+
+test('a certificate for another host is shown with its names, not with the text of a library', () => {
+  const error = Object.assign(
+    new Error("Hostname/IP does not match certificate's altnames: IP: 127.0.0.1 is not in the cert's list: "),
+    { code: 'ERR_TLS_CERT_ALTNAME_INVALID', cert: { subjectaltname: 'DNS:example.org' } },
+  );
+  expect(networkFailure(error, 'provisioning', 'the server').message).toBe(
+    'the server: the server certificate is for another host (it is for DNS:example.org)',
+  );
+  expect(networkFailure(coded('ERR_TLS_CERT_ALTNAME_INVALID', 'x'), 'nats', 'the server').message).toBe(
+    'the server: the server certificate is for another host (ERR_TLS_CERT_ALTNAME_INVALID)',
+  );
+});
+
+test('a proxy that refuses the connection is not the server behind it', () => {
+  expect(proxyFailure(system('ECONNREFUSED'), 'nats', 'the proxy p:1')).toMatchObject({
+    ...{ code: 'NATS_UNREACHABLE', reason: 'proxy-unreachable' },
+    message: expect.stringMatching(/^the proxy p:1: connection refused \(/),
+  });
+  expect(proxyFailure(system('ENOTFOUND'), 'provisioning', 'the proxy p:1').reason).toBe('dns');
 });

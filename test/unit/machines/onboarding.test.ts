@@ -214,6 +214,10 @@ const scenarios: readonly (readonly [string, Line[]])[] = [
     [...toTrial, [done('tryCertificate', opening), 'provisioned.preparing']],
   ],
   [
+    'a certificate that has to prove itself is kept, with the address known before',
+    [...toTrial, [done('tryCertificate', { ...opening, addressRefused }), 'provisioned.preparing']],
+  ],
+  [
     'a certificate that has to prove itself does not',
     [...toTrial, [fails('tryCertificate', unopened), 'csr.backingOff']],
   ],
@@ -882,6 +886,15 @@ test('an address that is not taken is reported after the renewal', async () => {
     { type: 'certificate.renewed', ...renewed },
     { type: 'address.refused', ...addressRefused },
   ]);
+});
+
+test('an address that is not taken is reported after the first certificate, too', async () => {
+  const { emitted, visited } = await play([
+    ...toTrial,
+    [done('tryCertificate', { ...opening, addressRefused }), 'provisioned.preparing'],
+  ]);
+  expect(emitted.map(({ type }) => type)).toEqual(['certificate.issued', 'address.refused']);
+  expect(visited).toContain('provisioned.preparing');
 });
 
 test('actors get what they need', async () => {

@@ -103,13 +103,34 @@ test('a web page in place of an answer is a portal, and other text is not', asyn
     code: 'PROVISIONING_ANSWER_INVALID',
     reason: 'captive-portal',
   });
-  await expect(of('text/plain')).rejects.toMatchObject({ code: 'PROVISIONING_ANSWER_INVALID', reason: null });
+  await expect(of('text/plain')).rejects.toMatchObject({
+    reason: 'captive-portal',
+    message: expect.stringContaining('a web page in place of JSON (text/plain, 19 characters)'),
+  });
+  await expect(askedOf({ body: 'log in', contentType: 'text/plain' })).rejects.toMatchObject({
+    code: 'PROVISIONING_ANSWER_INVALID',
+    reason: null,
+  });
+});
+
+test('an error in an answer of HTTP 200 is shown, cut and without control characters', async () => {
+  const messageOf = async (json: object) =>
+    String((await askedOf({ body: JSON.stringify(json) }).catch((error) => error)).message);
+  expect(await messageOf({ error: 'swarm_id is mandatory' })).toBe(
+    'the provisioning server answered no certificate, but an error: swarm_id is mandatory',
+  );
+  expect(await messageOf({ message: '\u001b[31mno' })).toMatch(/, but an error: \[31mno$/);
+  expect((await messageOf({ error: 'x'.repeat(10_000) })).length).toBeLessThan(400);
+});
+
+test('an empty answer is called so', async () => {
+  await expect(askedOf({ body: ' \n' })).rejects.toThrow('the provisioning server answered nothing (');
 });
 
 test('an HTTP error shows what the server said on one line, cut to 300 characters, without control characters', async () => {
   const messageOf = async (body: string, contentType: string | null = 'application/json') =>
     String((await askedOf({ status: 400, body, contentType }).catch((error) => error)).message);
-  const answered = 'the provisioning server answered HTTP 400';
+  const answered = 'the provisioning server answered HTTP 400 (the server considers the request malformed)';
   expect(await messageOf('{"error":"swarm_id is mandatory"}')).toBe(
     `${answered}: {"error":"swarm_id is mandatory"}`,
   );
