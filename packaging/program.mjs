@@ -17,6 +17,12 @@ const machines = {
   },
 };
 
+/**
+ * V8 compiles hot functions on threads of its own, which wake up at rest, too, whenever one has become hot: on the thread that
+ * runs the program they wake nobody. With others than these the code cache is refused.
+ */
+const engineOptions = ['--no-concurrent-sparkplug', '--no-concurrent-recompilation'];
+
 /** What the program of an architecture needs of the system. */
 export function programsFor(architecture) {
   const { strip, run } = machines[architecture];
@@ -65,7 +71,7 @@ export async function makeProgram(architecture) {
   const recipe = join(folder, 'sea.json');
   const cache = codeCacheOf(architecture);
   // A seed of its own would order the code cache anew each time.
-  const [command, ...args] = [...run, runtime, '--random-seed=1'];
+  const [command, ...args] = [...run, runtime, '--random-seed=1', ...engineOptions];
   const given = process.env.CODE_CACHE;
   const data = given
     ? readFileSync(given)
@@ -89,7 +95,7 @@ export async function makeProgram(architecture) {
       // Whatever NODE_OPTIONS says: an environment must not bring code of its own into the program.
       execArgvExtension: 'none',
       // Once the program runs, SIGUSR1 does nothing. While the runtime starts it ends the process, and opens no debugger.
-      execArgv: ['--disable-sigusr1'],
+      execArgv: ['--disable-sigusr1', ...engineOptions],
     }),
   );
   execFileSync(command, [...args, '--experimental-sea-config', recipe], {
