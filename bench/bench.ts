@@ -18,7 +18,7 @@ import { root } from '../packaging/tools.mjs';
 import { commitMeasured } from '../test/support/commit.ts';
 import { measureAtRest } from './atRest.ts';
 import { type Contenders, contenders, listed } from './contenders.ts';
-import { bundleBytes, count, countLoaded } from './counts.ts';
+import { bundleBytes, cacheBytes, count, countLoaded } from './counts.ts';
 import { measureDependencies } from './dependencies.ts';
 import { measureFailedAttempts, measureRestWear } from './diskWear.ts';
 import { type FleetProcess, startFleetProcess } from './fleetProcess.ts';
@@ -56,7 +56,7 @@ const fleet = await startFleetProcess();
 try {
   const measured = await measure(programs, fleet);
   if (isWhole) writePage(measured);
-  else if (values.write) writeLimits(measured);
+  else if (values.write) writeLimits(measured, await cacheBytes(fleet));
   show(measured);
 } finally {
   await fleet.stop();
@@ -129,11 +129,11 @@ function writePage(measured: Measured): void {
 }
 
 /** What the counts may not exceed from now on. */
-function writeLimits({ counts, loaded, bundleBytes: bytes }: Measured): void {
+function writeLimits({ counts, loaded, bundleBytes: bytes }: Measured, cache: number): void {
   const checkout = counts?.find(({ name }) => name === 'checkout');
   if (checkout === undefined || loaded === null) throw new Error('nothing was counted');
   const file = join(root, 'bench/limits.json');
-  const before = JSON.parse(readFileSync(file, 'utf8')) as { builtinsLoaded: Record<string, number> };
+  const before = JSON.parse(readFileSync(file, 'utf8')) as Record<'builtinsLoaded' | 'cacheBytes', object>;
   const [major = ''] = process.versions.node.split('.');
   const limits = {
     syncs: checkout.syncs,
@@ -143,6 +143,7 @@ function writeLimits({ counts, loaded, bundleBytes: bytes }: Measured): void {
     bytesLoaded: loaded.bytes,
     builtinsLoaded: { ...before.builtinsLoaded, [major]: loaded.builtins },
     bundleBytes: bytes,
+    cacheBytes: { ...before.cacheBytes, [major]: cache },
   };
   writeFileSync(file, `${JSON.stringify(limits, null, 2)}\n`);
 }

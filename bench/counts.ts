@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundle, type Contender } from './contenders.ts';
+import { bundle, type Contender, checkoutProgram, launcher } from './contenders.ts';
 import { newDevice, removeDevice } from './device.ts';
 import type { FleetAddress } from './fleetProcess.ts';
 import { startRoundTripRelays } from './roundTrips.ts';
@@ -86,4 +87,18 @@ export function bundleBytes(): number {
   return readdirSync(folder)
     .filter((name) => /\.[cm]?js$/.test(name))
     .reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+}
+
+/** Bytes of V8's code cache that a checkout's first onboarding leaves; V8 compiles a function more or less from run to run. */
+export async function cacheBytes(fleet: FleetAddress): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-'));
+  const device = newDevice(fleet, keyType);
+  try {
+    for (const file of [launcher, bundle]) copyFileSync(file, join(folder, basename(file)));
+    await runToEnd(checkoutProgram(join(folder, basename(launcher))).command(device));
+    return statSync(join(folder, 'program.cache')).size;
+  } finally {
+    removeDevice(device);
+    rmSync(folder, { recursive: true });
+  }
 }

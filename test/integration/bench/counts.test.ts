@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkoutProgram, launcher } from '../../../bench/contenders.ts';
-import { bundleBytes, countCallsOf, countLoaded, countRoundTrips } from '../../../bench/counts.ts';
+import {
+  bundleBytes,
+  cacheBytes,
+  countCallsOf,
+  countLoaded,
+  countRoundTrips,
+} from '../../../bench/counts.ts';
 import { type FleetProcess, startFleetProcess } from '../../../bench/fleetProcess.ts';
 import limits from '../../../bench/limits.json' with { type: 'json' };
 import { startRoundTripRelays } from '../../../bench/roundTrips.ts';
@@ -32,15 +38,18 @@ test('no more is loaded before the first request than was', async () => {
   const { files, bytes, builtins } = await countLoaded(checkout, fleet);
   expect(files).toBeLessThanOrEqual(limits.filesLoaded);
   expect(bytes).toBeLessThanOrEqual(limits.bytesLoaded * 1.01);
-  expect(builtins).toBeLessThanOrEqual(builtinsLimit());
+  expect(builtins).toBeLessThanOrEqual(ofThisNode(limits.builtinsLoaded));
 });
 
 /** Node's own modules are cut differently in each release line; that of the packages holds for those not named. */
-function builtinsLimit(): number {
+function ofThisNode(known: Readonly<Record<string, number>> & { readonly '24': number }): number {
   const [major = ''] = process.versions.node.split('.');
-  const known: Record<string, number> = limits.builtinsLoaded;
-  return known[major] ?? limits.builtinsLoaded['24'];
+  return known[major] ?? known['24'];
 }
+
+test('the code cache, which is deserialised at every start, has not grown', async () => {
+  expect(await cacheBytes(fleet)).toBeLessThanOrEqual(ofThisNode(limits.cacheBytes) * 1.03);
+});
 
 test('the bundle has not grown', () => {
   expect(bundleBytes()).toBeLessThanOrEqual(limits.bundleBytes * 1.01);
