@@ -82,13 +82,15 @@ class UnitTestRunner {
     return { ...result, mutantCoverage: space.mutantCoverage };
   }
 
-  async mutantRun({ testFilter, activeMutant, mutantActivation, hitLimit, sandboxFileName, disableBail }) {
+  async mutantRun({ testFilter, activeMutant, reloadEnvironment, hitLimit, sandboxFileName, disableBail }) {
     const space = this.#space;
+    // Of what runs while a module is loaded: every test of it counts. Stryker then names no tests, or files of them.
+    const isStatic = reloadEnvironment;
     space.hitCount = 0;
     space.hitLimit = hitLimit;
-    const isWanted = testFilter && ((id) => testFilter.includes(id));
+    const isWanted = isStatic ? undefined : (id) => testFilter.includes(id);
     const chosen = this.#files.filter(({ name, inputs }) =>
-      testFilter ? testFilter.some((id) => id.startsWith(`${name}#`)) : isAmong(inputs, sandboxFileName),
+      isStatic ? isAmong(inputs, sandboxFileName) : testFilter.some((id) => id.startsWith(`${name}#`)),
     );
     // The tests that mirror the module know it best.
     const mirror = (name) =>
@@ -99,7 +101,7 @@ class UnitTestRunner {
       bail: !disableBail,
       isWanted,
       onLoad: () => {
-        space.activeMutant = mutantActivation === 'static' ? activeMutant.id : undefined;
+        space.activeMutant = isStatic ? activeMutant.id : undefined;
       },
       onLoaded: () => {
         space.activeMutant = activeMutant.id;
