@@ -92,6 +92,17 @@ test.each([
   expect(read({ TLS: first }).problems).not.toEqual([]);
 });
 
+test.each([
+  'yesterday',
+  'eyes',
+  'once',
+  'none',
+  'piano',
+  'offset',
+])('TLS: %s in a YAML file is neither true nor false', (TLS) => {
+  expect(readYaml({ TLS }).problems).toEqual([`TLS in --agent-config is "${TLS}"; allowed: true or false`]);
+});
+
 test('MDNS=true looks for the provisioning server, MDNS=false changes nothing', () => {
   expect([...read({ MDNS: 'True' }).overlay]).toEqual([['provisioning.discovery', 'mdns']]);
   expect([...readYaml({ MDNS: true }).overlay]).toEqual([['provisioning.discovery', 'mdns']]);
@@ -163,6 +174,14 @@ test.each<[string, string, Record<string, string>]>([
   expect(readYaml({ [section]: { [name]: ' x ' } }).overlay).toEqual(new Map([['exports', exports]]));
 });
 
+test.each([
+  ['Type', 'device.type'],
+  ['Alias', 'device.alias'],
+  ['Architecture', 'device.architecture'],
+] as const)('Device.%s of generation 3 is %s', (name, key) => {
+  expect(readYaml({ Device: { [name]: 'x' } }).overlay).toEqual(new Map([[key, 'x']]));
+});
+
 test('the identity file is read and never written, which is named', () => {
   for (const [settings, source, name] of [
     [read({ IDENTITY_FILE: '/x.json' }), '--env-file', 'IDENTITY_FILE'],
@@ -215,6 +234,7 @@ test.each<[string, unknown, Partial<ReturnType<typeof read>>]>([
       notes: ['AUTOMATIC_PROVISIONING=false in --env-file: no certificate is requested'],
     },
   ],
+  ['PROVISIONING_URL', 'http://a', { overlay: new Map([['provisioning.url', 'http://a']]) }],
   ['DEVICE_TYPE', 'T', { overlay: new Map([['device.type', 'T']]) }],
   ['DEVICE_HOSTNAME_FILE', 'h', { hostnameFile: at('h') }],
 ])('%s=%s', (name, value, effect) => {

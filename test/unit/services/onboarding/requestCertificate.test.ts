@@ -405,6 +405,18 @@ test('the NATS address that a device knows need not prove itself again', async (
   expect((await ask()).candidate).toBeNull();
 });
 
+test.each<[unknown, string]>([
+  [foreign, foreign],
+  ['http://nats.fleet', known],
+  ['', known],
+  [4222, known],
+  [undefined, known],
+])('with a configured NATS address, of an answer that names %j, %s is kept', async (answered, kept) => {
+  const { ask, state } = device({}, { fleetManagementNatsUrl: answered });
+  await ask({ natsUrl: known });
+  expect(state().provisioned?.natsUrl).toBe(kept);
+});
+
 test('where requests are not allowed, none is sent', async () => {
   const { ask, posted } = device();
   await expect(ask({ isAllowed: false })).rejects.toMatchObject({
