@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { Certificate, ContentInfo, SignedData } from 'pkijs';
 import { OnboardingError } from '../errors/onboardingError.ts';
 import type { HttpAnswer } from '../services/onboarding/requestCertificate.ts';
 import { answerTo, authorization, type ProvisioningServer } from './provisioningApi.ts';
@@ -32,7 +33,7 @@ export async function enroll(
   if (issued.status !== 200) return issued;
   const trusted = await exchange(server, { operation: 'cacerts', body: null }, current, signal);
   if (trusted.status !== 200) return trusted;
-  const path = pathOf(await certificatesIn(issued.body), await certificatesIn(trusted.body));
+  const path = pathOf(certificatesIn(issued.body), certificatesIn(trusted.body));
   const answer = { certificate: path.chain.map(String).join(''), caCertificate: String(path.anchor) };
   return { ...issued, contentType: 'application/json', body: JSON.stringify(answer) };
 }
@@ -62,16 +63,15 @@ async function exchange(
   return await answerTo(url, { ...request, ...client }, server, signal);
 }
 
-/** Base64 of the DER, as EST sends it. */
+/** Base64 of the DER, as EST sends it; some servers send PEM. */
 function bare(pem: string): string {
   return pem.replace(/-----[^-]*-----/g, '').trim();
 }
 
 /** The certificates of a PKCS#7 message without a signer. @throws {OnboardingError} PROVISIONING_ANSWER_INVALID */
-async function certificatesIn(base64: string): Promise<X509Certificate[]> {
-  const { Certificate, ContentInfo, SignedData } = await import('pkijs');
+function certificatesIn(text: string): X509Certificate[] {
   try {
-    const content = ContentInfo.fromBER(Buffer.from(base64, 'base64'));
+    const content = ContentInfo.fromBER(Buffer.from(bare(text), 'base64'));
     const { certificates = [] } = new SignedData({ schema: content.content });
     const found = certificates.filter((each) => each instanceof Certificate);
     if (found.length === 0 || found.length > mostCertificates) throw new Error('none, or too many');
