@@ -165,6 +165,32 @@ function failuresOf(all: readonly Scale[]): string[] {
     });
 }
 
+/** What the figures say of where throughput stops to grow, and nothing else. */
+function bendOf(all: readonly Scale[]): string[] {
+  const rate = ({ registered, seconds }: Scale) => (seconds === 0 ? 0 : registered / seconds);
+  const cost = ({ agentMs, fleetMs, registered }: Scale) => (agentMs + fleetMs) / Math.max(1, registered);
+  const share = (one: Scale) => fixed((100 * rate(one) * cost(one)) / (1000 * cpus().length));
+  const bend = all.find((one, at) => {
+    const next = all[at + 1];
+    return next !== undefined && rate(next) / rate(one) < (0.5 * next.devices) / one.devices;
+  });
+  const lines = all.map((one) => {
+    const most = fixed((1000 * cpus().length) / cost(one), 1);
+    return `- ${one.devices} devices: ${fixed(rate(one), 1)} a second; at ${fixed(cost(one))} ms of processor a device, this machine alone and quiet would end at ${most}. ${share(one)} % of its cores were theirs.`;
+  });
+  const less = all.filter(({ registered, devices }) => registered < devices);
+  return [
+    bend === undefined
+      ? 'Throughput grew with the number of devices at all sizes.'
+      : `Beyond ${bend.devices} devices throughput no longer grows with their number:`,
+    '',
+    ...lines,
+    ...less.map(({ registered, devices, seconds }) => {
+      return `\nOf ${devices} devices ${registered} were registered when ${values.limit} s were over, the last of them after ${fixed(seconds)} s.`;
+    }),
+  ];
+}
+
 function pageOf(all: readonly Scale[]): string {
   const [{ model = 'unknown processor' } = {}] = cpus();
   const head = [
@@ -187,9 +213,6 @@ cores that both took together, from the first power on to the last registration.
 ${failures.length > 0 ? `\nFailed attempts, each followed by a wait and another one:\n\n${failures.join('\n')}\n` : ''}
 ## Where it bends, and why
 
-One device waits for round trips and for the disk, not for a processor. As soon as the sum of both CPU columns times the devices of a second
-exceeds the cores, devices queue for the processor: throughput stays where it is and the latency grows with the number of devices. Attempts that
-wait in the queue for longer than \`provisioning.timeoutMs\` or \`registration.timeoutMs\` fail and come again later, at random moments:
-the load is spread by the retries, each registration happens once, and p99 is then a matter of the backoff, not of the fleet.
+${bendOf(all).join('\n')}
 `;
 }
