@@ -200,7 +200,7 @@ function pageOf(all: readonly Scale[]): string {
   const failures = failuresOf(all);
   return `# Performance: scale
 
-Written by \`npm run bench:scale -- --write\`; do not edit. Commit ${commitMeasured()}; ${cpus().length} cores (${model.trim()}), load average ${loadavg()[1]?.toFixed(1)} of the last five minutes.
+Written by \`npm run bench:scale -- ${process.argv.slice(2).join(' ')}\`; do not edit. Commit ${commitMeasured()}; ${cpus().length} cores (${model.trim()}), load average ${loadavg()[1]?.toFixed(1)} of the last five minutes.
 
 Devices with EC keys power on within a second, against one stand-in fleet: certificate authority, provisioning server and manager in one
 process, and a nats-server. For each device runs the real machine with the real services and adapters, a state directory on a real disk
