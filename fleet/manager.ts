@@ -203,7 +203,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
         handle(message, message).catch((error: unknown) => {
           note(error);
           // Such as while a cluster elects a leader: it is to come again soon, not after `ack_wait`.
-          message.nak(againMs);
+          if (!connection.isClosed()) message.nak(againMs);
         });
       }
     })().catch(note);
