@@ -1,6 +1,6 @@
 /**
- * Stryker's test runner for the unit tests (stryker.config.mjs). A mutant is judged in this process, for some
- * twentieth of the time that a start of vitest takes (`--testRunner vitest`, for comparison): every test file is bundled
+ * Stryker's test runner for the unit tests (stryker.config.mjs). A mutant is judged in this process, for a small part of
+ * the time that a start of vitest takes (`--testRunner vitest`, for comparison): every test file is bundled
  * once with all of src/ that it imports, and run anew for each mutant, so that mutants of what runs while a module is
  * loaded are found like any other.
  *
