@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -22,20 +23,8 @@ export interface Kernel {
   readonly initramfs: string;
 }
 
-/** In Debian's kernel these are modules, in the order in which they are loaded. */
-const modules = [
-  'virtio',
-  'virtio_ring',
-  'virtio_pci_legacy_dev',
-  'virtio_pci_modern_dev',
-  'virtio_pci',
-  'virtio_blk',
-  'virtio_console',
-  'failover',
-  'net_failover',
-  'virtio_net',
-  'virtio-rng',
-];
+/** In Debian's kernel these are modules. */
+const drivers = ['virtio_pci', 'virtio_blk', 'virtio_console', 'virtio_net', 'virtio-rng'];
 
 /** Debian's cloud kernel for arm64, fetched once and kept in `.tools`. @throws {NotHere} if it is not to be had */
 export function cloudKernel(): Kernel {
@@ -106,18 +95,28 @@ function writeInitramfs(unpacked: string, file: string): void {
   for (const folder of ['bin', 'modules', 'dev', 'proc', 'sys', 'root'])
     mkdirSync(join(tree, folder), { recursive: true });
   cpSync(join(unpacked, 'bin/busybox'), join(tree, 'bin/busybox'));
-  const all = readdirSync(join(unpacked, 'lib/modules'), { recursive: true, encoding: 'utf8' });
-  for (const name of modules) {
-    const found = all.find((path) => basename(path) === `${name}.ko`);
+  const files = readdirSync(join(unpacked, 'lib/modules'), { recursive: true, encoding: 'utf8' });
+  const modules: string[] = [];
+  const add = (name: string): void => {
+    // Names are told with a dash here and an underscore there.
+    const isIt = (path: string) => basename(path).replaceAll('-', '_') === `${name.replaceAll('-', '_')}.ko`;
+    const found = files.find(isIt);
     if (found === undefined) throw new Error(`the kernel has no module ${name}`);
-    cpSync(join(unpacked, 'lib/modules', found), join(tree, 'modules', `${name}.ko`));
-  }
+    if (modules.includes(basename(found))) return;
+    const module = join(unpacked, 'lib/modules', found);
+    // Of its section .modinfo
+    const [, depends = ''] = /\0depends=([^\0]*)\0/.exec(readFileSync(module, 'latin1')) ?? [];
+    depends.split(',').filter(Boolean).forEach(add);
+    cpSync(module, join(tree, 'modules', basename(found)));
+    modules.push(basename(found));
+  };
+  drivers.forEach(add);
   writeFileSync(
     join(tree, 'init'),
     `#!/bin/busybox sh
 busybox mount -t devtmpfs dev /dev
 busybox mount -t proc proc /proc
-for name in ${modules.join(' ')}; do busybox insmod /modules/$name.ko; done
+for name in ${modules.join(' ')}; do busybox insmod /modules/$name; done
 while ! [ -b /dev/vda ]; do busybox sleep 0.1; done
 mode=rw
 for word in $(busybox cat /proc/cmdline); do if [ $word = ro ]; then mode=ro; fi; done

@@ -21,7 +21,7 @@ const longestPowerOffMs = 300_000;
 /** One command a line, `ID BASE64`; answered by `ID STATUS =BASE64 =BASE64`, standard output and error. */
 const agent = `#!/bin/sh
 port=$(echo /dev/vport*p1)
-exec < "$port" > "$port"
+exec <> "$port" >&0
 while read -r id command; do
 	printf %s "$command" | base64 -d > /run/agent.command
 	sh /run/agent.command < /dev/null > /run/agent.out 2> /run/agent.err
