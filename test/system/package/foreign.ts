@@ -136,8 +136,6 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
   let machine = await boot(tree, loops);
   try {
     assert.ok(!existsSync(join(tree, 'usr/bin/onboardd')));
-    const dissected = await machine.run('systemd-dissect', '--json=short', `/root/${basename(image)}`);
-    assert.match(dissected, /"fstype":"squashfs"/);
     await machine.run('sh', '-eu', '/root/extend.sh');
     await machine.until(['systemctl', 'is-active', 'onboardd-sysext.service'], (text) => text === 'active');
     assert.match(await machine.run('losetup', '--list', '--noheadings'), /onboardd\.raw/);
