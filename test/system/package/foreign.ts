@@ -120,8 +120,7 @@ function loopDevices(): string[] {
  * image itself, mounted. Merged after boot, registered by it, and there again after a reboot.
  */
 export async function systemExtension(architecture: Architecture, tell: Tell): Promise<void> {
-  const loops = loopDevices();
-  if (!loops.includes('--bind=/dev/loop-control')) throw new NotHere('there are no loop devices');
+  if (!loopDevices().includes('--bind=/dev/loop-control')) throw new NotHere('there are no loop devices');
   const image = make('sysext', architecture);
   const version = new RegExp(`^onboardd-(.*)-${architecture}\\.raw$`).exec(basename(image))?.[1] ?? '';
   const { tree, remove } = freshTree(architecture, 'trixie');
@@ -133,7 +132,7 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
   );
   await using fleet = await startFleet({});
   const ports = [Number(new URL(fleet.provisioningUrl).port), fleet.nats.port];
-  let machine = await boot(tree, loops);
+  let machine = await boot(tree, loopDevices());
   try {
     assert.ok(!existsSync(join(tree, 'usr/bin/onboardd')));
     await machine.run('sh', '-eu', '/root/extend.sh');
@@ -159,7 +158,7 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
     assert.equal(fleet.manager.accepted.size, 1);
     tell('configured: registered, the target is reached');
     await machine.powerOff();
-    machine = await boot(tree, loops);
+    machine = await boot(tree, loopDevices());
     await machine.until(
       ['systemctl', 'is-active', 'onboardd-registered.target'],
       (text) => text === 'active',
