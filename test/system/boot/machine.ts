@@ -44,7 +44,10 @@ export async function boot(tree: string, options: readonly string[] = []): Promi
       ...options,
       '-b',
     ],
-    { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
+    },
   );
   const ended = once(container, 'exit');
   const leader = await leaderOf(container);
