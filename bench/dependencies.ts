@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { root } from '../packaging/tools.mjs';
+import { slimmer } from '../scripts/slim.mjs';
 import { runToEnd } from './run.ts';
 import { median } from './statistics.ts';
 
@@ -43,9 +44,9 @@ export function importsOf(dependencies: readonly string[]): Map<string, Set<stri
         if (one !== '' && !one.startsWith('type ')) imports.get(from)?.add(one.split(' as ')[0] ?? one);
     }
     for (const [, list = 'default', from = ''] of text.matchAll(
-      /(?:\{([^}]*)\} = await)? import\('([^.'][^']*)'\)/g,
+      /(?:\{([^{}]*)\} = await)? import\('([^.'][^']*)'\)/g,
     ))
-      for (const one of list.split(',')) imports.get(from)?.add(one.trim());
+      for (const one of list.split(',')) imports.get(from)?.add(one.trim().split(/:\s*/)[0] ?? one);
   }
   return imports;
 }
@@ -100,6 +101,7 @@ async function program(folder: string, name: string, contents: string): Promise<
     minifySyntax: true,
     minifyWhitespace: true,
     keepNames: true,
+    plugins: [slimmer],
     write: false,
     logLevel: 'warning',
   });

@@ -1,0 +1,4 @@
+import type { Plugin } from 'esbuild';
+
+export const slimmer: Plugin;
+export const usedOfPkijs: readonly string[];
