@@ -5,7 +5,8 @@ const longestMs = 365 * 24 * 60 * 60_000;
  * and kept, so that devices provisioned together do not renew together and a restart does not roll again.
  *
  * A CA that dates its certificates back may put that moment into the past: then it is the fraction of what is left,
- * or a device would ask for one certificate after the other.
+ * or a device would ask for one certificate after the other. Nothing is left by a clock that is behind the end: that
+ * clock is wrong, or another certificate is due at once, and a moment after the end would be too late for either.
  *
  * Never later than in a year: a certificate may claim to live for a century, and its CA must be able to take it back.
  *
@@ -23,7 +24,8 @@ export function renewAt(
   const end = certificate.notAfter.getTime();
   const after = (start: number) => Math.round(start + (end - start) * fraction);
   const due = after(certificate.notBefore.getTime());
-  return new Date(Math.min(due > now ? due : after(now), now + longestMs));
+  const isLate = due <= now && now < end;
+  return new Date(Math.min(isLate ? after(now) : due, now + longestMs));
 }
 
 /** The longest between two looks at the wall clock: one long sleep would miss a clock step and a suspend. */

@@ -28,6 +28,8 @@ test.each<[string, number, number, number]>([
   ['at that very moment: at the fraction of what is left', 0, 500, 750],
   ['dated back: at the fraction of what is left', 0, 600, 800],
   ['not valid yet: at the fraction of its life', 500, 100, 750],
+  ['seen by a clock at its end: at the fraction of its life', 0, 1000, 500],
+  ['seen by a clock far ahead: at the fraction of its life, never after its end', 0, 99_000, 500],
 ])('a certificate, %s', (_, notBefore, at, expected) => {
   const life = { notBefore: new Date(notBefore), notAfter: new Date(1000) };
   expect(renewAt(life, 0.5, 0, at).getTime()).toBe(expected);
