@@ -75,9 +75,10 @@ function keptState({ list, deviceId }: ForgetPorts, state: DeviceState | null): 
  * exported files, so that running an interrupted reset again completes it. Files of other programs stay.
  */
 export function reset({ list, mark, remove, removeExports, keepId }: ResetPorts): void {
-  const found = filesToRemove(list(), keepId !== null);
   const isKey = (name: string) => keys.includes(ownFileOf(name) ?? '');
   mark();
+  // After the mark, which leaves a temporary file if the disk fails.
+  const found = filesToRemove(list(), keepId !== null);
   for (const name of found.filter(isKey)) remove(name);
   removeExports();
   for (const name of found.filter((one) => !isKey(one))) remove(name);

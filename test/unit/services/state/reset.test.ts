@@ -33,6 +33,18 @@ test('the state is marked first, then the keys go, and the state that knows the 
   expect(done.at(-1)).toBe('state.json');
 });
 
+test('what a mark that failed left half written goes, too', () => {
+  const names = [...own];
+  reset({
+    list: () => [...names],
+    mark: () => void names.push('.state.json.tmp'),
+    remove: (name) => names.splice(names.indexOf(name), 1).length > 0,
+    removeExports: () => undefined,
+    keepId: null,
+  });
+  expect(names).toEqual([]);
+});
+
 test('the keys of a rotation under way go before the exported files, too', () => {
   const done: string[] = [];
   reset({
