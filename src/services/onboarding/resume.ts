@@ -281,8 +281,9 @@ function rebuild(
     provisioned: provisioned && { ...provisioned, opened: registration !== null },
     pinnedCa: registration === null ? null : (provisioned?.caCertificate ?? null),
     registration,
-    // A device that has a key may have sent a request: "already registered" is then its own registration.
-    mayBeRegistered: spkiSha256 !== null,
+    // The id was written there once it had a certificate, so that it may have been registered, also with a key that is gone
+    // since (a reset that kept the id, say): "already registered" is then its own registration.
+    mayBeRegistered: true,
     request: provisioned && {
       messageId: randomUUID(),
       firstAt: new Date(now()).toISOString(),

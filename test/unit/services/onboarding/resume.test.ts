@@ -372,10 +372,10 @@ test.each([
   else expect(device.state().registration).toEqual({ ...expected, at: iso(now), announced: null });
 });
 
-test('without a key a damaged state gives back the id, and no certificate', () => {
+test('without a key a damaged state gives back the id, which may be registered, and no certificate', () => {
   const device = start({ ...copies, [files.state]: '' });
   expect(device.run()).toMatchObject({ deviceId: oldId, stage: 'keygen' });
-  expect(device.state()).toMatchObject({ provisioned: null, mayBeRegistered: false, request: null });
+  expect(device.state()).toMatchObject({ provisioned: null, mayBeRegistered: true, request: null });
 });
 
 test('an id alone, without key and state, is not taken up', () => {
