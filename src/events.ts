@@ -275,7 +275,7 @@ export const events = {
     level: 'warn',
     messageId: '179112bedabb4cf6b952d01846b15c1d',
     meaning:
-      'A certificate has failed to open a connection to NATS many times and never succeeded: another one is requested, and this one is kept until it arrives.',
+      'A certificate that has never opened a connection to NATS failed many times, or NATS refuses for good the one of a device that is registering: another one is requested, and this one is kept until it arrives.',
     fields: {
       code: code('the error code of the last attempt'),
       failures: count('attempts in a row'),

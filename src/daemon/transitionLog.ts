@@ -76,7 +76,7 @@ export function entryOfEmitted(emitted: EmittedEvent): LogEntry {
     }
     case 'certificate.useless': {
       const { type, ...fields } = emitted;
-      const message = `the certificate has not opened NATS in ${fields.failures} tries: another one is asked for`;
+      const message = `the certificate did not open NATS in the last ${fields.failures} tries: another one is asked for`;
       return ['warn', type, message, fields];
     }
   }

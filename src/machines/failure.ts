@@ -115,7 +115,8 @@ export function afterFailure(
     delayMs,
     nextRetryAt: errorClass === 'permanent' && delayMs === 0 ? null : now + delayMs,
     pace: isOfRequest ? { ...pace, nextRequestAt: now + requestDelayMs } : pace,
-    unopened: step === 'registering' ? afterFailedOpening(unopened, code, now) : unopened,
+    unopened:
+      step === 'registering' ? afterFailedOpening(unopened, error, now, policy.refusalsCount) : unopened,
   };
 }
 

@@ -171,7 +171,7 @@ function conditions(policy: Policy, clock: Clock) {
       needsKey: ({ event }) => resumed(event).stage === 'keygen',
       needsCertificate: ({ event }) => resumed(event).stage === 'csr',
       wasUseless: ({ context, event }) =>
-        resumed(event).stage === 'provisioned' && isUseless(context.unopened, clock.now()),
+        resumed(event).stage === 'provisioned' && isUseless(context.unopened, clock.now(), retry),
       wasRefused: ({ event }) => resumed(event).stage === 'provisioned' && resumed(event).refused,
       mayRegister: ({ event }) => resumed(event).stage === 'provisioned',
       isRegistered: ({ event }) => resumed(event).stage === 'registered',
@@ -200,7 +200,7 @@ function conditions(policy: Policy, clock: Clock) {
       /** The certificate at hand is kept, whatever the request for another one meets. */
       isReplaced: ({ context }) => context.unopened.isReplaced,
       isUseless: ({ context, event }) =>
-        becomesUseless(context.unopened, errorOf(event, timeouts).code, clock.now()),
+        becomesUseless(context.unopened, errorOf(event, timeouts), clock.now(), policy),
     },
   });
 }

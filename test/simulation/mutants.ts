@@ -191,8 +191,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'a certificate that never opens NATS is tried for ever',
     'src/machines/unopened.ts',
-    'uselessCodes.includes(code) && isUseless(afterFailedOpening(unopened, code, now), now)',
-    'false',
+    'if (!isUntried) return isForGood(refusals, now, retry);',
+    'if (retry) return false;',
   ),
   one(
     'the certificate is not renewed before it runs out',

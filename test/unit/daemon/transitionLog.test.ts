@@ -57,7 +57,7 @@ test.each<[EmittedEvent, string, string]>([
   [
     { type: 'certificate.useless', code: 'NATS_TLS', failures: 10 },
     'warn',
-    'the certificate has not opened NATS in 10 tries: another one is asked for',
+    'the certificate did not open NATS in the last 10 tries: another one is asked for',
   ],
 ])('%j is one line with all its fields', (emitted, level, message) => {
   const { type, ...fields } = emitted;

@@ -789,6 +789,7 @@ test('a replacement that failed is a round: the next takes twice as many failure
     isUntried: true,
     failures: 0,
     since: null,
+    refusals: { count: 0, since: null },
     isReplaced: false,
     rounds: 1,
   });
