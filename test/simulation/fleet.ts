@@ -89,6 +89,8 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
   const heard = new Map<string, Set<string>>();
   const dropped = new Set<string>();
   const signed: SigningRequest[] = [];
+  const asked = new Set<string>();
+  const forgottenQuestions = new Set<string>();
   const seenIds = new Map<string, number>();
   const results = new Map<string, Message>();
   const links = new Set<Link>();
@@ -282,13 +284,15 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
         afterPublish = true;
         deliver(() => {
           if (world.natsFault() === 'publish denied') deny('publish', subject);
-          else
+          else {
+            asked.add(headers['Nats-Msg-Id'] ?? '');
             hear(deviceId, headers['Nats-Msg-Id'] ?? '', (message) =>
               deliver(() => {
                 if (message.text?.includes('"duplicate":true')) dropped.add(headers['Nats-Msg-Id'] ?? '');
                 queue.push({ type: 'reply', message });
               }),
             );
+          }
         });
       },
       requestLastStored: (subject) =>
@@ -332,7 +336,8 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     tell(`manager: hears ${messageId.slice(-4)}: ${fault ?? 'answers'}`);
     if (fault === 'request lost') return;
     const ids = heard.get(id) ?? new Set<string>();
-    heard.set(id, ids.add(messageId));
+    // What a device asked before it was reset binds it no more, also if it is heard only now.
+    heard.set(id, forgottenQuestions.has(messageId) ? ids : ids.add(messageId));
     const send = (text: string, more: Partial<Message> = {}) => {
       const timestamp = new Date(loop.now()).toISOString().replace(/\.\d+Z$/, 'Z');
       const message: Message = { ...nothing, text, id, timestamp, ...more };
@@ -380,6 +385,7 @@ export function createFleet(world: FleetWorld): SimulatedFleet {
     revokeOnly: (certificate) => void revoked.add(serialOf(certificate)),
     forgotten(id) {
       heard.get(id)?.clear();
+      for (const messageId of asked) forgottenQuestions.add(messageId);
       opened = false;
     },
     isRevoked,

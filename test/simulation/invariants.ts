@@ -30,6 +30,8 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
   /** A reset took what an earlier agent left. */
   let agentIsGone = false;
   let isBeingReset = false;
+  /** A reset took the key, or may have: the id is all that is left, in `state.json` and beside it. */
+  let keyIsGone = false;
   const lostState = () => damaged.includes('state.json');
   /** What was damaged held all that there was of the identity. */
   const mayForget = () =>
@@ -82,6 +84,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
       certified.clear();
       agentIsGone = true;
       isBeingReset = true;
+      keyIsGone = true;
     },
 
     /** A reset says that it is done. @param id before it; null: it was nowhere */
@@ -107,6 +110,11 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
     checkRequest(json: string): void {
       const { key, commonName } = JSON.parse((JSON.parse(json) as { csr: string }).csr) as pki.SigningRequest;
       const id = commonName.split('/')[3] ?? '';
+      // What a reset left was damaged before it was registered anew: from here on this is the identity.
+      if (keyIsGone && lostState() && !ids.has(id)) {
+        ids.clear();
+        keys.clear();
+      }
       ids.add(id);
       keys.add(key);
       if (!isDurable(key)) violate('a CSR left before its key was durable');
@@ -156,6 +164,7 @@ export function createInvariants({ plan, disk, fleet, damaged, violate }: Watche
 
     /** The device says that it is registered. */
     checkRegistered(): void {
+      keyIsGone = false;
       const state = durableState();
       // Whatever it asked has its answer: should the fleet refuse it later, it asks anew.
       if (state?.registration) fleet.heard.get(state.deviceId)?.clear();
