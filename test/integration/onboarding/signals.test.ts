@@ -16,7 +16,7 @@ test('the daemon stays after it registered and ends with 0 at SIGTERM', async ()
 test('told to stop while it still loads its modules, it ends with 0, says so, and begins nothing', async () => {
   const fleet = await fleetWith();
   const preload = join(fleet.dir, 'stop.cjs');
-  writeFileSync(preload, whileLoading('SIGTERM', 'node:https'));
+  writeFileSync(preload, whileLoading('SIGTERM', 'node:http'));
   const device = at(fleet);
   const program = launch(device, [], { NODE_OPTIONS: `--require ${preload}` });
   expect(await program.ended).toBe(0);
