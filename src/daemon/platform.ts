@@ -197,13 +197,20 @@ function provisioning(
           (await import('../adapters/est.ts')).enroll(to, json, livingIdentity(directory), signal);
   const [first, ...rest] = provisioningUrls(config);
   const isSingle = first !== undefined && rest.length === 0;
+  const limitMs = shortlyBefore(config.provisioning.timeoutMs);
   return inTurn(first === undefined ? discoverLazily : [first, ...rest], async (url, json, signal) => {
-    const answer = await request({ ...server, url }, json, signal);
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
+    const answer = await request({ ...server, url }, json, deadline);
     const { protocol, host } = new URL(url);
     const via = protocol === 'http:' ? server.proxyFor(new URL(url)) : null;
     if (via !== null) return { ...answer, server: `${host} through the proxy ${showProxy(via)}` };
     return isSingle ? answer : { ...answer, server: host };
   });
+}
+
+/** The request ends by itself before the chart ends it: it knows which server and addresses were silent. */
+function shortlyBefore(timeoutMs: number): number {
+  return Math.max(1, timeoutMs - Math.min(100, Math.ceil(timeoutMs / 10)));
 }
 
 /** What the device may show to renew its certificate; null: it has none that lives and is for its key. */

@@ -7,6 +7,7 @@ import { createAuthority } from '../../../fleet/ca.ts';
 import type { Fleet } from '../../../fleet/fleet.ts';
 import type { Rights } from '../../../fleet/natsConfig.ts';
 import { type ForwardProxy, type ProxyOptions, startProxy } from '../../fleet/proxy.ts';
+import { startSlowListener } from '../../fleet/slowListener.ts';
 import { failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
 import { closedPort } from '../../support/observabilityHarness.ts';
 import { type Device, newDevice, programFile } from '../../support/program.ts';
@@ -312,4 +313,19 @@ test('with the rights of the reference client a result that came while the devic
   await onboard(device, clean);
   expect(fleet.manager.requests).toHaveLength(1);
   expect(fleet.nats.isRunning).toBe(true);
+});
+
+test('a device whose time is up names the server and the addresses that were silent', async () => {
+  const silent = await startSlowListener({ host: '127.0.0.1', port: 9 });
+  try {
+    const url = `http://localhost:${silent.port}`;
+    const program = launch(newDevice({ provisioning: { url, timeoutMs: 1500 } }));
+    expect(await program.until(failure('PROVISIONING_TIMEOUT'))).toMatchObject({
+      cause: expect.stringMatching(
+        /^the provisioning server localhost:\d+ \(tried .*127\.0\.0\.1.*\): no answer in time/,
+      ),
+    });
+  } finally {
+    await silent.stop();
+  }
 });
