@@ -77,8 +77,11 @@ test.each([
   connection.publish('device_actions.usual-2.test');
   await connection.flush();
   expect(await denied).toBe('PERMISSIONS_VIOLATION');
+  // The server tells of the connection in its own time.
+  await expect
+    .poll(() => workbench.ledger.devices.get(id), { timeout: 10_000 })
+    .toMatchObject({ commonName, isConnected: true });
   await connection.close();
-  expect(workbench.ledger.devices.get(id)).toMatchObject({ commonName, isConnected: true });
 });
 
 test('a device with a punctuated common name is registered', async () => {
