@@ -323,7 +323,7 @@ const rows: readonly Short[] = [
     'HTTP 400 with a long message',
     ...([rejected, 'http-400'] as const),
     () => answers({ status: 400, body: JSON.stringify({ error: longWords }) }),
-    cutWords('HTTP 400'),
+    cutWords('HTTP 400 \\([^)]*\\): '),
   ],
   ['the fleet manager answers nonsense', 'REGISTRATION_ANSWER_INVALID', null, () => managed('nonsense')],
   ['no URL', 'CONFIG_INVALID', null, async () => run({})],
