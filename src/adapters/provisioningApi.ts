@@ -62,7 +62,8 @@ export async function answerTo(
       body: isKept ? body : withoutSecrets(body, url, request.headers, server),
     };
   } catch (error) {
-    throw provisioningFailure(error, url);
+    // A body that is cut short at the deadline is called a cut connection.
+    throw provisioningFailure(signal.aborted ? signal.reason : error, url);
   }
 }
 

@@ -39,6 +39,16 @@ const post = (url: string, more: Partial<ProvisioningServer> = {}) =>
     AbortSignal.timeout(10_000),
   );
 
+test('a server that sends its answer too slowly is out of time, not cut', async () => {
+  const port = await portOf(createServer((_, response) => response.write('{')));
+  const server = { path: '/', ca: null, tokenFile: null, clientCertFile: null, clientKeyFile: null };
+  const all = { ...server, url: `http://127.0.0.1:${port}`, proxyFor: () => null, userAgent: 'test' };
+  await expect(postProvision(all, '{}', AbortSignal.timeout(300))).rejects.toMatchObject({
+    code: 'PROVISIONING_TIMEOUT',
+    reason: 'timeout',
+  });
+});
+
 /** Says what it was shown, as some error pages do. */
 const repeating: RequestListener = ({ headers }, response) => {
   const shown = [headers.authorization, headers['proxy-authorization']].filter((each) => each !== undefined);
