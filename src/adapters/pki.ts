@@ -468,13 +468,16 @@ export async function verifyAsTlsClient(
   }
 }
 
+/** Once is enough: a device asks again and again in an outage. */
+let prepared: Promise<void> | null = null;
+
 /**
  * Makes what every first TLS context makes: the runtime parses its own list of CA certificates for it, even where it is not
  * used. For a moment in which there is nothing else to do.
  */
-export async function prepareTls(): Promise<void> {
-  const tls = await import('node:tls');
-  tls.createSecureContext();
+export function prepareTls(): Promise<void> {
+  prepared ??= import('node:tls').then((tls) => void tls.createSecureContext());
+  return prepared;
 }
 
 /** @param error typed as an Error, but in fact the verifier's code */

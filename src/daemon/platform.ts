@@ -201,8 +201,9 @@ function provisioning(
   return inTurn(first === undefined ? discoverLazily : [first, ...rest], async (url, json, signal) => {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     const answer = await request({ ...server, url }, json, deadline);
-    const { protocol, host } = new URL(url);
-    const via = protocol === 'http:' ? server.proxyFor(new URL(url)) : null;
+    const asked = new URL(url);
+    const { protocol, host } = asked;
+    const via = protocol === 'http:' ? server.proxyFor(asked) : null;
     if (via !== null) return { ...answer, server: `${host} through the proxy ${showProxy(via)}` };
     return isSingle ? answer : { ...answer, server: host };
   });

@@ -5,7 +5,7 @@ const longestMs = 365 * 24 * 60 * 60_000;
  * and kept, so that devices provisioned together do not renew together and a restart does not roll again.
  *
  * A CA that dates its certificates back may put that moment into the past: then it is the fraction of what is left,
- * or a device would ask for one certificate after the other. Nothing is left by a clock that is behind the end: that
+ * or a device would ask for one certificate after the other. Nothing is left for a clock that is past the end: that
  * clock is wrong, or another certificate is due at once, and a moment after the end would be too late for either.
  *
  * Never later than in a year: a certificate may claim to live for a century, and its CA must be able to take it back.
