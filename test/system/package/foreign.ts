@@ -15,7 +15,7 @@ import { basename, join } from 'node:path';
 import { startFleet } from '../../../fleet/fleet.ts';
 import { root } from '../../../packaging/tools.mjs';
 import { type Architecture, freshTree, inTree, NotHere } from '../boot/image.ts';
-import { boot } from '../boot/machine.ts';
+import { boot, type Machine } from '../boot/machine.ts';
 import { blocks } from './guide.ts';
 
 type Tell = (what: string) => void;
@@ -108,11 +108,31 @@ function isLink(path: string): boolean {
   }
 }
 
-/** The loop devices of this host, which a container has none of its own of. */
+/** The loop devices of this host, one of them free, for a container, which gets none that is made while it runs. */
 function loopDevices(): string[] {
+  execFileSync('losetup', ['--find']);
   return readdirSync('/dev')
     .filter((name) => /^loop(-control|\d+)$/.test(name))
     .map((name) => `--bind=/dev/${name}`);
+}
+
+/**
+ * Boots a tree and has its extension merged. The host's loop devices are everybody's, and one of the boot before is let go
+ * of only some time after it: where the one that was free has been taken, the machine is booted again.
+ * @param merge that the extension is merged, told by the output, or by the throw, of a command on the booted machine
+ */
+async function bootMerged(tree: string, tell: Tell, ...merge: string[]): Promise<Machine> {
+  for (let attempt = 1; ; attempt++) {
+    const machine = await boot(tree, loopDevices());
+    const output = await machine
+      .run(...merge)
+      .catch(({ stdout, stderr }: Partial<Record<string, string>>) => {
+        return `${stdout}${stderr}`;
+      });
+    if (attempt === 5 || !output.includes('Device or resource busy')) return machine;
+    tell('the loop device was taken by somebody else: booted once more');
+    await machine.powerOff();
+  }
 }
 
 /**
@@ -120,7 +140,7 @@ function loopDevices(): string[] {
  * image itself, mounted. Merged after boot, registered by it, and there again after a reboot.
  */
 export async function systemExtension(architecture: Architecture, tell: Tell): Promise<void> {
-  if (!loopDevices().includes('--bind=/dev/loop-control')) throw new NotHere('there are no loop devices');
+  if (!existsSync('/dev/loop-control')) throw new NotHere('there are no loop devices');
   const image = make('sysext', architecture);
   const version = new RegExp(`^onboardd-(.*)-${architecture}\\.raw$`).exec(basename(image))?.[1] ?? '';
   const { tree, remove } = freshTree(architecture, 'trixie');
@@ -132,10 +152,9 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
   );
   await using fleet = await startFleet({});
   const ports = [Number(new URL(fleet.provisioningUrl).port), fleet.nats.port];
-  let machine = await boot(tree, loopDevices());
+  assert.ok(!existsSync(join(tree, 'usr/bin/onboardd')));
+  let machine = await bootMerged(tree, tell, 'sh', '-eu', '/root/extend.sh');
   try {
-    assert.ok(!existsSync(join(tree, 'usr/bin/onboardd')));
-    await machine.run('sh', '-eu', '/root/extend.sh');
     await machine.until(['systemctl', 'is-active', 'onboardd-sysext.service'], (text) => text === 'active');
     assert.match(await machine.run('losetup', '--list', '--noheadings'), /onboardd\.raw/);
     const failed = await machine.run('systemctl', 'list-units', '--failed', '--no-legend', '--plain');
@@ -158,7 +177,7 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
     assert.equal(fleet.manager.accepted.size, 1);
     tell('configured: registered, the target is reached');
     await machine.powerOff();
-    machine = await boot(tree, loopDevices());
+    machine = await bootMerged(tree, tell, 'systemctl', 'status', '--no-pager', 'systemd-sysext.service');
     await machine.until(
       ['systemctl', 'is-active', 'onboardd-registered.target'],
       (text) => text === 'active',
@@ -176,6 +195,9 @@ export async function systemExtension(architecture: Architecture, tell: Tell): P
     await machine.run('systemd-sysext', 'unmerge');
     assert.ok(!existsSync(join(tree, 'usr/bin/onboardd')));
     tell('unmerged');
+  } catch (error) {
+    tell(await machine.run('journalctl', '--boot', '--no-pager', '--lines', '200').catch(String));
+    throw error;
   } finally {
     await machine.powerOff();
     remove();
