@@ -12,6 +12,8 @@ export interface AgentFiles {
   readonly certificate: string | null;
   readonly caCertificate: string | null;
   readonly natsUrl: string | null;
+  /** `identity.txt` of generation 1, whose content is not public: never read for what it says, and left as it stands */
+  readonly identity: string | null;
 }
 
 /** What the settings of one of the fleet's Go agents mean to onboardd (protocol.md, part 4). */
@@ -34,6 +36,7 @@ const noFiles: AgentFiles = {
   certificate: null,
   caCertificate: null,
   natsUrl: null,
+  identity: null,
 };
 
 export const noAgent: AgentSettings = {
@@ -83,7 +86,7 @@ const variables: Readonly<Record<string, Meaning>> = {
   SERVICE_IDENTITY_CA_FILE: identity.ca,
   SERVICE_NATS_URL_FILE: identity.natsUrl,
   DEVICE_ID_FILE: { exported: 'deviceId', adopted: 'deviceId' },
-  DEVICE_IDENTITY_FILE: { exported: 'identity' },
+  DEVICE_IDENTITY_FILE: { exported: 'identity', adopted: 'identity' },
   DEVICE_AUTH_TOKEN_FILE: { exported: 'token' },
   UTM_CLIENT_SECRET_FILE: { exported: 'utmClientSecret' },
   RABBIT_MQ_SECRET_FILE: { exported: 'rabbitMqSecret' },

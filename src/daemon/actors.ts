@@ -4,6 +4,7 @@ import { provisioningUrls } from '../config/provisioningUrls.ts';
 import type { Config } from '../config/schema.ts';
 import type { Issued, OnboardingEvent, Policy, Renewed } from '../machines/contracts.ts';
 import { onboarding } from '../machines/onboarding.ts';
+import type { AdoptPorts } from '../services/onboarding/adoptIdentity.ts';
 import type { DeviceFields } from '../services/onboarding/deviceFields.ts';
 import type { ExportFailure } from '../services/onboarding/exportFiles.ts';
 import { generateKey } from '../services/onboarding/generateKey.ts';
@@ -20,6 +21,7 @@ import type { Settings } from './settings.ts';
 import type { Report } from './transitionLog.ts';
 
 export interface Reports extends Pick<ResumePorts, 'onQuarantined' | 'onLeft' | 'onReplaced'> {
+  readonly onAdopted: AdoptPorts['onAdopted'];
   readonly onExportsPending: (failures: readonly ExportFailure[]) => void;
 }
 
@@ -27,12 +29,12 @@ export interface Reports extends Pick<ResumePorts, 'onQuarantined' | 'onLeft' | 
  * The machine with the services as its actors, and the platform as their ports.
  *
  * @param reports see `ResumePorts`; `onExportsPending`: what could not be exported at the last delivery
- * @param report takes what the log says of adoption, exports and the fields of the device
+ * @param report takes what the log says of exports and the fields of the device
  */
 export function wire(platform: Platform, settings: Settings, reports: Reports, report: Report) {
   const { config, fleetCa, builtAt } = settings;
   const certificateOptions = certificateOptionsOf(settings);
-  const adopt = adopter(platform, settings, reports.onQuarantined, report);
+  const adopt = adopter(platform, settings, reports);
   const exports = exporter(platform, settings, report, reports.onExportsPending);
   const warn = warnedOnce(report);
   const machine = onboarding(policyOf(platform, settings), platform);

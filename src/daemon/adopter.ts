@@ -2,14 +2,12 @@ import { noAgent } from '../config/agentSettings.ts';
 import { type AdoptPorts, adoptIdentity } from '../services/onboarding/adoptIdentity.ts';
 import type { Platform } from './platform.ts';
 import type { Settings } from './settings.ts';
-import { entryOfAdopted, type Report } from './transitionLog.ts';
 
 /** @returns `adoptIdentity` for this device: no-op if no agent ran on it */
 export function adopter(
   platform: Platform,
   { config, agent = noAgent }: Settings,
-  onQuarantined: AdoptPorts['onQuarantined'],
-  report: Report,
+  { onQuarantined, onAdopted }: Pick<AdoptPorts, 'onQuarantined' | 'onAdopted'>,
 ): (signal: AbortSignal) => Promise<void> {
   const options = {
     files: agent.files,
@@ -22,7 +20,7 @@ export function adopter(
     ...platform,
     readOutside: platform.readOutside ?? (() => null),
     onQuarantined,
-    onAdopted: (adopted) => report(entryOfAdopted(adopted)),
+    onAdopted,
   };
   return (signal) => adoptIdentity(ports, options, signal);
 }

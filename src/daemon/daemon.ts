@@ -13,6 +13,7 @@ import { type Position, progressOf } from './progress.ts';
 import type { Settings } from './settings.ts';
 import { createStatusWriter } from './statusWriter.ts';
 import {
+  entryOfAdopted,
   entryOfEmitted,
   entryOfLeft,
   entryOfQuarantined,
@@ -122,6 +123,10 @@ function reportsTo(report: (entry: LogEntry) => void, logContext: LogContext, no
     onReplaced(reason: ReplaceReason, deviceId: string) {
       logContext.deviceId = deviceId;
       report(entryOfReplaced(reason));
+    },
+    onAdopted(adopted) {
+      logContext.deviceId = adopted.deviceId;
+      report(entryOfAdopted(adopted));
     },
     onExportsPending(failures) {
       problems = failures.map(problemOfExport);

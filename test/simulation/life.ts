@@ -49,6 +49,7 @@ const agent: AgentSettings = {
     certificate: agentFile('identity.crt'),
     caCertificate: agentFile('identity_ca.crt'),
     natsUrl: agentFile('service_nats_url.txt'),
+    identity: null,
   },
 };
 const handedOn = 'handed-on-device';

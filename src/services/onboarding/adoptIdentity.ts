@@ -97,7 +97,7 @@ export async function adoptIdentity(
   });
 }
 
-type Left = Readonly<Record<keyof AgentFiles, string | null>>;
+type Left = Readonly<Record<Exclude<keyof AgentFiles, 'identity'>, string | null>>;
 
 /** Files that are empty count as absent. */
 function readLeft({ readOutside }: AdoptPorts, named: AgentFiles): Left {

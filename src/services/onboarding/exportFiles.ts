@@ -112,7 +112,7 @@ function deliverIdentity(
     const [text, mode] = contents[item]();
     return [{ item: name, is: item, target, text, mode }];
   });
-  return exportIdentity(ports, due, state.exported);
+  return exportIdentity(ports, due, state);
 }
 
 interface Due {
@@ -127,12 +127,13 @@ interface Due {
  * Writes the files of the identity. Another identity's key, certificate or id at a path that was never written before is
  * left as it is, and so is every other new path: programs must not see half of one identity and half of another.
  *
- * @param known paths that were written before, or adopted: what stands there is this device's to replace
+ * What stands at a path that was written before, or adopted, is this device's to replace, apart from the file whose content
+ * only the agent knows.
  */
 function exportIdentity(
   ports: DeliverPorts,
   due: readonly (Due & { readonly is: IdentityItem })[],
-  known: readonly string[],
+  { exported: known, exportDigests }: DeviceState,
 ): ExportFailure[] {
   const failures: ExportFailure[] = [];
   const judged = due.flatMap((one) => {
@@ -147,6 +148,8 @@ function exportIdentity(
   });
   const isForeign = ({ standing, target }: (typeof judged)[number]) =>
     standing === 'foreign' && !known.includes(target.path);
+  const isOfAgent = ({ is, standing, target }: (typeof judged)[number]) =>
+    is === 'identity' && standing === 'foreign' && exportDigests[target.path] === undefined;
   const isHeld = judged.some((one) => one.is !== 'identity' && isForeign(one));
   const writable: Due[] = [];
   const kept: Pick<Due, 'target' | 'text'>[] = [];
@@ -154,6 +157,7 @@ function exportIdentity(
     const { path } = one.target;
     if (one.standing === 'same') kept.push({ target: one.target, text: one.existing ?? one.text });
     else if (isForeign(one)) failures.push(failure(one, foreign(one)));
+    else if (isOfAgent(one)) continue;
     else if (isHeld && !known.includes(path) && one.standing !== 'equal')
       failures.push(failure(one, foreign(one, 'is for a folder with the files of another identity')));
     else writable.push(one);

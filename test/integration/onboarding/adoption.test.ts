@@ -1,6 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Fleet } from '../../../fleet/fleet.ts';
@@ -69,11 +77,17 @@ test.each<KeyForm>([
 ])('an identity with a %s key is taken over: same id, no CSR, "already registered" is the device itself', async (form) => {
   const fleet = await fleetWith();
   const agent = await agentOf(fleet, form, [`DEVICE_AUTH_TOKEN_FILE=PAT.pat`]);
+  const identity = join(agent.folder, 'identity.txt');
+  appendFileSync(agent.envFile, `\nDEVICE_IDENTITY_FILE=${identity}\n`);
+  writeFileSync(identity, 'what only the agent knows');
   const asked = fleet.provisioning.requests.length;
   const before = metadata(agent);
   const device = at(fleet);
   const program = await adopt(device, agent);
+  expect(program.lines.filter(({ event }) => event === 'export.failed')).toEqual([]);
+  expect(agent.read('identity.txt')).toBe('what only the agent knows');
   expect(program.lines.find(({ event }) => event === 'identity.adopted')).toMatchObject({
+    deviceId: agent.id,
     key: 'kept',
     certificate: 'kept',
     cause: null,

@@ -37,6 +37,7 @@ export function startMachine(provisioningUrl: string, onMoment: (moment: Moment)
       onQuarantined: () => undefined,
       onLeft: () => undefined,
       onReplaced: () => undefined,
+      onAdopted: () => undefined,
       onExportsPending: () => undefined,
     },
     () => undefined,

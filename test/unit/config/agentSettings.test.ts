@@ -135,7 +135,7 @@ test('both files together: the YAML wins, name by name', () => {
 
 const noFiles: AgentFiles = {
   ...{ deviceId: null, deviceIdJson: null, key: null },
-  ...{ certificate: null, caCertificate: null, natsUrl: null },
+  ...{ certificate: null, caCertificate: null, natsUrl: null, identity: null },
 };
 const at = (name: string) => `${folder}/${name}`;
 
@@ -152,7 +152,7 @@ test.each<[string, Partial<AgentFiles>, Record<string, string>]>([
   ['SERVICE_IDENTITY_CA_FILE', { caCertificate: at('x') }, { caCertificate: at('x') }],
   ['SERVICE_NATS_URL_FILE', { natsUrl: at('x') }, { natsUrl: at('x') }],
   ['DEVICE_ID_FILE', { deviceId: at('x') }, { deviceId: at('x') }],
-  ['DEVICE_IDENTITY_FILE', {}, { identity: at('x') }],
+  ['DEVICE_IDENTITY_FILE', { identity: at('x') }, { identity: at('x') }],
   ['DEVICE_AUTH_TOKEN_FILE', {}, { token: at('x') }],
   ['DEVICE_CONFIGURATION_FILE', {}, { configuration: at('x') }],
   ['UTM_CLIENT_SECRET_FILE', {}, { utmClientSecret: at('x') }],

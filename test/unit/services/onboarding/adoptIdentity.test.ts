@@ -35,6 +35,7 @@ const named: AgentFiles = {
   certificate: '/a/identity.crt',
   caCertificate: '/a/identity_ca.crt',
   natsUrl: '/a/service_nats_url.txt',
+  identity: '/a/identity.txt',
 };
 type Disk = Partial<Record<keyof AgentFiles, string>>;
 const whole: Disk = {
@@ -372,6 +373,15 @@ test('settings that name no files leave a new device alone', async () => {
   const none = Object.fromEntries(Object.keys(named).map((item) => [item, null])) as unknown as AgentFiles;
   await adopt({ files: none, configuredId: id });
   expect(stored.size).toBe(0);
+});
+
+test("the agent's identity file is this device's from then on, and is no identity by itself", async () => {
+  const { adopt, state } = device({ ...whole, identity: 'whatever it holds' });
+  await adopt();
+  expect(state().exported).toContain(named.identity);
+  const alone = device({ identity: 'whatever it holds' });
+  await alone.adopt();
+  expect(alone.stored.size).toBe(0);
 });
 
 test('files that are not named are not read', async () => {

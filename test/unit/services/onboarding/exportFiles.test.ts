@@ -240,6 +240,30 @@ test('what another agent wrote to its identity file stays, and concerns no other
   expect(read('identity.key')).toBe(pki.keyPem('own'));
 });
 
+test('the identity file of the agent whose identity was adopted stays as it is, and is no failure', () => {
+  const before = 'something else';
+  writeFileSync(path('identity.txt'), before);
+  const { deliver, directory, exported } = device({ ...exportsOfIdentity(), identity: path('identity.txt') });
+  updateState(directory, () => ({ exported: [path('identity.txt')] }));
+  for (const _ of ['once', 'again']) expect(deliver()).toEqual([]);
+  expect(read('identity.txt')).toBe(before);
+  expect(exported()).toContain(path('identity.txt'));
+});
+
+test('an identity file of our own follows the common name', () => {
+  const { deliver } = device({ identity: path('identity.txt') });
+  deliver();
+  expect(read('identity.txt')).toBe(`/fleet/${id}`);
+  const renamed = device({ identity: path('identity.txt') });
+  updateState(renamed.directory, () => ({
+    exported: [path('identity.txt')],
+    exportDigests: { [path('identity.txt')]: [sha256('/old/name')] },
+  }));
+  writeFileSync(path('identity.txt'), '/old/name');
+  expect(renamed.deliver()).toEqual([]);
+  expect(read('identity.txt')).toBe(`/fleet/${id}`);
+});
+
 test.each([
   ['key', 'garbage', 'unlike'],
   ['key', '', 'unlike'],
