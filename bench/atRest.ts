@@ -43,7 +43,8 @@ export async function measureAtRest(contenders: Contenders, fleet: FleetAddress)
   return measured.map((one, at) => ({ ...one, ofEmpty: all[at]?.onboards ? ofEmpty(at) : null }));
 }
 
-async function rest(contender: Contender, fleet: FleetAddress): Promise<Omit<AtRest, 'ofEmpty'>> {
+/** @throws {Error} where the program ends at once */
+export async function rest(contender: Contender, fleet: FleetAddress): Promise<Omit<AtRest, 'ofEmpty'>> {
   const device = newDevice(fleet, 'rsa-2048');
   const command = contender.daemon?.(device);
   if (command == null) throw new Error(`${contender.name} does not stay`);
