@@ -3,9 +3,10 @@ import { lstatSync, readdirSync, writeFileSync } from 'node:fs';
 import { version as kernelVersion, release } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../adapters/clock.ts';
-import { readOwn, readText } from '../adapters/disk/durableFile.ts';
+import { readOwn } from '../adapters/disk/durableFile.ts';
 import { ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
+import { readRegularFile } from '../adapters/regularFile.ts';
 import { type ArchivedFile, tarArchive } from '../adapters/tarArchive.ts';
 import { stateDirOf } from '../config/resolve.ts';
 import { describe } from '../errors/onboardingError.ts';
@@ -39,7 +40,7 @@ export async function bundleCommand(
     { name: 'environment.txt', text: environment(sources.environment) },
     ...Object.entries(read).map(([option, from], index) => ({
       name: `configuration-${index}.txt`,
-      text: `# ${option}: ${from}\n${attempt(() => readText(from) ?? 'does not exist')}\n`,
+      text: `# ${option}: ${from}\n${attempt(() => readRegularFile(from) ?? 'does not exist')}\n`,
     })),
     { name: 'log.txt', text: journal() },
   ];
@@ -61,7 +62,7 @@ export async function bundleCommand(
 
 /** What is secret on this device: its key, tokens, passwords of URLs, and all that the fleet's result holds. */
 function secretsOf(folder: string, parts: readonly ArchivedFile[]): string[] {
-  const text = (name: string) => attempt(() => readOwn(join(folder, name)) ?? '');
+  const text = (name: string) => secretIn(() => readOwn(join(folder, name)));
   const key = text(files.key)
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('-----'));
@@ -72,11 +73,20 @@ function secretsOf(folder: string, parts: readonly ArchivedFile[]): string[] {
   const state = text(files.state);
   return [
     ...key,
-    ...tokens.map((path) => attempt(() => readText(path)?.trim() ?? '')),
+    ...tokens.map((path) => secretIn(() => readRegularFile(path)).trim()),
     ...resultTexts(state, text(files.registration)),
     ...credentialsOf(all),
     ...credentialsOf(state),
   ];
+}
+
+/** @returns what is read; empty if it cannot be: why not is no secret */
+function secretIn(read: () => string | null): string {
+  try {
+    return read() ?? '';
+  } catch {
+    return '';
+  }
 }
 
 /** The texts of the fleet's result, but for what everybody may know. @param copy if the state cannot be read */
@@ -118,7 +128,9 @@ function environment(variables: Readonly<Record<string, string | undefined>>): s
 
 function versions(version: string): string {
   const { node, openssl } = process.versions;
-  const system = attempt(() => /^PRETTY_NAME=(.*)$/m.exec(readText('/etc/os-release') ?? '')?.[1] ?? '?');
+  const system = attempt(
+    () => /^PRETTY_NAME=(.*)$/m.exec(readRegularFile('/etc/os-release') ?? '')?.[1] ?? '?',
+  );
   const systemd = outputOf('systemctl', ['--version']).split('\n')[0];
   return `${[
     `onboardd ${version}`,

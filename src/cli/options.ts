@@ -186,7 +186,8 @@ export async function readSources(flags: CommonFlags): Promise<{
     try {
       return await read();
     } catch (error) {
-      problems.push(`${option} is "${path}"; it cannot be read: ${describe(error)}`);
+      const what = option === path ? path : `${option} is "${path}"; it`;
+      problems.push(`${what} cannot be read: ${describe(error)}`);
       return otherwise;
     }
   };

@@ -44,7 +44,8 @@ export function readStatus(folder: string, version: string, published: string | 
       version,
       running,
     });
-    const now = published === null || running === false ? null : readRuntimeStatus(published);
+    if (running === false) return withRefusedStart(status, published);
+    const now = published === null ? null : readRuntimeStatus(published);
     const isSame = now?.state === status.state && now.since === status.since;
     return isSame ? { ...status, waitsFor: now.waitsFor ?? null } : status;
   } catch (error) {
@@ -52,6 +53,13 @@ export function readStatus(folder: string, version: string, published: string | 
     if (status !== null) return { ...status, running };
     return { state: null, running, problems: [isDenied(error) ? deniedTo(folder) : problemOf(error)] };
   }
+}
+
+/** A start that ended with an invalid configuration knew no device: what it published counts until the next start. */
+function withRefusedStart(status: Status, published: string | null): Status {
+  const last = published === null ? null : readRuntimeStatus(published);
+  const isRefusal = last?.deviceId === null && last.lastError?.code === 'CONFIG_INVALID';
+  return isRefusal ? { ...status, lastError: last.lastError } : status;
 }
 
 function problemOf(error: unknown): Problem {

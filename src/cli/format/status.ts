@@ -1,5 +1,5 @@
 import type { StateName } from '../../events.ts';
-import { causeOf, type Problem, remedyOf, type Status } from '../../services/diagnostics/status.ts';
+import { causeOf, type Problem, remedyOfLastError, type Status } from '../../services/diagnostics/status.ts';
 import { formatDuration, formatTime } from '../../text/duration.ts';
 import { plainText } from '../../text/plainText.ts';
 import { type Line, layOut, pipe, type Terminal } from './terminal.ts';
@@ -28,7 +28,7 @@ export function statusLines(status: Status, now: number, terminal: Terminal = pi
     ['state', since === null ? state : `${state} for ${age(since, now)}, since ${formatTime(since)}`],
     ['waiting for', waitingFor(status, now)],
     ['last error', lastError && `${lastError.code}: ${lastError.message} (${age(lastError.at, now)} ago)`],
-    ['remedy', lastError && remedyOf(lastError.code, lastError.reason)],
+    ['remedy', remedyOfLastError(status)],
     ...status.problems.map((problem): [string, string] => ['problem', problemWords(problem)]),
     ['device id', status.deviceId],
     ['alias', status.alias],
@@ -58,7 +58,9 @@ function verdictLine(status: Status, now: number): Line {
     const notes = [
       ...certificateVerdict(status, now),
       ...(problem === undefined ? [] : [`${problem.code}: ${problem.message}`]),
-      ...(lastError === null ? [] : [`last error ${failureWords(lastError)}`]),
+      ...(lastError === null || lastError.code === problem?.code
+        ? []
+        : [`last error ${failureWords(lastError)}`]),
       ...(status.running === false ? ['the daemon is not running'] : []),
     ];
     const isWell = remedy === null && status.running !== false && !isExpired(status, now);
@@ -82,9 +84,11 @@ function verdictLine(status: Status, now: number): Line {
 }
 
 /** What to do now: about this device itself first, then about the last error. */
-function remedyNow({ problems: [problem], lastError, running, state }: Status): string | null {
+function remedyNow(status: Status): string | null {
+  const { problems, running, state } = status;
+  const [problem] = problems;
   if (problem !== undefined) return problem.remedy;
-  if (lastError !== null) return remedyOf(lastError.code, lastError.reason);
+  if (status.lastError !== null) return remedyOfLastError(status);
   return running === false && state !== 'registered' ? 'Start it: `systemctl start onboardd`.' : null;
 }
 
@@ -108,11 +112,9 @@ function isExpired({ certificate }: Status, now: number): boolean {
 }
 
 function whyNot(status: Status, now: number): string {
-  const { since, running, lastError, nextRetryAt, attempt } = status;
-  if (running === false) {
-    const last = lastError === null ? '' : `; last error ${failureWords(lastError)}`;
-    return since === null ? 'the daemon has not been started' : `the daemon is not running${last}`;
-  }
+  const { running, lastError, nextRetryAt, attempt } = status;
+  if (running === false && lastError !== null)
+    return `the daemon is not running; last error ${failureWords(lastError)}`;
   if (lastError === null) return activityOf(status, now);
   const next =
     nextRetryAt === null
@@ -123,12 +125,21 @@ function whyNot(status: Status, now: number): string {
 
 /** What a device does that has not failed: what it waits for, and until when at most. */
 export function activityOf(status: Status, now: number): string {
-  const { state, attempt, running, since } = status;
+  const { state, attempt, running } = status;
   if (running === false)
-    return since === null ? 'the daemon has not been started' : 'the daemon is not running';
+    return isRecorded(status)
+      ? 'the daemon is not running'
+      : `the daemon is not running, and ${nothingRecorded}`;
   const what = `${activities[state]}${attemptNumber(attempt)}`;
   const awaitedNow = limitOf(status, now);
   return awaitedNow === null ? what : `${what}; waiting for ${awaitedNow}`;
+}
+
+const nothingRecorded = 'no earlier start is recorded';
+
+/** A start leaves a state, or why it ended before it could; a reset or a reboot may have removed that. */
+function isRecorded({ since, lastError }: Status): boolean {
+  return since !== null || lastError !== null;
 }
 
 /** What an attempt waits for, and until when at most; null: for nobody. */
@@ -149,10 +160,10 @@ function awaited(code: string): string {
 
 /** What the device waits for and until when, in one line. */
 function waitingFor(status: Status, now: number): string {
-  const { state, attempt, nextRetryAt, certificate, running, since } = status;
+  const { state, attempt, nextRetryAt, certificate, running } = status;
   if (running === false) {
     const start = 'the daemon to be started (`systemctl start onboardd`)';
-    return since === null ? `${start}; it has never run` : start;
+    return isRecorded(status) ? start : `${start}; ${nothingRecorded}`;
   }
   const need = state === 'failed' ? `${activities.failed}; ` : '';
   if (nextRetryAt !== null) {

@@ -2,7 +2,7 @@ import { catalogue, type ErrorCode } from '../../errors/catalogue.ts';
 import { isReason } from '../../errors/reasons.ts';
 import { formatTime } from '../../text/duration.ts';
 import { type Finding, failedFor, passed } from './check.ts';
-import type { Status } from './status.ts';
+import { remedyOfLastError, type Status } from './status.ts';
 
 /**
  * What the daemon itself says: its last error is a failure, and so is a device that is not registered yet.
@@ -17,7 +17,7 @@ export function checkRegistration(status: Status, activity: string): Finding {
       : 'INTERNAL';
     const reason = isReason(lastError.reason) ? lastError.reason : null;
     const where = state === 'registered' ? 'registered, but' : `${state}:`;
-    return failedFor(code, reason, `${where} ${lastError.message}`);
+    return failedFor(code, reason, `${where} ${lastError.message}`, remedyOfLastError(status) ?? undefined);
   }
   if (state === 'registered') {
     const name = alias === null ? '' : ` as ${alias}`;

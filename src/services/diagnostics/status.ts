@@ -159,6 +159,17 @@ export function remedyOf(code: string, reason: string | null = null): string | n
   return remedyOfFailure(code as ErrorCode, isReason(reason) ? reason : null);
 }
 
+/** What to do about the last error; an invalid configuration may have been corrected since the start that it ended. */
+export function remedyOfLastError({
+  lastError,
+  running,
+}: Pick<Status, 'lastError' | 'running'>): string | null {
+  if (lastError === null) return null;
+  if (running === false && lastError.code === 'CONFIG_INVALID')
+    return 'If the configuration has been corrected since, start the daemon: `systemctl start onboardd`.';
+  return remedyOf(lastError.code, lastError.reason);
+}
+
 function certificateOf(
   reader: CertificateReader,
   { certificate, renewAt }: { certificate: string; renewAt: string },

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { fleetWith, onboard } from '../../support/harness.ts';
@@ -123,6 +123,28 @@ test('a bundle is made although the configuration cannot be read', async () => {
   const files = unpacked(archive);
   expect(files['check.json']).toContain('CONFIG_INVALID');
   expect(Object.values(files).join('\n')).not.toContain('url-password-4716');
+});
+
+test('a bundle is made although files that the configuration names are pipes, and says so', async () => {
+  const folder = temporaryFolder();
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const device = newDevice({ provisioning: { url: 'https://127.0.0.1:1', tokenFile: pipe } });
+  const overlays = device.configFile.replace(/json$/, 'd');
+  mkdirSync(overlays);
+  execFileSync('mkfifo', [join(overlays, 'pipe.json')]);
+  // Node 20 reads the file of --env-file itself, before the program.
+  for (const flags of [[], ['--agent-config', pipe]]) {
+    const archive = join(temporaryFolder(), 'bundle.tar.gz');
+    const { status, stderr } = await runCommand(device, 'bundle', archive, ...flags);
+    expect(status, stderr).toBe(0);
+    const all = Object.values(unpacked(archive)).join('\n');
+    expect(all.match(/^# .*pipe.*\ncannot be read: it is not a regular file$/gm)).toHaveLength(
+      1 + flags.length / 2,
+    );
+  }
+  const archive = join(temporaryFolder(), 'bundle.tar.gz');
+  expect((await runCommand({ ...device, configFile: pipe }, 'bundle', archive)).status).toBe(0);
 });
 
 test('a bundle replaces no file', async () => {

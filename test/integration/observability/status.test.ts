@@ -15,7 +15,7 @@ test('status gives a verdict first, then state, history, certificate and whether
   const before = await runCommand(device, 'status');
   expect(before).toMatchObject({ status: 3 });
   expect(before.stdout).toMatch(
-    /^Not registered: the daemon has not been started\. Fix: Start it: `systemctl start onboardd`\.\n(?:.*\n)*waiting for +the daemon to be started .*; it has never run$/m,
+    /^Not registered: the daemon is not running, and no earlier start is recorded\. Fix: Start it: `systemctl start onboardd`\.\n(?:.*\n)*waiting for +the daemon to be started .*; no earlier start is recorded$/m,
   );
   const program = launch(device);
   await program.until(registered);
@@ -231,6 +231,28 @@ test('the status is published although the configuration is invalid', async () =
     lastError: { code: 'CONFIG_INVALID', message: expect.stringContaining('provisioning.url') },
   });
   expect(JSON.stringify(read())).not.toContain('secret');
+});
+
+test('after a start that ended with an invalid configuration status tells so, until the next start', async () => {
+  const device = at(await fleetWith());
+  const { environment } = runtimeDirectory();
+  const valid = readFileSync(device.configFile, 'utf8');
+  const look = (...args: string[]) => runToEnd([...args, '--config', device.configFile], environment);
+  for (const isRegistered of [false, true]) {
+    writeFileSync(device.configFile, '{"nonsense": 1}');
+    expect(await start(device, [], environment).ended).toBe(78);
+    expect(look('status').stdout.match(/nonsense is 1/g)).toHaveLength(3);
+    writeFileSync(device.configFile, valid);
+    const { stdout } = look('status');
+    expect(stdout).toMatch(isRegistered ? /^Registered as/ : /^Not registered: the daemon is not running/);
+    expect(stdout).toMatch(/; last error CONFIG_INVALID: nonsense is 1.* Fix: If the configuration has been/);
+    expect(stdout).not.toContain('recorded');
+    expect(look('check').stdout).toMatch(/^fail +registration .* CONFIG_INVALID: .*nonsense is 1/m);
+    const { lastError } = JSON.parse(look('status', '--json').stdout);
+    expect(lastError).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(await start(device, ['--once'], environment).ended).toBe(0);
+    expect(look('status').stdout).not.toContain('CONFIG_INVALID');
+  }
 });
 
 test('the status is published although the state directory cannot be made', async () => {

@@ -61,6 +61,8 @@ const invalid: Problem = {
   remedy: 'Correct it.',
 };
 
+const refused = { code: 'CONFIG_INVALID', reason: null, message: 'nonsense is 1', at: at(-60) };
+
 test.each<[string, Partial<Status>, string]>([
   ['a registered device', registered, 'Registered as Alpha; certificate valid for 83 d'],
   [
@@ -107,9 +109,19 @@ test.each<[string, Partial<Status>, string]>([
     'Not registered: the daemon is not running; last error PROVISIONING_UNREACHABLE: connection refused. Fix: Start the server, or correct the port: the host is up, but nothing listens on this port.',
   ],
   [
-    'a daemon that has never run',
+    'a daemon that has left nothing',
     { since: null, running: false, lastError: null },
-    'Not registered: the daemon has not been started. Fix: Start it: `systemctl start onboardd`.',
+    'Not registered: the daemon is not running, and no earlier start is recorded. Fix: Start it: `systemctl start onboardd`.',
+  ],
+  [
+    'a last start that ended with an invalid configuration',
+    { since: null, running: false, lastError: refused },
+    'Not registered: the daemon is not running; last error CONFIG_INVALID: nonsense is 1. Fix: If the configuration has been corrected since, start the daemon: `systemctl start onboardd`.',
+  ],
+  [
+    'a configuration that still is what the last start ended with',
+    { ...registered, running: false, lastError: refused, problems: [invalid] },
+    'Registered as Alpha; certificate valid for 83 d; CONFIG_INVALID: nonsense is 1; the daemon is not running. Fix: Correct it.',
   ],
   [
     'a permanent failure',
@@ -126,6 +138,15 @@ test.each<[string, Partial<Status>, string]>([
   ],
 ])('the first line of status is the verdict for %s', (_, change, verdict) => {
   expect(statusLines(status(change), now)[0]).toBe(verdict);
+});
+
+test('status says of a device without a daemon what is recorded of the last start, and no more', () => {
+  const stopped = { since: null, running: false, lastError: null };
+  const waitingFor = (change: Partial<Status>) =>
+    statusLines(status({ ...stopped, ...change }), now).find((line) => line.startsWith('waiting for'));
+  const start = 'waiting for    the daemon to be started (`systemctl start onboardd`)';
+  expect(waitingFor({})).toBe(`${start}; no earlier start is recorded`);
+  expect(waitingFor({ lastError: refused })).toBe(start);
 });
 
 test('a failed device without a next attempt needs an operator', () => {

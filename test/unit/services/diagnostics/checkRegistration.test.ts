@@ -42,6 +42,14 @@ test.each<[string, Partial<Status>, object]>([
     { verdict: 'fail', code: 'INTERNAL', reason: null },
   ],
   [
+    'ended with a configuration that may have been corrected since',
+    { running: false, lastError: error('CONFIG_INVALID', null) },
+    {
+      ...{ verdict: 'fail', code: 'CONFIG_INVALID', detail: 'idle: it failed' },
+      remedy: 'If the configuration has been corrected since, start the daemon: `systemctl start onboardd`.',
+    },
+  ],
+  [
     'is on its way',
     {},
     {
