@@ -82,6 +82,15 @@ test('the metrics that rules and dashboard use are those of the README, and of t
   expect([...new Set(used)].filter((name) => !made.has(name))).toEqual([]);
 });
 
+test('the dashboard shows whatever an alert is about', () => {
+  const metrics = (queries: readonly string[]) => new Set(queries.join('\n').match(/onboardd_\w+/g));
+  const shown = metrics(dashboardQueries('prometheus'));
+  // When a renewal is due is the yardstick of an alert, not what it is about.
+  shown.add('onboardd_certificate_renew_at_timestamp_seconds');
+  const alerting = metrics(rulesOf('prometheus-rules.yaml').map(({ expr }) => expr));
+  expect([...alerting].filter((name) => !shown.has(name))).toEqual([]);
+});
+
 const overlap = ({ gridPos: a }: Panel, { gridPos: b }: Panel) =>
   a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 
