@@ -1,5 +1,5 @@
 import { existsSync, fstatSync, readFileSync } from 'node:fs';
-import { arch, hostname } from 'node:os';
+import { arch } from 'node:os';
 import { join } from 'node:path';
 import type { HostDefaults } from '../config/schema.ts';
 import { readRegularFile } from './regularFile.ts';
@@ -29,13 +29,13 @@ function credential({ CREDENTIALS_DIRECTORY }: NodeJS.ProcessEnv, name: string):
   return path !== null && existsSync(path) ? path : null;
 }
 
-/** The text of `{hostname}`: the first line of the file that names it, else the system's. */
-export function hostName(file: string | null): string {
+/** @returns the first line of the file; null if it holds none, or cannot be read */
+export function hostNameIn(file: string): string | null {
   try {
-    const [line = ''] = file === null ? [] : (readRegularFile(file) ?? '').trim().split('\n');
-    return line.trim() || hostname();
+    const [line = ''] = (readRegularFile(file) ?? '').trim().split('\n');
+    return line.trim() || null;
   } catch {
-    return hostname();
+    return null;
   }
 }
 

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import {
   mergeLayers,
@@ -14,7 +15,7 @@ import { groupId } from '../adapters/disk/exportedFile.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { isStateFile } from '../adapters/disk/stateFolder.ts';
 import { fleetCaPins } from '../adapters/fleetCa.ts';
-import { hostDefaults, hostName } from '../adapters/host.ts';
+import { hostDefaults, hostNameIn } from '../adapters/host.ts';
 import { readRegularFile } from '../adapters/regularFile.ts';
 import { statusFileOf } from '../adapters/runtimeStatus.ts';
 import { type AgentSettings, mergedAgents, noAgent } from '../config/agentSettings.ts';
@@ -98,8 +99,28 @@ export async function configure(flags: CommonFlags): Promise<Configured> {
   const proxies = proxyVariables(sources.environment);
   all.push(...proxyProblems(config, proxies));
   if (all.length > 0) return { problems: all };
-  const warnings = [...warningsOf(config, read), ...agentNotes(agent)];
-  return { config, hostname: hostName(agent.hostnameFile), fleetCa, proxies, agent, warnings };
+  const host = hostNameOf(config, agent);
+  const warnings = [...warningsOf(config, read), ...agentNotes(agent), ...host.warnings];
+  return { config, hostname: host.name, fleetCa, proxies, agent, warnings };
+}
+
+/** The text of `{hostname}`: what the earlier agent's file says, else the system's name. */
+function hostNameOf(
+  { device }: Config,
+  { hostnameFile }: AgentSettings,
+): { name: string; warnings: Warning[] } {
+  if (hostnameFile === null) return { name: hostname(), warnings: [] };
+  const { path, setting } = hostnameFile;
+  const found = hostNameIn(path);
+  const name = found ?? hostname();
+  const isUsed = Object.values(device).some((text) => text?.includes('{hostname}'));
+  const key = setting.endsWith('--agent-config') ? '--agent-config' : '--env-file';
+  const flaw = !isUsed
+    ? ', and not used: no setting names {hostname}'
+    : found === null
+      ? `, which holds no host name that can be read: {hostname} is "${name}"`
+      : null;
+  return { name, warnings: flaw === null ? [] : [{ key, message: `${setting} is "${path}"${flaw}` }] };
 }
 
 /** What keeps the proxies of the environment from being used. */

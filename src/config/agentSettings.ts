@@ -16,10 +16,17 @@ export interface AgentFiles {
   readonly identity: string | null;
 }
 
+/** A file that holds the host name. */
+export interface HostnameFile {
+  readonly path: string;
+  /** For messages: `DEVICE_HOSTNAME_FILE in --env-file` */
+  readonly setting: string;
+}
+
 /** What the settings of one of the fleet's Go agents mean to onboardd (protocol.md, part 4). */
 export interface AgentSettings {
   readonly overlay: ReadonlyMap<SettingKey, unknown>;
-  readonly hostnameFile: string | null;
+  readonly hostnameFile: HostnameFile | null;
   readonly files: AgentFiles;
   /** False: no certificate may be requested (`AUTOMATIC_PROVISIONING=false`). */
   readonly requestsCertificates: boolean;
@@ -226,7 +233,7 @@ function settingsOf(
   const overlay = new Map<SettingKey, unknown>();
   const exports: Record<string, string> = {};
   const files: Record<keyof AgentFiles, string | null> = { ...noFiles };
-  const settings = { hostnameFile: null as string | null, requestsCertificates: true };
+  const settings = { hostnameFile: null as HostnameFile | null, requestsCertificates: true };
   const passedOver: string[] = [];
   const notes: string[] = [];
   const problems: string[] = [];
@@ -237,7 +244,8 @@ function settingsOf(
     if ('adopted' in meaning && meaning.adopted !== undefined) files[meaning.adopted] = place(value);
     if ('adopted' in meaning && meaning.adopted === 'deviceIdJson')
       notes.push(`${name} in ${source} ${identityJson}`);
-    if ('hostname' in meaning) settings.hostnameFile = place(value);
+    if ('hostname' in meaning)
+      settings.hostnameFile = { path: place(value), setting: `${name} in ${source}` };
     if ('passedOver' in meaning) passedOver.push(`${name} (${meaning.passedOver})`);
     if (!('flag' in meaning)) continue;
     const isOn = readBoolean(value);

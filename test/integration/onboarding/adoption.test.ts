@@ -9,6 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Fleet } from '../../../fleet/fleet.ts';
@@ -139,6 +140,33 @@ test('AUTOMATIC_PROVISIONING=false: nothing is sent, the device says so, and an 
   const asked = fleet.provisioning.requests.length;
   await adopt(at(fleet), agent);
   expect(fleet.provisioning.requests).toHaveLength(asked);
+});
+
+test('the file of the host name is used, or named as one that is not', async () => {
+  const fleet = await fleetWith();
+  const folder = temporaryFolder();
+  const envFile = join(folder, '.env');
+  writeFileSync(envFile, `DEVICE_HOSTNAME_FILE=${folder}/hostname\n`);
+  const warnings = async (alias: string) => {
+    const program = launch(at(fleet, { device: { type: 'mobile', alias } }), [
+      '--once',
+      '--env-file',
+      envFile,
+    ]);
+    expect(await program.ended, program.stderr()).toBe(0);
+    const all = program.lines.filter(({ event }) => event === 'config.warning');
+    return all.map(({ key, message }) => [key, message]);
+  };
+  const named = `DEVICE_HOSTNAME_FILE in --env-file is "${folder}/hostname"`;
+  expect(await warnings('a-{hostname}')).toEqual([
+    ['--env-file', `${named}, which holds no host name that can be read: {hostname} is "${hostname()}"`],
+  ]);
+  writeFileSync(join(folder, 'hostname'), 'kone-7\n');
+  expect(await warnings('a-{hostname}')).toEqual([]);
+  expect(fleet.manager.requests.at(-1)?.body).toMatchObject({ alias: 'a-kone-7' });
+  expect(await warnings('a')).toEqual([
+    ['--env-file', `${named}, and not used: no setting names {hostname}`],
+  ]);
 });
 
 test("generation 3: the YAML's files are adopted, exported beside it, and its architecture is sent", async () => {

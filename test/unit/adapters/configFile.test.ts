@@ -83,7 +83,7 @@ test('variables of the agent become keys, of onboardd the environment, of others
     exports: { key: '/var/lib/fogdata/certs/identity.key', token: '/srv/PAT.pat' },
   });
   expect(own).toEqual({ ONBOARDD_RETRY_MAX_MS: '5' });
-  expect(hostnameFile).toBe('/var/lib/fogdata/hostname');
+  expect(hostnameFile?.path).toBe('/var/lib/fogdata/hostname');
 });
 
 const places = (names: string[]) => names.map((name) => join(folder, name));
@@ -165,7 +165,7 @@ test('the settings of generation 3 become keys; relative paths lie beside the fi
     key: join(folder, 'identity.key'),
     deviceIdJson: join(folder, 'device_id.json'),
   });
-  expect(hostnameFile).toBe('/etc/hostname');
+  expect(hostnameFile?.path).toBe('/etc/hostname');
 });
 
 test.each([

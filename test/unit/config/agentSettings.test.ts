@@ -236,7 +236,11 @@ test.each<[string, unknown, Partial<ReturnType<typeof read>>]>([
   ],
   ['PROVISIONING_URL', 'http://a', { overlay: new Map([['provisioning.url', 'http://a']]) }],
   ['DEVICE_TYPE', 'T', { overlay: new Map([['device.type', 'T']]) }],
-  ['DEVICE_HOSTNAME_FILE', 'h', { hostnameFile: at('h') }],
+  [
+    'DEVICE_HOSTNAME_FILE',
+    'h',
+    { hostnameFile: { path: at('h'), setting: 'DEVICE_HOSTNAME_FILE in --env-file' } },
+  ],
 ])('%s=%s', (name, value, effect) => {
   expect(read({ [name]: String(value) })).toEqual({ ...noAgent, ...effect });
 });
@@ -283,7 +287,7 @@ test('of two sources the later one wins, name by name, and neither hides what th
     ]),
   );
   expect(merged.files).toEqual({ ...noFiles, key: at('k2'), natsUrl: at('n') });
-  expect(merged.hostnameFile).toBe(at('h'));
+  expect(merged.hostnameFile?.path).toBe(at('h'));
   expect(merged.requestsCertificates).toBe(false);
   expect(merged.notes).toEqual([...first.notes, ...second.notes]);
   expect(merged.problems).toEqual([...first.problems, ...second.problems]);
@@ -296,6 +300,9 @@ test('two sources without exports have none, and one of them may forbid requests
   const forbidding = read({ AUTOMATIC_PROVISIONING: 'false' });
   expect(mergedAgents(noAgent, forbidding).requestsCertificates).toBe(false);
   const named = readYaml({ Device: { HostnameFile: 'other' } });
-  expect(mergedAgents(noAgent, named).hostnameFile).toBe(at('other'));
-  expect(mergedAgents(read({ DEVICE_HOSTNAME_FILE: 'h' }), named).hostnameFile).toBe(at('other'));
+  expect(mergedAgents(noAgent, named).hostnameFile).toEqual({
+    path: at('other'),
+    setting: 'Device.HostnameFile in --agent-config',
+  });
+  expect(mergedAgents(read({ DEVICE_HOSTNAME_FILE: 'h' }), named).hostnameFile?.path).toBe(at('other'));
 });
