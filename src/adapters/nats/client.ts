@@ -14,6 +14,7 @@ import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
 import type { Session } from '../../services/onboarding/session.ts';
 import { tlsKey } from '../keys/keyReference.ts';
+import { type Attempts, noAttempts, triedWords, unlessUnresolved } from '../net/attempts.ts';
 import { addressTimeoutMs } from './connectTimeout.ts';
 import { createEventQueue } from './eventQueue.ts';
 import { type LastByConsumer, lastByConsumer } from './lastByConsumer.ts';
@@ -171,6 +172,16 @@ interface Target extends NatsWay {
   readonly inboxPrefix: string;
 }
 
+/** One try, at one address, and pings. */
+const once = {
+  timeout: addressTimeoutMs,
+  reconnect: false,
+  resolve: false,
+  ignoreClusterUpdates: true,
+  pingInterval: pingIntervalMs,
+  maxPingOut: 2,
+} as const;
+
 async function dial(
   { address, tls, proxy, inboxPrefix }: Target,
   identity: Identity,
@@ -180,10 +191,12 @@ async function dial(
   let broken: OnboardingError | null = null;
   let givenUp = false;
   const isGivenUp = () => givenUp;
+  const attempts = noAttempts();
   const base: TransportOptions = {
     tls: null,
     proxy,
     signal,
+    attempts,
     onBroken: (error) => {
       broken = error;
     },
@@ -192,13 +205,8 @@ async function dial(
     },
     servers: [showNatsAddress(address)],
     name: `onboardd ${identity.deviceId}`,
-    timeout: addressTimeoutMs,
-    reconnect: false,
-    resolve: false,
-    ignoreClusterUpdates: true,
-    pingInterval: pingIntervalMs,
-    maxPingOut: 2,
     inboxPrefix,
+    ...once,
     ...loginOf(address),
   };
   const secured: TransportOptions = {
@@ -221,10 +229,10 @@ async function dial(
   try {
     return { connection: await abortable(secured, signal), isEncrypted: true, isGivenUp };
   } catch (error) {
-    const failure = broken ?? believed(natsError(error, address, serverVerified), serverVerified);
+    const failure = broken ?? believed(dialError(error, address, attempts, serverVerified), serverVerified);
     if (failure.code === 'NATS_NOT_SECURE' && tls === 'optional') {
       const connection = await abortable(base, signal).catch((plain: unknown) => {
-        throw natsError(plain, address, false);
+        throw dialError(plain, address, attempts, false);
       });
       return { connection, isEncrypted: false, isGivenUp };
     }
@@ -487,6 +495,20 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
     .map((item) => ({ item, rank: random() }))
     .sort((a, b) => a.rank - b.rank)
     .map(({ item }) => item);
+}
+
+/** The failure of a connection that was not made: one that took too long says which addresses were silent. */
+function dialError(
+  error: unknown,
+  address: NatsAddress,
+  attempts: Attempts,
+  serverVerified: boolean,
+): OnboardingError {
+  const failure = natsError(error, address, serverVerified);
+  if (failure.reason !== 'timeout') return failure;
+  const server = `the NATS server ${showNatsAddress(address)}`;
+  const named = networkFailure(error, 'nats', `${server}${triedWords(error, attempts)}`);
+  return unlessUnresolved(named, attempts, 'nats', server);
 }
 
 /** The one place that wraps the NATS client's errors. */

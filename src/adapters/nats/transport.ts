@@ -8,7 +8,7 @@ import {
 } from 'nats/lib/nats-base-client/internal_mod.js';
 import { OnboardingError } from '../../errors/onboardingError.ts';
 import { parseJson } from '../../text/json.ts';
-import { addressAttemptMs } from '../net/attempts.ts';
+import { type Attempts, addressAttemptMs, lookUpSilentLast, noteAttempts } from '../net/attempts.ts';
 import { serverName } from '../net/serverName.ts';
 import { openTunnel } from '../net/tunnel.ts';
 import { frameGuard, longestLine } from './frames.ts';
@@ -24,6 +24,8 @@ export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
   readonly onGivenUp: () => void;
   /** Ends the connection, also while connecting. */
   readonly signal: AbortSignal;
+  /** Is told what was done to reach the server, unless a proxy does that. */
+  readonly attempts: Attempts;
 }
 
 /** The version of the NATS client, which a server shows among its connections; the client exports it nowhere. */
@@ -63,7 +65,7 @@ class NatsTransport implements Transport {
   }
 
   async connect({ hostname, port }: { hostname: string; port: number }, options: object): Promise<void> {
-    const { tls, proxy, onBroken, onGivenUp, signal } = options as TransportOptions;
+    const { tls, proxy, onBroken, onGivenUp, signal, attempts } = options as TransportOptions;
     this.#onBroken = onBroken;
     this.#onGivenUp = onGivenUp;
     const onAbort = () => this.#end(signal.reason);
@@ -72,7 +74,7 @@ class NatsTransport implements Transport {
     try {
       const socket =
         proxy === null
-          ? connectTcp({ host: hostname, port, autoSelectFamilyAttemptTimeout: addressAttemptMs })
+          ? dialDirectly(hostname, port, attempts)
           : await openTunnel(proxy, { host: hostname, port }, 'nats', signal);
       this.#use(socket);
       if (this.#isClosed) {
@@ -163,6 +165,13 @@ class NatsTransport implements Transport {
     this.#socket?.destroy();
     this.#settleClosed(error);
   }
+}
+
+function dialDirectly(host: string, port: number, attempts: Attempts): Socket {
+  const options = { autoSelectFamilyAttemptTimeout: addressAttemptMs, lookup: lookUpSilentLast };
+  const socket = connectTcp({ host, port, ...options });
+  noteAttempts(socket, host, attempts);
+  return socket;
 }
 
 /**

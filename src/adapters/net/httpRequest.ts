@@ -6,7 +6,15 @@ import { bareHost, loginOf, showProxy } from '../../config/proxy.ts';
 import { networkFailure, proxyFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import { tlsKey } from '../keys/keyReference.ts';
-import { addressAttemptMs, noteAttempts } from './attempts.ts';
+import {
+  type Attempts,
+  addressAttemptMs,
+  lookUpSilentLast,
+  noAttempts,
+  noteAttempts,
+  triedWords,
+  unlessUnresolved,
+} from './attempts.ts';
 import { serverName } from './serverName.ts';
 import { systemAuthorities } from './systemAuthorities.ts';
 import { basic, openTunnel, proxyAuthorization } from './tunnel.ts';
@@ -45,7 +53,7 @@ export async function sendRequest(
   way: Way,
   signal: AbortSignal,
 ): Promise<http.IncomingMessage> {
-  const tried = new Set<string>();
+  const attempts = noAttempts();
   const proxy = way.proxyFor(url);
   try {
     const isSecure = url.protocol === 'https:';
@@ -58,19 +66,20 @@ export async function sendRequest(
     const { request: send } = isSecure ? await import('node:https') : http;
     return await new Promise((resolve, reject) => {
       const { method, headers, body } = request;
-      const common = { method, signal, autoSelectFamilyAttemptTimeout: addressAttemptMs, ...options };
+      const dialling = { autoSelectFamilyAttemptTimeout: addressAttemptMs, lookup: lookUpSilentLast };
+      const common = { method, signal, ...dialling, ...options };
       const login = loginOf(url);
       const basicLogin = login === null ? {} : { authorization: basic(login) };
       const added = 'headers' in options ? options.headers : {};
       const all = { ...common, headers: { ...basicLogin, ...headers, ...added } };
       const sent = send(withoutLogin(url), all as https.RequestOptions, resolve);
-      sent.on('socket', (socket) => noteAttempts(socket, bareHost(proxy ?? url), tried));
+      sent.on('socket', (socket) => noteAttempts(socket, bareHost(proxy ?? url), attempts));
       sent.on('error', reject);
       if (way.onSent) sent.on('finish', way.onSent);
       sent.end(body ?? undefined);
     });
   } catch (error) {
-    throw provisioningFailure(error, url, { tried, proxy: url.protocol === 'http:' ? proxy : null });
+    throw provisioningFailure(error, url, { attempts, proxy: url.protocol === 'http:' ? proxy : null });
   }
 }
 
@@ -155,17 +164,17 @@ function clientCertificate(request: HttpRequest, { clientCertFile, clientKeyFile
 /**
  * The failure of a connection to the provisioning server, for the daemon and for `check`.
  *
- * @param facts `tried`: the addresses of its name that were tried; `proxy`: where the connection ends at one
+ * @param facts `attempts`: what was done to reach it; `proxy`: where the connection ends at one
  */
 export function provisioningFailure(
   error: unknown,
   { host }: URL,
-  { tried, proxy }: { readonly tried?: ReadonlySet<string>; readonly proxy?: URL | null } = {},
+  { attempts = noAttempts(), proxy }: { readonly attempts?: Attempts; readonly proxy?: URL | null } = {},
 ): OnboardingError {
   const server = `the provisioning server ${host}`;
   const via = proxy ? `the proxy ${showProxy(proxy)} on the way to ${server}` : server;
-  // Several failures are named one by one already; a deadline, which names none, came before the last had failed.
-  const isNamed = error instanceof AggregateError || !tried || tried.size === 0;
-  const where = isNamed ? via : `${via} (tried ${[...tried].join(', ')})`;
-  return (proxy ? proxyFailure : networkFailure)(error, 'provisioning', where);
+  // A deadline names no address, and comes before the last one had failed.
+  const where = `${via}${triedWords(error, attempts)}`;
+  const failure = (proxy ? proxyFailure : networkFailure)(error, 'provisioning', where);
+  return unlessUnresolved(failure, attempts, 'provisioning', via);
 }

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { connectNats } from '../../../src/adapters/nats/transport.ts';
+import { noAttempts } from '../../../src/adapters/net/attempts.ts';
 
 test('a tunnel that a proxy opens after the attempt was given up is closed', async () => {
   const proxy = createServer();
@@ -22,6 +23,7 @@ test('a tunnel that a proxy opens after the attempt was given up is closed', asy
       onBroken: () => undefined,
       onGivenUp: () => undefined,
       signal: new AbortController().signal,
+      attempts: noAttempts(),
       servers: ['127.0.0.1:4222'],
       timeout: 300,
       reconnect: false,

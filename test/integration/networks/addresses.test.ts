@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
+import { createAuthority } from '../../../fleet/ca.ts';
+import { natsClient } from '../../../src/adapters/nats/client.ts';
 import { postProvision } from '../../../src/adapters/provisioningApi.ts';
 import { startSlowListener } from '../../fleet/slowListener.ts';
 import { closedPort } from '../../support/observabilityHarness.ts';
@@ -13,6 +15,9 @@ afterEach(async () => {
   vi.restoreAllMocks();
   for (const end of ends.splice(0).reverse()) await end();
 });
+
+/** Of NATS, ten seconds in earnest. */
+vi.mock('../../../src/adapters/nats/connectTimeout.ts', () => ({ addressTimeoutMs: 500 }));
 
 /** The name `device.test` then has these addresses, in this order. */
 function resolveTo(...addresses: string[]): void {
@@ -30,11 +35,14 @@ const ask = (port: number, ms = 20_000) =>
 /** Reserved for documentation: nobody has a route to it. */
 const withoutRoute = '2001:db8::1';
 
-async function answering(): Promise<{ host: string; port: number }> {
-  const server = createServer((_, response) => response.end('{}')).listen(0, '127.0.0.1');
+async function answering(host = '127.0.0.1', port = 0): Promise<{ host: string; port: number }> {
+  const server = createServer((_, response) => response.setHeader('connection', 'close').end('{}')).listen(
+    port,
+    host,
+  );
   await once(server, 'listening');
   ends.push(() => server.close());
-  return { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+  return { host, port: (server.address() as AddressInfo).port };
 }
 
 test('a name with an IPv6 address that has no route answers over a link whose handshake takes a second', async () => {
@@ -61,5 +69,57 @@ test('a deadline names the addresses that were tried by then', async () => {
   await expect(ask(slow.port, 400)).rejects.toMatchObject({
     code: 'PROVISIONING_TIMEOUT',
     message: expect.stringContaining(`device.test:${slow.port} (tried 127.0.0.1): no answer in time`),
+  });
+});
+
+test('an address that was silent for as long as it may be comes last from then on', async () => {
+  const slow = await startSlowListener(await answering());
+  ends.push(() => slow.stop());
+  await answering('127.0.0.2', slow.port);
+  resolveTo('127.0.0.1', '127.0.0.2');
+  await expect(ask(slow.port, 1_000)).rejects.toMatchObject({ code: 'PROVISIONING_TIMEOUT' });
+  expect(await ask(slow.port)).toMatchObject({ status: 200 });
+  expect(await ask(slow.port, 1_000)).toMatchObject({ status: 200 });
+});
+
+/** The name `device.test` gets no answer from the resolver. */
+function resolveNever(): void {
+  vi.spyOn(dns, 'lookup').mockImplementation((() => undefined) as never);
+}
+
+test('a deadline that comes before the name server answers is the fault of the name server', async () => {
+  resolveNever();
+  await expect(ask(9, 300)).rejects.toMatchObject({
+    ...{ code: 'PROVISIONING_UNREACHABLE', reason: 'dns-timeout' },
+    message: expect.stringMatching(/^the provisioning server device\.test:9: no answer from a DNS server/),
+  });
+});
+
+async function openNats(port: number): Promise<unknown> {
+  const authority = await createAuthority();
+  const { chain: certificate, key } = await authority.issueClient({ commonName: 'd1' });
+  const natsUrl = `tls://device.test:${port}`;
+  const identity = { deviceId: 'd1', key, certificate, caCertificate: authority.pem, natsUrl };
+  const connect = natsClient({
+    ...{ tls: 'required', proxy: null, resultStream: null, random: () => 0, needsInbox: false },
+  });
+  return await connect(identity, new AbortController().signal);
+}
+
+test('a NATS server that does not answer in time is named with the addresses that were tried', async () => {
+  const slow = await startSlowListener(await answering());
+  ends.push(() => slow.stop());
+  resolveTo('127.0.0.1', '127.0.0.3');
+  await expect(openNats(slow.port)).rejects.toMatchObject({
+    ...{ code: 'NATS_UNREACHABLE', reason: 'timeout' },
+    message: expect.stringMatching(/device\.test:\d+ \(tried .*127\.0\.0\.1.*\): no answer in time/),
+  });
+});
+
+test('a NATS server whose name is not resolved in time is not called silent', async () => {
+  resolveNever();
+  await expect(openNats(9)).rejects.toMatchObject({
+    ...{ code: 'NATS_UNREACHABLE', reason: 'dns-timeout' },
+    message: expect.stringMatching(/^the NATS server device\.test:9: no answer from a DNS server/),
   });
 });
