@@ -403,9 +403,9 @@ const entries = {
   },
   'token-missing': {
     codes: disk,
-    cause: 'the token of the hardware key is not there',
+    cause: 'the token of the hardware key is not there, or has no user PIN yet',
     remedy:
-      "Plug in the token, or correct `token=` and `serial=` in `identity.keyType`; `pkcs11-tool --module FILE --list-token-slots` shows what is there. The service's user needs access to its device.",
+      "Plug in the token, initialize it with a user PIN, or correct `token=` and `serial=` in `identity.keyType`; `pkcs11-tool --module FILE --list-token-slots` shows what is there. The service's user needs access to its device.",
   },
   'token-pin': {
     codes: disk,

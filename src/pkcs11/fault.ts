@@ -23,6 +23,8 @@ const missing = new Set([
   'CKR_TOKEN_NOT_RECOGNIZED',
   'CKR_SLOT_ID_INVALID',
 ]);
+/** Somebody is about to initialize it: no PIN was refused. */
+export const withoutPin = 'CKR_USER_PIN_NOT_INITIALIZED';
 const pin = /^CKR_(PIN_|USER_PIN_)/;
 
 export function faultOf(error: unknown): TokenFault {
@@ -30,6 +32,7 @@ export function faultOf(error: unknown): TokenFault {
   const result = resultOf(error);
   const said = result === '' ? String(error instanceof Error ? error.message : error) : result;
   if (missing.has(result)) return new TokenFault('missing', `was removed (${result})`, error);
+  if (result === withoutPin) return new TokenFault('missing', `has no user PIN yet (${result})`, error);
   if (pin.test(result)) return new TokenFault('pin', `refuses the PIN (${result})`, error);
   return new TokenFault('failed', `reports an error: ${said}`, error);
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import library, { type Handle, type PKCS11, type TokenInfo } from 'pkcs11js';
 import type { TokenSetting } from '../config/tokenUri.ts';
-import { faultOf, resultOf, TokenFault } from './fault.ts';
+import { faultOf, resultOf, TokenFault, withoutPin } from './fault.ts';
 
 /** A session with the token, logged in if the token wants that. */
 export interface Session {
@@ -88,6 +88,7 @@ function open(setting: TokenSetting, isShared: boolean): Session {
     login(setting, { api, slot, handle, token });
   } catch (error) {
     closeSession(api, handle);
+    if (resultOf(error) === withoutPin && !isShared) initializeAgain(api);
     throw error;
   }
   return { api, slot, handle, token };
@@ -130,13 +131,17 @@ function initialize(api: PKCS11): void {
   }
 }
 
+/** Some modules look at their tokens only when they are initialized. */
+function initializeAgain(api: PKCS11): void {
+  api.C_Finalize();
+  initialize(api);
+}
+
 function slotOf(api: PKCS11, setting: TokenSetting, isShared: boolean): Handle {
   const find = () => api.C_GetSlotList(true).filter((slot) => matches(api.C_GetTokenInfo(slot), setting));
   let found = find();
   if (found.length === 0 && !isShared) {
-    // Some modules look for their tokens only when they are initialized.
-    api.C_Finalize();
-    initialize(api);
+    initializeAgain(api);
     found = find();
   }
   const [slot, ...others] = found;

@@ -39,6 +39,23 @@ test('a token that is not there is waited for', async () => {
   await program.until(registered);
 });
 
+test('a token that has no user PIN yet is waited for, without a restart', async () => {
+  const token = newToken('another');
+  const { device } = await fleetAndDevice(token);
+  rewrite(device, { identity: { keyType: token.uri().replace('token=another', 'token=absent') } });
+  const { setPin } = token.addWithoutPin('absent');
+  const program = launch(device, [], token.env);
+  const line = await program.until(failure('STATE_UNWRITABLE'));
+  expect(line).toMatchObject({ reason: 'token-missing', class: 'transient' });
+  expect(line.message).toContain('has no user PIN yet');
+  expect(checkOf(device, token.env)).toMatchObject({
+    exit: 1,
+    key: { verdict: 'fail', reason: 'token-missing', remedy: reasons['token-missing'].remedy },
+  });
+  setPin();
+  await program.until(registered);
+});
+
 test('a wrong PIN is tried once, and the right one helps without a restart', async () => {
   const token = newToken();
   const { device } = await fleetAndDevice(token);

@@ -52,6 +52,8 @@ export interface SoftToken {
   takeOut(): { putBack(): void };
   /** Adds another token beside it, with the same PIN. */
   add(label: string): void;
+  /** Adds another token that is not wholly initialized: it has no user PIN yet. */
+  addWithoutPin(label: string): { setPin(): void };
   changePin(to: string): void;
 }
 
@@ -106,6 +108,39 @@ export function newToken(label = 'device'): SoftToken {
       };
     },
     add: init,
+    addWithoutPin(as) {
+      const free =
+        run('softhsm2-util', ['--show-slots'])
+          .split(/^(?=Slot )/m)
+          .at(-1) ?? '';
+      const [, number = ''] = /^Slot (\d+)/.exec(free) ?? [];
+      run('pkcs11-tool', [
+        '--module',
+        softHsm,
+        '--slot',
+        number,
+        '--init-token',
+        '--label',
+        as,
+        '--so-pin',
+        '1234',
+      ]);
+      return {
+        setPin() {
+          const so = ['--login', '--login-type', 'so', '--so-pin', '1234'];
+          run('pkcs11-tool', [
+            '--module',
+            softHsm,
+            '--token-label',
+            as,
+            ...so,
+            '--init-pin',
+            '--new-pin',
+            pin,
+          ]);
+        },
+      };
+    },
     changePin(to) {
       tool('--change-pin', '--new-pin', to);
     },
