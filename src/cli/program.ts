@@ -93,6 +93,10 @@ function addLogCommands(program: Command, build: Build, end: (status: number) =>
     .option('--json', 'print JSON')
     .option('--since <time>', 'leave out older lines: a time, or how long ago (90m, 24h, 7d)')
     .option('--device <id>', 'only this device')
+    .option(
+      '--compare <periods>',
+      'two periods next to each other, UTC: 2026-11-24T06:00/2026-11-24T07:00,2026-11-24T11:00/2026-11-24T12:00',
+    )
     .option('--stuck-after <minutes>', 'how long a device may stay unregistered, or not write (default: 60)')
     .option('--threads <number>', 'read on so many threads (default: one for each processor, at most 4)')
     .option('--follow', 'read on as the files grow, and show the report again')

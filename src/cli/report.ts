@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { readLog, sizeOf } from '../adapters/logFiles.ts';
 import { describe } from '../errors/onboardingError.ts';
 import { newBlockCutter } from '../services/fleetReport/blocks.ts';
+import { type Comparison, comparePeriods, periodsOf } from '../services/fleetReport/comparison.ts';
 import {
   enoughBytes,
   formatOf,
@@ -29,6 +30,8 @@ export interface ReportFlags {
   readonly since?: string;
   readonly device?: string;
   readonly follow?: boolean;
+  /** Two periods, see `periodsOf` */
+  readonly compare?: string;
   /** A number, as text */
   readonly threads?: string;
 }
@@ -46,6 +49,7 @@ export async function reportCommand(
   const now = Date.now();
   const stuckAfterMs = Number(flags.stuckAfter ?? 60) * 60_000;
   const since = flags.since === undefined ? null : sinceTime(flags.since, now);
+  const periods = flags.compare === undefined ? undefined : periodsOf(flags.compare);
   const threads = Number(flags.threads ?? usualThreads());
   const usage = !(Number.isInteger(threads) && threads >= 1 && threads <= mostThreads)
     ? `--threads is "${flags.threads}"; allowed: 1 to ${mostThreads}`
@@ -53,7 +57,9 @@ export async function reportCommand(
       ? `--stuck-after is "${flags.stuckAfter}"; allowed: a number of minutes greater than 0`
       : since !== null && Number.isNaN(since)
         ? `--since is "${flags.since}"; allowed: a time such as 2026-11-24T06:00Z, or how long ago, such as 90m, 24h or 7d`
-        : null;
+        : periods === null
+          ? `--compare is "${flags.compare}"; allowed: two periods such as 2026-11-24T06:00/2026-11-24T07:00,2026-11-24T11:00/2026-11-24T12:00, each with its end after its beginning`
+          : null;
   if (usage !== null) {
     process.stderr.write(`onboardd: ${usage}\n`);
     return exit.usage;
@@ -64,7 +70,14 @@ export async function reportCommand(
     device: flags.device ?? null,
   };
   const paths = files.length > 0 ? files : ['-'];
-  const show = (tally: Tally) => publish(summarize(tally, stuckAfterMs), stuckAfterMs, flags);
+  const show = (tally: Tally) => {
+    const report = summarize(tally, stuckAfterMs);
+    return publish(
+      { report, comparison: periods ? comparePeriods(report, periods) : null },
+      stuckAfterMs,
+      flags,
+    );
+  };
   if (flags.follow === true) {
     const tally = newTally();
     return await followLogs(paths, newCounter(tally, scope), () => show(tally));
@@ -161,15 +174,15 @@ async function readOne(
 
 /** @returns false if the page cannot be written */
 async function publish(
-  report: Report,
+  { report, comparison }: { readonly report: Report; readonly comparison: Comparison | null },
   stuckAfterMs: number,
   { json, html, follow }: ReportFlags,
 ): Promise<boolean> {
-  if (json) await print(`${JSON.stringify(reportJson(report), null, follow ? 0 : 2)}\n`);
+  if (json) await print(`${JSON.stringify(reportJson(report, comparison), null, follow ? 0 : 2)}\n`);
   else {
     const terminal = terminalOf(process.stdout, process.env);
     const clear = follow && process.stdout.isTTY ? '\x1b[H\x1b[2J' : '';
-    await print(`${clear}${reportLines(report, stuckAfterMs, terminal).join('\n')}\n`);
+    await print(`${clear}${reportLines(report, stuckAfterMs, terminal, comparison).join('\n')}\n`);
   }
   if (html === undefined) return true;
   try {

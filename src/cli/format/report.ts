@@ -1,4 +1,5 @@
 import { remedyOf } from '../../services/diagnostics/status.ts';
+import type { Comparison, Period } from '../../services/fleetReport/comparison.ts';
 import { quantile } from '../../services/fleetReport/distribution.ts';
 import {
   devicesThat,
@@ -23,7 +24,12 @@ const mostReasons = 3;
  *
  * @param stuckAfterMs as the report was made with
  */
-export function reportLines(report: Report, stuckAfterMs: number, terminal: Terminal = pipe): string[] {
+export function reportLines(
+  report: Report,
+  stuckAfterMs: number,
+  terminal: Terminal = pipe,
+  comparison: Comparison | null = null,
+): string[] {
   const lists =
     report.devices.length === 0
       ? []
@@ -45,7 +51,8 @@ export function reportLines(report: Report, stuckAfterMs: number, terminal: Term
           ...versionLines(report),
           ...lists,
         ];
-  return layOut([...headLines(report, stuckAfterMs), ...body].map(withoutControls), terminal);
+  const compared = comparison === null ? [] : comparisonLines(comparison);
+  return layOut([...headLines(report, stuckAfterMs), ...compared, ...body].map(withoutControls), terminal);
 }
 
 function headLines(report: Report, stuckAfterMs: number): Line[] {
@@ -151,7 +158,39 @@ function errorLines(report: Report): (string | Line)[] {
       ...adviceLines(code, error),
     ];
   });
-  return ['', 'Errors', ...rows];
+  const failing = report.devices.filter(({ failures }) => failures > 0).length;
+  const who =
+    failing === 0
+      ? ''
+      : `: ${number(failing)} of ${several(report.devices.length, 'device')} failed at least once`;
+  return ['', `Errors${who}`, ...rows];
+}
+
+/** Failures an hour, since periods may differ in length, and how many devices had any. */
+function comparisonLines({ periods, stepMs, rows }: Comparison): (string | Line)[] {
+  const [first, second] = periods;
+  const cells = rows
+    .slice(0, mostShown)
+    .map(({ kind, name, counts, devices }) => [
+      kind === 'failures' ? 'all failures' : kind === 'version' ? `version ${name}` : (name ?? 'registered'),
+      ...periods.flatMap((period, index) => [rate(counts[index] ?? 0, period), number(devices[index] ?? 0)]),
+    ]);
+  const head = ['', '1st: an hour', 'devices', '2nd: an hour', 'devices'];
+  return [
+    '',
+    {
+      text: `Two periods: ${day(first[0])} to ${day(first[1])}, and ${day(second[0])} to ${day(second[1])}, in steps of ${formatDuration(stepMs)}`,
+      hang: 2,
+    },
+    ...(rows.length === 0
+      ? ['  no failure, and no registration, in either of them']
+      : table([head, ...cells])),
+  ];
+}
+
+function rate(amount: number, [from, to]: Period): string {
+  const hourly = (amount * 3_600_000) / (to - from);
+  return hourly === 0 || hourly >= 9.95 ? number(Math.round(hourly)) : hourly.toFixed(hourly < 0.095 ? 2 : 1);
 }
 
 /** The remedy of each of the most frequent reasons; that of the code for failures without a reason. */

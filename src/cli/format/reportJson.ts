@@ -1,4 +1,5 @@
 import { remedyOf } from '../../services/diagnostics/status.ts';
+import type { Comparison } from '../../services/fleetReport/comparison.ts';
 import { type Distribution, quantile } from '../../services/fleetReport/distribution.ts';
 import {
   type DeviceStory,
@@ -12,7 +13,7 @@ import {
 const shapeVersion = 1;
 
 /** What `report --json` prints. */
-export function reportJson(report: Report): unknown {
+export function reportJson(report: Report, comparison: Comparison | null = null): unknown {
   const {
     lines,
     foreign,
@@ -32,6 +33,7 @@ export function reportJson(report: Report): unknown {
     first: time(first),
     last: time(last),
     devices: devices.length,
+    failing: devices.filter(({ failures }) => failures > 0).length,
     replaced,
     wrongClock,
     funnel: funnel(report),
@@ -59,6 +61,7 @@ export function reportJson(report: Report): unknown {
       ...counts,
     })),
     timeline: timelineJson(report),
+    comparison: comparison === null ? null : comparisonJson(comparison),
     list: devices.map(deviceJson),
   };
 }
@@ -76,6 +79,14 @@ function timelineJson({ timeline: { bucketMs, counts } }: Report): unknown {
   );
   const key = ({ at, what, version }: (typeof rows)[number]) => `${at} ${what} ${version}`;
   return { bucketMs, counts: rows.sort((a, b) => (key(a) < key(b) ? -1 : 1)) };
+}
+
+function comparisonJson({ periods, stepMs, rows }: Comparison): unknown {
+  return {
+    periods: periods.map(([from, until]) => ({ from: time(from), until: time(until) })),
+    stepMs,
+    rows,
+  };
 }
 
 function deviceJson(device: DeviceStory): unknown {

@@ -14,11 +14,12 @@ import {
 } from '../../services/fleetReport/report.ts';
 import { formatDuration } from '../../text/duration.ts';
 import { escapeText } from './escapeText.ts';
-import { compareData, compareScript, compareSection } from './reportPageCompare.ts';
+import { chartScript } from './reportPageChart.ts';
+import { compareData, compareScript, compareSection, timesOf } from './reportPageCompare.ts';
 import { pageScript, pageStyle } from './reportPageParts.ts';
 import { timelineSection, versionTable } from './reportPageTimeline.ts';
 
-const script = pageScript + compareScript;
+const script = chartScript + pageScript + compareScript;
 /** More timelines would make the page too heavy for a phone. */
 const mostTimelines = 10_000;
 const mostListed = 50;
@@ -47,7 +48,7 @@ export function reportPage(report: Report, stuckAfterMs: number, sha256: (text: 
 <a class="skip" href="#devices">to the devices</a>
 <header><h1>Onboarding report</h1>${span}${noteOf(report)}<div class="tiles">${tiles(report, stuckAfterMs)}</div></header>
 <main>
-<section id="time"><h2>Failures over time</h2>${timelineSection(report)}</section>
+<section id="time" tabindex="-1"><h2>Failures over time</h2>${timelineSection(report)}</section>
 <section><h2>Versions</h2>${versionTable(report)}</section>
 ${compareSection(report)}
 <section><h2>Devices that reached each state</h2>${funnelBars(report)}</section>
@@ -107,7 +108,7 @@ function devicesSection({ devices, errors, versions }: Report): string {
 <p class="legend">${stateNames.map((name) => `<span><i class="s-${name}"></i>${name}</span>`).join('')}</p>
 <form><label class="wide">device id, alias or host<input type="search" name="text"></label><label>host<input type="search" name="host"></label>${select('state', 'state now', options(stateNames, 'every state'))}${select('standing', 'standing', options(standings, 'every standing'))}${select('code', 'failed with', options([...errors.keys()].sort(), 'every code'))}${select('version', 'version', options(known, 'every version'))}<button type="reset">show all</button></form>
 <noscript><p>The list of devices needs JavaScript; everything above does not.</p></noscript>
-<p class="found" role="status"></p><ol class="ways"></ol><p><button type="button" class="more" hidden>show more</button></p></section>`;
+<p><span class="found" role="status"></span> <button type="button" class="when" hidden>when they failed</button></p><ol class="ways"></ol><p><button type="button" class="more" hidden>show more</button></p></section>`;
 }
 
 function tile(name: string, value: string, more = '', link = ''): string {
@@ -208,15 +209,16 @@ function stuckTable(devices: readonly DeviceStory[]): string {
 
 /**
  * The devices for the page's script: `[id, alias, host, version, state, standing, ms in the state, last seen, failures,
- * last code, codes, visits]`; states, standings and codes by their index, visits as pairs of state and ms.
+ * last code, codes, visits, times]`; states, standings and codes by their index, visits as pairs of state and ms, times as
+ * `timesOf` them.
  */
 function embedded(report: Report): string {
   const { devices, errors } = report;
   const rank = ({ standing }: DeviceStory) => (standing === 'registered' ? 1 : 0);
-  const shown = [...devices]
-    .sort((a, b) => rank(a) - rank(b) || b.unregisteredMs - a.unregisteredMs)
-    .slice(0, mostTimelines);
+  const all = [...devices].sort((a, b) => rank(a) - rank(b) || b.unregisteredMs - a.unregisteredMs);
+  const shown = all.slice(0, mostTimelines);
   const codes = [...errors.keys()].sort();
+  const versions = [...new Set(devices.flatMap(({ times }) => times.map(({ version }) => version)))].sort();
   const state = (name: string | null) => (stateNames as readonly (string | null)[]).indexOf(name);
   const rows = shown.map((device) => [
     device.id ?? '',
@@ -231,9 +233,10 @@ function embedded(report: Report): string {
     device.lastCode ?? '',
     [...device.codes.keys()].map((code) => codes.indexOf(code)),
     device.visits.filter((_, index) => index % 3 !== 1).map(Math.round),
+    timesOf(report, device, { codes, versions }),
   ]);
-  const times = compareData(report, codes);
-  const data = { states: stateNames, standings, codes, times, devices: rows };
+  const times = compareData(report, { codes, versions }, all.slice(mostTimelines));
+  const data = { states: stateNames, standings, codes, versions, times, devices: rows };
   return JSON.stringify(data).replace(/</g, '\\u003c');
 }
 

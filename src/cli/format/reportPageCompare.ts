@@ -1,7 +1,7 @@
-import type { Report } from '../../services/fleetReport/report.ts';
+import { pairs } from '../../services/fleetReport/deviceTimes.ts';
+import type { DeviceStory, Report } from '../../services/fleetReport/report.ts';
+import { pageAxis, toBars } from './reportPageAxis.ts';
 import { eventOf } from './reportPageTimeline.ts';
-
-const mostBars = 480;
 
 /** Two periods next to each other: the page's script fills the table, from what `compareData` gives it. */
 export function compareSection(report: Report): string {
@@ -14,43 +14,61 @@ export function compareSection(report: Report): string {
 <form>${period('first', 'first period')}${period('second', 'second period')}<div class="presets"><button type="button" data-preset="event" hidden>the largest event, and before</button><button type="button" data-preset="halves">first and second half</button></div></form>
 <noscript><p>The comparison needs JavaScript.</p></noscript>
 <p class="told" role="status"></p>
-<table class="compare" hidden><caption>Failures and registrations an hour, in the two periods</caption><thead><tr><th scope="col">what</th><th scope="col" class="n">first</th><th scope="col" class="n">second</th><th scope="col">change</th></tr></thead><tbody></tbody></table></section>`;
+<table class="compare" hidden><caption>Failures and registrations an hour, and on how many devices, in the two periods</caption><thead><tr><th scope="col">what</th><th scope="col" class="n">first</th><th scope="col" class="n">second</th><th scope="col">change</th></tr></thead><tbody></tbody></table></section>`;
 }
 
 /**
  * Failures and registrations over time for the page's script: rows of `[what, version, bar, count, bar, count, ...]`, `what`
- * as an index of `codes`, -1 for `registered`.
+ * as an index of `codes`, -1 for `registered`; `perDrawn` bars make one that is drawn. `others`: `timesOf` the devices that
+ * are not listed.
  */
-export function compareData(report: Report, codes: readonly string[]): unknown {
-  const { first, last, timeline } = report;
-  if (first === null || last === null) return null;
-  const begin = Math.floor(first / timeline.bucketMs);
-  const buckets = Math.floor(last / timeline.bucketMs) - begin + 1;
-  const perBar = Math.max(1, Math.ceil(buckets / mostBars));
-  const rows = [...timeline.counts].flatMap(([name, versions]) =>
-    [...versions].map(([version, all]) => {
-      const bars = new Map<number, number>();
-      for (const [bucket, amount] of all) {
-        const bar = Math.floor((bucket - begin) / perBar);
-        // A moment of another month was found to be of a wrong clock.
-        if (bar >= 0 && bar * perBar < buckets) bars.set(bar, (bars.get(bar) ?? 0) + amount);
-      }
-      return [codes.indexOf(name), version, ...[...bars].sort(([a], [b]) => a - b).flat()];
-    }),
+export function compareData(
+  report: Report,
+  { codes, versions }: Names,
+  others: readonly DeviceStory[],
+): unknown {
+  const axis = pageAxis(report);
+  if (axis === null) return null;
+  const { timeline } = report;
+  const rows = [...timeline.counts].flatMap(([name, byVersion]) =>
+    [...byVersion].map(([version, all]) => [
+      codes.indexOf(name),
+      version,
+      ...inOrder(toBars(axis.fine, timeline.bucketMs, all)),
+    ]),
   );
-  const barMs = perBar * timeline.bucketMs;
-  return {
-    begin: begin * timeline.bucketMs,
-    barMs,
-    bars: Math.ceil(buckets / perBar),
-    event: eventOf(report),
-    rows,
-  };
+  const all = others.map((device) => timesOf(report, device, { codes, versions }));
+  const { fine, perDrawn } = axis;
+  return { ...fine, perDrawn, event: eventOf(report), rows, others: all };
+}
+
+/** What the page's data has by its index. */
+export interface Names {
+  readonly codes: readonly string[];
+  readonly versions: readonly string[];
+}
+
+/** One device over time: lists of `[what, version, bar, count, bar, count, ...]`, both names by their index, -1 for `registered`. */
+export function timesOf(report: Report, { times }: DeviceStory, { codes, versions }: Names): number[][] {
+  const axis = pageAxis(report);
+  if (axis === null) return [];
+  return times
+    .map(({ what, version, counts }) => [
+      codes.indexOf(what),
+      versions.indexOf(version),
+      ...inOrder(toBars(axis.fine, report.deviceBucketMs, pairs(counts))),
+    ])
+    .filter(({ length }) => length > 2)
+    .sort(([what = 0, version = 0], [other = 0, another = 0]) => what - other || version - another);
+}
+
+function inOrder(bars: ReadonlyMap<number, number>): number[] {
+  return [...bars].sort(([a], [b]) => a - b).flat();
 }
 
 export const compareScript = `
 (() => {
-  const { codes, times } = JSON.parse(document.getElementById('data').textContent);
+  const { codes, versions, times, devices } = JSON.parse(document.getElementById('data').textContent);
   const root = document.getElementById('compare');
   if (!times || !root) return;
   const [form, told, table, event] = ['form', '.told', 'table', '[data-preset=event]'].map((name) => root.querySelector(name));
@@ -65,20 +83,23 @@ export const compareScript = `
     halves: () => { const half = begin + Math.ceil(bars / 2) * barMs; set('first', begin, half); set('second', half, end); },
     event: () => { const [from, to] = times.event; set('first', Math.max(begin, 2 * from - to), from); set('second', from, to); },
   };
+  const keysOf = (what, version) => (what < 0 ? ['registered'] : ['all failures', 'code ' + codes[what], ...(version ? ['version ' + version] : [])]);
+  // The last column of a device is its times.
+  const each = [...devices.map((device) => device[device.length - 1]), ...times.others];
+  /** What happened in a period: how often, and on how many devices. */
   const sums = (from, to) => {
     const all = new Map();
-    const add = (key, amount) => all.set(key, (all.get(key) || 0) + amount);
+    const of = (key) => all.get(key) || all.set(key, { amount: 0, devices: 0 }).get(key);
+    const isIn = (bar) => begin + bar * barMs >= from && begin + bar * barMs < to;
     for (const [what, version, ...counts] of rows)
-      for (let index = 0; index < counts.length; index += 2) {
-        const at = begin + counts[index] * barMs;
-        if (at < from || at >= to) continue;
-        if (what < 0) add('registered', counts[index + 1]);
-        else {
-          add('all failures', counts[index + 1]);
-          add('code ' + codes[what], counts[index + 1]);
-          if (version) add('version ' + version, counts[index + 1]);
-        }
-      }
+      for (let index = 0; index < counts.length; index += 2)
+        if (isIn(counts[index])) for (const key of keysOf(what, version)) of(key).amount += counts[index + 1];
+    for (const own of each) {
+      const keys = new Set();
+      for (const [what, version, ...counts] of own)
+        if (counts.some((bar, index) => index % 2 === 0 && isIn(bar))) for (const key of keysOf(what, versions[version])) keys.add(key);
+      for (const key of keys) of(key).devices++;
+    }
     return all;
   };
   const cell = (tag, className, text) => {
@@ -102,14 +123,23 @@ export const compareScript = `
     table.hidden = wrong;
     told.textContent = wrong
       ? 'Each period needs a beginning and a later end.'
-      : 'Counted in steps of ' + (barMs >= 3600000 ? (barMs / 3600000).toFixed(1).replace('.0', '') + ' h' : barMs / 60000 + ' min') + '; the numbers are per hour.';
+      : 'Counted in steps of ' + (barMs >= 3600000 ? (barMs / 3600000).toFixed(1).replace('.0', '') + ' h' : barMs / 60000 + ' min') + '; the numbers are per hour, and devices that had any.';
     if (wrong) return;
     const [one, two] = periods.map(([from, to]) => sums(from, to));
     const [hours, others] = periods.map(([from, to]) => (to - from) / 3600000);
-    const list = [...new Set([...one.keys(), ...two.keys()])].map((key) => [key, (one.get(key) || 0) / hours, (two.get(key) || 0) / others]);
+    const none = { amount: 0, devices: 0 };
+    const list = [...new Set([...one.keys(), ...two.keys()])].map((key) => {
+      const [first, second] = [one.get(key) || none, two.get(key) || none];
+      return [key, first.amount / hours, second.amount / others, first.devices, second.devices];
+    });
+    const figure = (value, some) => {
+      const data = cell('td', 'n', rate(value));
+      if (some) data.append(' ', cell('small', '', some.toLocaleString('en-US') + (some === 1 ? ' device' : ' devices')));
+      return data;
+    };
     const rank = ([key]) => (key === 'all failures' ? 0 : key.startsWith('code ') ? 1 : key.startsWith('version ') ? 2 : 3);
     list.sort((a, b) => rank(a) - rank(b) || b[1] + b[2] - a[1] - a[2] || (a[0] < b[0] ? -1 : 1));
-    table.tBodies[0].replaceChildren(...list.map(([key, first, second]) => {
+    table.tBodies[0].replaceChildren(...list.map(([key, first, second, some, more]) => {
       const row = document.createElement('tr');
       const [kind, text] = change(first, second);
       const head = cell('th', '', '');
@@ -120,7 +150,7 @@ export const compareScript = `
         link.href = '#' + new URLSearchParams([[filter, value]]);
         head.append(link);
       } else head.textContent = key;
-      row.append(head, cell('td', 'n', rate(first)), cell('td', 'n', rate(second)), cell('td', kind && (key === 'registered') !== (kind === 'up') ? 'bad' : '', text));
+      row.append(head, figure(first, some), figure(second, more), cell('td', kind && (key === 'registered') !== (kind === 'up') ? 'bad' : '', text));
       return row;
     }));
     table.hidden = list.length === 0;

@@ -18,9 +18,9 @@ form{margin-bottom:.6rem;display:flex;gap:.5rem;flex-wrap:wrap}input,select,butt
 .ways{list-style:none;margin:0;padding:0}.ways li{border-top:1px solid var(--line);padding:.5rem 0}.stuck li:first-child{border:0;padding-top:0}.stuck code{flex:0 1 17rem}.ways p{margin:0;display:flex;gap:.2rem .8rem;flex-wrap:wrap}.ways p+div{margin:.3rem 0 .2rem}.way{display:flex;height:.8rem;border-radius:3px;overflow:hidden;gap:1px}.way i{min-width:2px}.ways small{color:var(--dim)}.bad{color:var(--failed)}
 a{color:inherit;text-underline-offset:.15em;text-decoration-color:var(--dim)}a.tile{text-decoration:none}a.tile:hover{border-color:var(--fg)}:focus-visible{outline:2px solid var(--registering);outline-offset:2px}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:.5rem;background:var(--card);padding:.4rem}
 .strip{margin:.1rem 0 .55rem}.strip figcaption{display:flex;flex-wrap:wrap;gap:.1rem .7rem;align-items:baseline}.strip figcaption a{overflow-wrap:anywhere}.strip figcaption span{display:inline}.strip em,.worse em{font-style:normal;color:var(--failed)}.strip svg{height:2.1rem;border-bottom:1px solid var(--line)}.notable{margin:0 0 .8rem;padding-left:1.1rem;color:var(--failed)}.strip svg{width:100%;display:block}.t-code rect{fill:var(--failed)}.t-version rect{fill:var(--provisioned)}.t-registered rect{fill:var(--registered)}.axis{display:flex;justify-content:space-between;color:var(--dim);font-size:.85rem;margin:0}
-fieldset{border:1px solid var(--line);border-radius:6px;display:flex;flex:1 1 20rem;flex-wrap:wrap;gap:.5rem;margin:0;min-width:0;padding:.3rem .6rem .6rem}legend{color:var(--dim);font-size:.85rem;padding:0 .3rem}.presets{align-self:end;display:flex;flex-wrap:wrap;gap:.5rem}.told{color:var(--dim);margin:.3rem 0}.compare caption,.quiet{clip-path:inset(50%);position:absolute}.compare td:last-child{padding-left:1rem}.wide-table{overflow-x:auto}details{margin-top:.5rem}summary{color:var(--dim);cursor:pointer;font-size:.85rem}details th,details td{font-size:.85rem;white-space:nowrap;padding-right:1rem}
+fieldset{border:1px solid var(--line);border-radius:6px;display:flex;flex:1 1 20rem;flex-wrap:wrap;gap:.5rem;margin:0;min-width:0;padding:.3rem .6rem .6rem}legend{color:var(--dim);font-size:.85rem;padding:0 .3rem}.presets{align-self:end;display:flex;flex-wrap:wrap;gap:.5rem}.told{color:var(--dim);margin:.3rem 0}.compare caption,.quiet{clip-path:inset(50%);position:absolute}.compare td:last-child{padding-left:1rem}.compare small{display:block;color:var(--dim)}.wide-table{overflow-x:auto}details{margin-top:.5rem}summary{color:var(--dim);cursor:pointer;font-size:.85rem}details th,details td{font-size:.85rem;white-space:nowrap;padding-right:1rem}
 form label{color:var(--dim);font-size:.85rem;display:grid;flex:1 1 8.5rem;min-width:0}form .wide{flex-basis:15rem}form input,form select{width:100%}form button{align-self:end}
-@media(max-width:34rem){.funnel thead{position:absolute;clip-path:inset(50%)}.funnel tr{display:grid;grid-template-columns:1fr auto auto 4rem;gap:0 .5rem;padding:.15rem 0}.funnel .bar{grid-column:1/-1;grid-row:2;width:100%;padding:0}.funnel svg{height:.7rem}.now::after{content:' now';color:var(--dim)}.versions{font-size:.85rem}.versions thead th{white-space:normal}.versions th,.versions td{padding-right:.25rem}.versions tbody th,.compare tbody th{overflow-wrap:anywhere}fieldset{display:grid;flex-basis:100%}.compare{font-size:.85rem}.compare th,.compare td{padding-right:.25rem}.compare td:last-child{padding-left:.5rem}.axis span:nth-child(even){display:none}.versions tr>:nth-child(4){display:none}.funnel th,.funnel td{padding-right:.35rem}.tile b{font-size:1.25rem}section{padding:.8rem}.tiles{grid-template-columns:1fr 1fr}}
+@media(max-width:34rem){.funnel thead{position:absolute;clip-path:inset(50%)}.funnel tr{display:grid;grid-template-columns:1fr auto auto 4rem;gap:0 .5rem;padding:.15rem 0}.funnel .bar{grid-column:1/-1;grid-row:2;width:100%;padding:0}.funnel svg{height:.7rem}.now::after{content:' now';color:var(--dim)}.versions{font-size:.85rem}.versions thead th{white-space:normal}.versions th,.versions td{padding-right:.25rem}.versions tbody th,.compare tbody th{overflow-wrap:anywhere}fieldset{display:grid;flex-basis:100%}.compare{font-size:.85rem}.compare th,.compare td{padding-right:.25rem}.compare thead th:first-child{display:none}.compare thead th:last-child{padding-left:.5rem}.compare tr{display:grid;grid-template-columns:1fr 1fr 1.2fr;border-top:1px solid var(--line);padding:.2rem 0}.compare tbody th{grid-column:1/-1}.compare td:last-child{padding-left:.5rem}.axis span:nth-child(even){display:none}.versions tr>:nth-child(4){display:none}.funnel th,.funnel td{padding-right:.35rem}.tile b{font-size:1.25rem}section{padding:.8rem}.tiles{grid-template-columns:1fr 1fr}}
 @media print{section{break-inside:avoid}form,button{display:none}}
 `;
 
@@ -28,7 +28,7 @@ export const pageScript = `
 (() => {
   const { states, standings, codes, devices } = JSON.parse(document.getElementById('data').textContent);
   const root = document.getElementById('devices');
-  const [form, list, found, more] = ['form', '.ways', '.found', '.more'].map((name) => root.querySelector(name));
+  const [form, list, found, more, when] = ['form', '.ways', '.found', '.more', '.when'].map((name) => root.querySelector(name));
   const names = ['text', 'host', 'state', 'standing', 'code', 'version'];
   const page = 50;
   let matching = [];
@@ -88,6 +88,9 @@ export const pageScript = `
         (part === '' || [id, alias, itsHost].some((name) => name.toLowerCase().includes(part))),
     );
     found.textContent = matching.length.toLocaleString('en-US') + (matching.length === 1 ? ' device' : ' devices');
+    const isFiltered = names.some((name) => form.elements[name].value.trim() !== '');
+    when.hidden = !isFiltered;
+    drawTimes(isFiltered ? matching : null, code, () => form.reset());
     list.replaceChildren();
     grow();
   };
@@ -112,6 +115,11 @@ export const pageScript = `
   form.addEventListener('input', () => { toHash(); look(); });
   form.addEventListener('submit', (event) => event.preventDefault());
   form.addEventListener('reset', () => setTimeout(() => { toHash(); look(); }));
+  when.addEventListener('click', () => {
+    const time = document.getElementById('time');
+    time.scrollIntoView();
+    time.focus({ preventScroll: true });
+  });
   more.addEventListener('click', () => {
     const next = list.children.length;
     grow();

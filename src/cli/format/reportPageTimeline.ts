@@ -1,5 +1,7 @@
+import { pairs } from '../../services/fleetReport/deviceTimes.ts';
 import type { Report } from '../../services/fleetReport/report.ts';
 import { escapeText } from './escapeText.ts';
+import { type Axis, drawnAxis, pageAxis, toBars } from './reportPageAxis.ts';
 
 /** One strip of bars over time. */
 interface Strip {
@@ -7,9 +9,10 @@ interface Strip {
   readonly kind: 'code' | 'version' | 'registered';
   readonly counts: readonly number[];
   readonly total: number;
+  /** How many devices */
+  readonly devices: number;
 }
 
-const mostBars = 120;
 const mostStrips = 6;
 const mostNotable = 3;
 const fewestDevices = 5;
@@ -22,7 +25,9 @@ export function timelineSection(report: Report): string {
   const { strips, time } = made;
   if (strips.length === 0) return '<p>No failure, and no registration.</p>';
   const drawn = strips.map((strip) => drawStrip(strip, time));
-  return `${notable(report, strips, time)}${drawn.join('')}${axisOf(time)}${timelineTable(strips, time)}`;
+  const scope =
+    '<p class="note scope" role="status" hidden><span></span> <button type="button">show all</button></p>';
+  return `${notable(report, strips, time)}${scope}<div id="strips">${drawn.join('')}${axisOf(time)}${timelineTable(strips, time)}</div>`;
 }
 
 /** The largest burst of one code, from and until, milliseconds since 1970; null: none stands out. */
@@ -33,24 +38,10 @@ export function eventOf(report: Report): readonly [from: number, to: number] | n
 }
 
 function stripsAndTime(report: Report): { strips: Strip[]; time: Axis } | null {
-  const { first, last } = report;
-  if (first === null || last === null) return null;
-  const { bucketMs } = report.timeline;
-  const begin = Math.floor(first / bucketMs);
-  const buckets = Math.floor(last / bucketMs) - begin + 1;
-  const perBar = Math.max(1, Math.ceil(buckets / mostBars));
-  const bars = Math.max(2, Math.ceil(buckets / perBar));
-  const toCounts = (entries: Iterable<readonly [number, number]>): number[] => {
-    const counts = Array.from({ length: bars }, () => 0);
-    for (const [bucket, amount] of entries) {
-      const bar = Math.floor((bucket - begin) / perBar);
-      // A moment of another month was found to be of a wrong clock.
-      if (bar >= 0 && bar < bars) counts[bar] = (counts[bar] ?? 0) + amount;
-    }
-    return counts;
-  };
-  const time = { begin: begin * bucketMs, barMs: perBar * bucketMs, bars };
-  return { strips: stripsOf(report, toCounts), time };
+  const axis = pageAxis(report);
+  if (axis === null) return null;
+  const time = drawnAxis(axis);
+  return { strips: stripsOf(report, time), time };
 }
 
 const ticks = 5;
@@ -79,22 +70,27 @@ function timelineTable(strips: readonly Strip[], { begin, barMs, bars }: Axis): 
   return `<details><summary>as a table</summary><div class="wide-table" tabindex="0" role="region" aria-label="Failures over time, as a table"><table><thead><tr><th scope="col">from (UTC)</th>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div></details>`;
 }
 
-function stripsOf(
-  { timeline: { counts } }: Report,
-  toCounts: (entries: Iterable<readonly [number, number]>) => number[],
-) {
+function stripsOf(report: Report, time: Axis): Strip[] {
+  const { bucketMs, counts } = report.timeline;
+  const devices = devicesOf(report, time);
+  const strip = (kind: Strip['kind'], name: string, entries: Iterable<readonly [number, number]>): Strip => {
+    const found = toBars(time, bucketMs, entries);
+    const bars = Array.from({ length: time.bars }, (_, bar) => found.get(bar) ?? 0);
+    const total = bars.reduce((sum, amount) => sum + amount, 0);
+    return { name, kind, counts: bars, total, devices: devices.get(`${kind} ${name}`) ?? 0 };
+  };
   const byCode: Strip[] = [];
   const byVersion = new Map<string, (readonly [number, number])[]>();
   for (const [name, versions] of counts) {
     const all = [...versions.values()].flatMap((buckets) => [...buckets]);
-    byCode.push(strip(name, name === 'registered' ? 'registered' : 'code', toCounts(all)));
+    byCode.push(strip(name === 'registered' ? 'registered' : 'code', name, all));
     if (name === 'registered') continue;
     for (const [version, buckets] of versions)
       byVersion.set(version, [...(byVersion.get(version) ?? []), ...buckets]);
   }
   const versions = [...byVersion]
     .filter(([version]) => version !== '')
-    .map(([version, entries]) => strip(version, 'version', toCounts(entries)));
+    .map(([version, entries]) => strip('version', version, entries));
   const top = (strips: readonly Strip[]) =>
     strips
       .filter(({ total }) => total > 0)
@@ -107,18 +103,21 @@ function stripsOf(
   ];
 }
 
-function strip(name: string, kind: Strip['kind'], counts: readonly number[]): Strip {
-  return { name, kind, counts, total: counts.reduce((sum, amount) => sum + amount, 0) };
-}
-
-interface Axis {
-  readonly begin: number;
-  readonly barMs: number;
-  readonly bars: number;
+/** Kind and name of a strip → how many devices */
+function devicesOf({ devices, deviceBucketMs }: Report, time: Axis): Map<string, number> {
+  const all = new Map<string, number>();
+  for (const { times } of devices) {
+    const seen = times.filter(({ counts }) => toBars(time, deviceBucketMs, pairs(counts)).size > 0);
+    const keys = seen.flatMap(({ what, version }) =>
+      what === 'registered' ? ['registered registered'] : [`code ${what}`, `version ${version}`],
+    );
+    for (const key of new Set(keys)) all.set(key, (all.get(key) ?? 0) + 1);
+  }
+  return all;
 }
 
 /** When most of a strip happened, and whether that stands out. */
-function burstOf({ kind, counts, total }: Omit<Strip, 'name'>, { begin, barMs }: Axis) {
+function burstOf({ kind, counts, total }: Pick<Strip, 'kind' | 'counts' | 'total'>, { begin, barMs }: Axis) {
   const [from, to, inside] = busiest(counts);
   const part = Math.round((100 * inside) / total);
   const times = { from: begin + from * barMs, to: begin + (to + 1) * barMs };
@@ -127,7 +126,7 @@ function burstOf({ kind, counts, total }: Omit<Strip, 'name'>, { begin, barMs }:
   return { part, when, isEvent, inside, ...times };
 }
 
-function drawStrip({ name, kind, counts, total }: Strip, time: Axis): string {
+function drawStrip({ name, kind, counts, total, devices }: Strip, time: Axis): string {
   const { begin, barMs } = time;
   const peak = Math.max(...counts);
   const width = 100 / counts.length;
@@ -145,8 +144,9 @@ function drawStrip({ name, kind, counts, total }: Strip, time: Axis): string {
     kind === 'registered'
       ? '<b>registered</b>'
       : `<a href="#${kind}=${encodeURIComponent(name)}">${escapeText(label)}</a>`;
-  const told = `${total.toLocaleString('en-US')}${isEvent ? `; <em>${part} % from ${when}</em>` : ''}`;
-  const spoken = `${label}: ${total} in all, ${part} % of them from ${when}`;
+  const amount = `${total.toLocaleString('en-US')} on ${devices.toLocaleString('en-US')} ${devices === 1 ? 'device' : 'devices'}`;
+  const told = `${amount}${isEvent ? `; <em>${part} % from ${when}</em>` : ''}`;
+  const spoken = `${label}: ${amount}, ${part} % of them from ${when}`;
   return `<figure class="strip t-${kind}"><figcaption>${link}<span>${told}</span></figcaption><svg viewBox="0 0 100 ${height}" preserveAspectRatio="none" role="img" aria-label="${escapeText(spoken)}">${rects.join('')}</svg></figure>`;
 }
 

@@ -1,4 +1,5 @@
 import { type StateName, stateNames } from '../../events.ts';
+import { type DeviceTimes, mergeTimes } from './deviceTimes.ts';
 import type { LogLine } from './logLine.ts';
 
 /**
@@ -16,6 +17,8 @@ export interface DeviceTally {
   starts: number;
   heartbeats: number;
   readonly codes: Map<string, number>;
+  /** Failures by code, and registrations, over time; without those of a wrong clock */
+  readonly times: DeviceTimes[];
   readonly eras: Era[];
   /** The latest visits, the oldest first: index in `stateNames`, when it was entered, how long it lasted; three numbers each */
   readonly visits: number[];
@@ -73,6 +76,7 @@ export function newDevice(key: string): DeviceTally {
     starts: 0,
     heartbeats: 0,
     codes: new Map(),
+    times: [],
     eras: [],
     visits: [],
     firstRegistered: null,
@@ -184,6 +188,7 @@ export function mergeDevice(into: DeviceTally, from: DeviceTally): void {
   into.starts += from.starts;
   into.heartbeats += from.heartbeats;
   for (const [code, amount] of from.codes) addCode(into, code, amount);
+  mergeTimes(into.times, from.times);
   for (const era of from.eras) mergeEra(eraOf(into, era.block), era);
   for (let index = 0; index < from.visits.length; index += 3) {
     const [state = 0, at = 0, durationMs = 0] = from.visits.slice(index, index + 3);

@@ -1,5 +1,6 @@
 import { type StateName, stateNames } from '../../events.ts';
 import type { DeviceTally, Era } from './deviceTally.ts';
+import type { DeviceTimes } from './deviceTimes.ts';
 import { addDuration, type Distribution, newDistribution } from './distribution.ts';
 import { onePerMachine, trustedBlocks } from './judgeTally.ts';
 import type { ErrorTally, Tally } from './tally.ts';
@@ -36,6 +37,8 @@ export interface DeviceStory {
   readonly lastCode: string | null;
   readonly lastCause: string | null;
   readonly codes: ReadonlyMap<string, number>;
+  /** Failures by code, and registrations, over time, in buckets of the report's `deviceBucketMs` */
+  readonly times: readonly DeviceTimes[];
   /** As in `DeviceTally` */
   readonly visits: readonly number[];
 }
@@ -61,6 +64,7 @@ export interface Report
   readonly first: number | null;
   readonly last: number | null;
   readonly devices: readonly DeviceStory[];
+  readonly deviceBucketMs: number;
   /** Device ids that a reset replaced by another one of the same machine; they are not in `devices` */
   readonly replaced: number;
   /** Lines that a device with a wrong clock wrote, and devices that did */
@@ -102,6 +106,7 @@ export function summarize(tally: Tally, stuckAfterMs: number): Report {
     first: newest === null ? null : first,
     last: newest,
     devices,
+    deviceBucketMs: tally.resolution.bucketMs,
     replaced,
     wrongClock: {
       lines: wrong.reduce((sum, era) => sum + era.lines, 0),
@@ -164,6 +169,7 @@ function storyOf(
     lastCode: isOver ? null : (failed?.[1].value ?? null),
     lastCause: isOver ? null : (latest('cause')?.[1].value ?? null),
     codes: device.codes,
+    times: device.times,
     visits: device.visits,
   };
 }

@@ -11,6 +11,7 @@ import {
   newDevice,
   wrongClock,
 } from './deviceTally.ts';
+import { addToDevice, boundTimes, coarsenTimes, finestResolution, type Resolution } from './deviceTimes.ts';
 import { addDistribution, addDuration, type Distribution, newDistribution } from './distribution.ts';
 import type { LogLine } from './logLine.ts';
 import { newSeenLines, type SeenLines } from './seenLines.ts';
@@ -48,6 +49,8 @@ export interface Tally {
   readonly toRegistered: Distribution;
   /** Failures by code, and `registered` */
   readonly timeline: Timeline;
+  /** Of the `times` of all devices */
+  readonly resolution: Resolution;
 }
 
 /** Which lines count, and which clocks are believed. Times are milliseconds since 1970. */
@@ -82,6 +85,7 @@ export function newTally(): Tally {
     steps: new Map(stateNames.map((name) => [name, newDistribution()])),
     toRegistered: newDistribution(),
     timeline: newTimeline(),
+    resolution: finestResolution(),
   };
 }
 
@@ -149,23 +153,41 @@ function countLine(tally: Tally, device: DeviceTally | null, line: LogLine, mome
     addDuration(tally.steps.get(from) as Distribution, durationMs);
   if (event === 'device.registered') {
     if (durationMs !== null) addDuration(tally.toRegistered, durationMs);
-    if (moment.block !== wrongClock)
-      addToTimeline(tally.timeline, 'registered', line.version ?? '', [moment.at, 1]);
+    addTimes(tally, device, { what: 'registered', version: line.version ?? '' }, [moment, 1]);
   }
   // A permanent failure is logged twice: as step.failed and as device.failed. Only a start that fails is not.
   const isStart = event === 'device.failed' && line.deviceId === null;
-  if (code !== null && (event === 'step.failed' || isStart)) addError(tally, line, moment, weight);
+  if (code !== null && (event === 'step.failed' || isStart)) addError(tally, device, line, [moment, weight]);
 }
 
-function addError(tally: Tally, line: LogLine, { at, block }: Moment, weight: number): void {
+function addError(
+  tally: Tally,
+  device: DeviceTally | null,
+  line: LogLine,
+  [moment, weight]: readonly [Moment, number],
+): void {
   const { code, cause, step, reason, version } = line;
   const name = code === null || (tally.errors.size >= mostKinds && !tally.errors.has(code)) ? 'OTHER' : code;
   const error = errorOf(tally, name);
   error.count += weight;
-  if (cause !== null) error.cause = later(error.cause, block === wrongClock ? 0 : at, cause);
+  if (cause !== null) error.cause = later(error.cause, moment.block === wrongClock ? 0 : moment.at, cause);
   if (step !== null) bump(error.steps, step, weight, mostSteps);
   if (reason !== null) bump(error.reasons, reason, weight, mostReasons);
-  if (block !== wrongClock) addToTimeline(tally.timeline, name, version ?? '', [at, weight]);
+  addTimes(tally, device, { what: name, version: version ?? '' }, [moment, weight]);
+}
+
+/** Puts what happened so often on the time axes of the fleet and of the device; a wrong clock has no place there. */
+function addTimes(
+  { timeline, resolution, devices }: Tally,
+  device: DeviceTally | null,
+  { what, version }: { readonly what: string; readonly version: string },
+  [{ at, block }, weight]: readonly [Moment, number],
+): void {
+  if (block === wrongClock) return;
+  addToTimeline(timeline, what, version, [at, weight]);
+  if (device === null) return;
+  addToDevice(resolution, device.times, { what, version }, [at, weight]);
+  boundTimes(resolution, devices);
 }
 
 function errorOf({ errors }: Tally, name: string): ErrorTally {
@@ -184,12 +206,17 @@ function bump(counts: Map<string, number>, name: string, amount: number, most: n
 export function mergeTally(into: Tally, from: Tally): void {
   for (const name of ['lines', 'foreign', 'duplicates', 'beyond', 'unnamed'] as const)
     into[name] += from[name];
+  const bucketMs = Math.max(into.resolution.bucketMs, from.resolution.bucketMs);
+  for (const { resolution, devices } of [into, from]) coarsenTimes(resolution, devices, bucketMs);
   for (const [key, device] of from.devices) {
     const known = into.devices.get(key);
     if (known !== undefined) mergeDevice(known, device);
     else if (into.devices.size < mostDevices) into.devices.set(key, device);
     else into.beyond++;
   }
+  // Counts anew what there is.
+  coarsenTimes(into.resolution, into.devices, bucketMs);
+  boundTimes(into.resolution, into.devices);
   for (const [event, amount] of from.events) bump(into.events, event, amount, mostKinds);
   for (const [name, error] of from.errors) {
     const known = errorOf(into, name);

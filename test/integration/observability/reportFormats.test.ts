@@ -134,9 +134,33 @@ test('--json is what docs/report.schema.json says, and nothing besides', () => {
     '{"event":"step.failed","timestamp":"2026-11-20T07:00:00.000Z","code":"NATS_TLS","reason":"tls-expired","deviceId":"d"}',
   ];
   for (const text of [[...fleetWithEvents(60, 5), ...odd].join('\n'), odd[0] ?? '']) {
-    const { stdout } = runToEnd(['report', '--json', put('a.log', text)]);
-    expect(validate(JSON.parse(stdout)), ajv.errorsText(validate.errors)).toBe(true);
+    for (const more of [[], ['--compare', '2026-11-20/2026-11-21,2026-11-21/2026-11-22']]) {
+      const { stdout } = runToEnd(['report', '--json', put('a.log', text), ...more]);
+      expect(validate(JSON.parse(stdout)), ajv.errorsText(validate.errors)).toBe(true);
+    }
   }
+});
+
+test('--compare tells failures and devices of two periods, and refuses what is no pair of periods', () => {
+  const log = put('a.log', [...fleetWithEvents(60, 5)].join('\n'));
+  const hours = '2026-11-20T06:00/2026-11-20T11:00,2026-11-20T11:00/2026-11-20T12:00';
+  const { status, stdout } = runToEnd(['report', '--json', '--compare', hours, log]);
+  expect(status).toBe(0);
+  const { comparison, failing, devices, list } = JSON.parse(stdout);
+  const timeouts = comparison.rows.find(({ name }: { name: string }) => name === 'PROVISIONING_TIMEOUT');
+  const hit = list.filter(({ codes }: { codes: object }) => 'PROVISIONING_TIMEOUT' in codes).length;
+  expect(hit).toBeGreaterThan(40);
+  expect(timeouts).toEqual({
+    ...{ kind: 'code', name: 'PROVISIONING_TIMEOUT' },
+    ...{ counts: [0, 3 * hit], devices: [0, hit] },
+  });
+  expect([failing >= hit, failing <= devices]).toEqual([true, true]);
+  expect(runToEnd(['report', '--compare', hours, log]).stdout).toMatch(
+    /^Two periods: .*\n.*devices\n {2}all/m,
+  );
+  const refused = runToEnd(['report', '--compare', 'yesterday', log]);
+  expect(refused.status).toBe(64);
+  expect(refused.stderr).toMatch(/^onboardd: --compare is "yesterday"; allowed: two periods such as /);
 });
 
 test('--follow tells what is appended, and goes on with the file that takes its place', async () => {

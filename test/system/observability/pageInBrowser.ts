@@ -101,6 +101,7 @@ export async function tryPage(folder: string): Promise<string> {
     await page.evaluate('new Promise((resolve) => setTimeout(resolve, 50))');
     check('an address filters by host', await found(), '1 device');
     await page.evaluate(`location.hash = ''; document.querySelector('#devices form').reset(); 0`);
+    await checkChart(page, log);
     await checkKeyboard(page);
     await checkScreenReader(page);
     await page.evaluate(
@@ -120,6 +121,66 @@ export async function tryPage(folder: string): Promise<string> {
   });
 }
 
+const strips = `[...document.querySelectorAll('#strips figure')].map((e) => e.querySelector('figcaption').innerText.replace(/\\s+/g, ' ')).join('\\n')`;
+
+/** The chart shows what befell the devices that the filter finds, and all of it again without a filter. */
+async function checkChart(page: Page, log: string): Promise<void> {
+  const settle = () => page.evaluate('new Promise((resolve) => setTimeout(resolve, 50))');
+  const whole = await page.evaluate<string>(`document.querySelector('#strips').innerHTML`);
+  check(
+    'the chart tells how many devices failed',
+    /^PROVISIONING_TIMEOUT 27,768 on 9,256 devices; 100 %/m.test(await page.evaluate<string>(strips)),
+    true,
+  );
+  const { list } = JSON.parse(
+    execFileSync(process.execPath, [programFile, 'report', '--json', log], {
+      encoding: 'utf8',
+      maxBuffer: 256 * 1024 * 1024,
+    }),
+  ) as { list: { version: string; state: string; codes: Record<string, number> }[] };
+  for (const [hash, has, code] of [
+    ['version=0.3.0-rc1', ({ version }) => version === '0.3.0-rc1', 'NATS_TLS'],
+    ['version=0.3.0-rc1', ({ version }) => version === '0.3.0-rc1', 'PROVISIONING_TIMEOUT'],
+    ['state=failed', ({ state }) => state === 'failed', 'REGISTRATION_REJECTED'],
+    ['code=NATS_TLS', ({ codes }) => 'NATS_TLS' in codes, 'NATS_TLS'],
+  ] as [string, (device: (typeof list)[number]) => boolean, string][]) {
+    await page.evaluate(`location.hash = '#${hash}'; 0`);
+    await settle();
+    const hit = list.filter((device) => has(device) && code in device.codes);
+    const times = hit.reduce((sum, { codes }) => sum + (codes[code] ?? 0), 0).toLocaleString('en-US');
+    const wanted = `${code} ${times} on ${hit.length.toLocaleString('en-US')} devices`;
+    const drawn = await page.evaluate<string>(strips);
+    check(
+      `with ${hash} the chart shows ${wanted} (${drawn})`,
+      drawn.split('\n').some((line) => line === wanted || line.startsWith(`${wanted};`)),
+      true,
+    );
+    check(
+      'bars are drawn',
+      (await page.evaluate<number>(`document.querySelectorAll('#strips rect').length`)) > 0,
+      true,
+    );
+  }
+  const codes = `[...document.querySelectorAll('#strips .t-code a')].map((e) => e.textContent).join()`;
+  check('a filter by code leaves no other code', await page.evaluate<string>(codes), 'NATS_TLS');
+  check(
+    'what the chart shows is told',
+    await page.evaluate<string>(`document.querySelector('#time .scope span').textContent`),
+    `Only the ${list.filter(({ codes }) => 'NATS_TLS' in codes).length.toLocaleString('en-US')} devices that the filter finds, and only NATS_TLS.`,
+  );
+  await page.evaluate(`document.querySelector('.when').click()`);
+  check('a button leads from the devices to the chart', await page.evaluate(active('e.id')), 'time');
+  await page.evaluate(`document.querySelector('#time .scope button').click()`);
+  await settle();
+  check(
+    'without a filter the chart is the whole again',
+    (await page.evaluate<string>(`document.querySelector('#strips').innerHTML`)) === whole,
+    true,
+  );
+  check('the note is gone', await page.evaluate(`document.querySelector('#time .scope').hidden`), true);
+  check('the address has no filter', await page.evaluate('location.hash'), '#devices');
+}
+
 const active = (what: string) => `(() => { const e = document.activeElement; return ${what}; })()`;
 
 /** With keys only: to the devices, a filter typed and taken back, more devices, a link, two periods compared. */
@@ -134,7 +195,10 @@ async function checkKeyboard(page: Page): Promise<void> {
       `no ${most} times Tab lead to ${wanted}; focus is on ${await focused('e.outerHTML.slice(0, 200)')}`,
     );
   };
-  await page.evaluate(`document.activeElement.blur(); scrollTo(0, 0); getSelection().removeAllRanges(); 0`);
+  // The browser goes on from what had the focus last: as of a page that was just opened, that is the body.
+  await page.evaluate(
+    `document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex'); scrollTo(0, 0); getSelection().removeAllRanges(); 0`,
+  );
   await page.press('Tab');
   check('the first stop is the link past everything', await focused('e.className'), 'skip');
   await page.press('Enter');
@@ -181,7 +245,7 @@ async function checkKeyboard(page: Page): Promise<void> {
   const compared = await page.evaluate<string>(`document.querySelector('.compare').innerText`);
   check(
     `two halves are compared (${compared})`,
-    /PROVISIONING_TIMEOUT\s+4,\d+\s+0\s+only in the first/.test(compared),
+    /PROVISIONING_TIMEOUT\s+4,\d+\s+9,\d+ devices\s+0\s+only in the first/.test(compared),
     true,
   );
   const hash = await page.evaluate<string>('location.hash');
@@ -193,7 +257,7 @@ async function checkKeyboard(page: Page): Promise<void> {
   const linked = await page.evaluate<string>(`document.querySelector('.compare').innerText`);
   check(
     `an address sets the periods (${linked})`,
-    /PROVISIONING_TIMEOUT\s+0\s+27,768\s+only in the second/.test(linked),
+    /PROVISIONING_TIMEOUT\s+0\s+27,768\s+9,256 devices\s+only in the second/.test(linked),
     true,
   );
 }
