@@ -166,7 +166,7 @@ function errorLines(report: Report): (string | Line)[] {
   return ['', `Errors${who}`, ...rows];
 }
 
-/** Failures an hour, since periods may differ in length, and how many devices had any. */
+/** Failures an hour (`/h`), since periods may differ in length, and how many devices had any. */
 function comparisonLines({ periods, stepMs, rows }: Comparison): (string | Line)[] {
   const [first, second] = periods;
   const cells = rows
@@ -175,11 +175,11 @@ function comparisonLines({ periods, stepMs, rows }: Comparison): (string | Line)
       kind === 'failures' ? 'all failures' : kind === 'version' ? `version ${name}` : (name ?? 'registered'),
       ...periods.flatMap((period, index) => [rate(counts[index] ?? 0, period), number(devices[index] ?? 0)]),
     ]);
-  const head = ['', '1st: an hour', 'devices', '2nd: an hour', 'devices'];
+  const head = ['', '1st/h', 'devices', '2nd/h', 'devices'];
   return [
     '',
     {
-      text: `Two periods: ${day(first[0])} to ${day(first[1])}, and ${day(second[0])} to ${day(second[1])}, in steps of ${formatDuration(stepMs)}`,
+      text: `Two periods: ${day(first[0])} to ${day(first[1])}, and ${day(second[0])} to ${day(second[1])}, failures an hour (/h) and devices, in steps of ${formatDuration(stepMs)}`,
       hang: 2,
     },
     ...(rows.length === 0

@@ -115,10 +115,10 @@ test('the text tells failures an hour, and devices, of each period', () => {
   const text = reportLines(report, hour, undefined, comparePeriods(report, periods));
   const begin = text.findIndex((one) => one.startsWith('Two periods: '));
   expect(text.slice(begin, begin + 4)).toEqual([
-    'Two periods: 2026-11-24 00:00 to 2026-11-24 01:00, and 2026-11-24 01:00 to 2026-11-24 03:00, in steps of 1 min',
-    '                1st: an hour  devices  2nd: an hour  devices',
-    '  all failures           6.0        2           6.0        2',
-    '  NATS_TLS               6.0        2           5.5        1',
+    'Two periods: 2026-11-24 00:00 to 2026-11-24 01:00, and 2026-11-24 01:00 to 2026-11-24 03:00, failures an hour (/h) and devices, in steps of 1 min',
+    '                1st/h  devices  2nd/h  devices',
+    '  all failures    6.0        2    6.0        2',
+    '  NATS_TLS        6.0        2    5.5        1',
   ]);
   expect(text).toContain('Errors: 3 of 3 devices failed at least once');
 });
