@@ -13,14 +13,47 @@ const longestMs = 5_000;
 /** Whoever is on the network may answer, and as much as he likes. */
 const mostRecords = 256;
 
-/** Opens the socket; loaded only for a device that discovers its server. */
-export type OpenMulticast = () => Promise<MulticastDNS>;
+/** What discovery needs of a socket, or of several. */
+export type Multicast = Pick<MulticastDNS, 'on' | 'query' | 'destroy'>;
+
+/** Opens the sockets; loaded only for a device that discovers its server. */
+export type OpenMulticast = () => Promise<Multicast>;
 
 const openMulticast: OpenMulticast = async () => {
   // multicast-dns asks for them in a callback of its own, where a failure (a sandbox without AF_NETLINK) ends the process.
-  networkInterfaces();
-  return (await import('multicast-dns')).default();
+  const addresses = linkAddresses();
+  const { default: multicastDns } = await import('multicast-dns');
+  // Bound to the address itself, a socket would hear no multicast on Linux.
+  const sockets = addresses.map((address) => multicastDns({ interface: address, bind: '0.0.0.0' }));
+  return together(sockets.length > 0 ? sockets : [multicastDns()]);
 };
+
+/**
+ * The IPv4 address of this device on each of its networks. A single socket asks only where the default route leads, which
+ * an isolated network is not.
+ */
+function linkAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((addresses = []) => {
+    const first = addresses.find(({ family, internal }) => family === 'IPv4' && !internal);
+    return first === undefined ? [] : [first.address];
+  });
+}
+
+function together(sockets: readonly MulticastDNS[]): Multicast {
+  const all: Multicast = {
+    on(event: string, listener: (...args: never[]) => void) {
+      for (const socket of sockets) socket.on(event as 'response', listener as never);
+      return all as MulticastDNS;
+    },
+    query: ((questions) => {
+      for (const socket of sockets) socket.query(questions);
+    }) as MulticastDNS['query'],
+    destroy() {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+  return all;
+}
 
 /**
  * Looks for provisioning servers by multicast DNS (DNS-SD).
@@ -32,7 +65,7 @@ export async function discover(
   signal: AbortSignal,
   open: OpenMulticast = openMulticast,
 ): Promise<[string, ...string[]]> {
-  let socket: MulticastDNS | null = null;
+  let socket: Multicast | null = null;
   try {
     signal.throwIfAborted();
     socket = await open();
@@ -46,7 +79,7 @@ export async function discover(
   }
 }
 
-async function listen(socket: MulticastDNS, signal: AbortSignal): Promise<string[]> {
+async function listen(socket: Multicast, signal: AbortSignal): Promise<string[]> {
   const entries = new Map<string, Entry>();
   const timers: NodeJS.Timeout[] = [];
   let onAbort = () => {};
@@ -118,7 +151,7 @@ function serversIn(entries: readonly Entry[]): { readonly url: string; readonly 
 }
 
 /** Asks for the service, and for what is still missing of the instances that answered. */
-function ask(socket: MulticastDNS, entries: readonly Entry[]): void {
+function ask(socket: Multicast, entries: readonly Entry[]): void {
   const instances = entries.flatMap((entry) => (entry.type === 'PTR' ? [entry.instance] : []));
   const hosts = entries.flatMap((entry) => (entry.type === 'SRV' ? [entry.host] : []));
   socket.query([

@@ -17,7 +17,8 @@ export async function checkNames(
   hosts: readonly { host: string; server: Server }[],
   lookUp: (host: string, server: Server) => Promise<string[]>,
 ): Promise<Finding> {
-  if (hosts.length === 0) return skipped('all configured addresses are IP addresses');
+  if (hosts.length === 0)
+    return skipped('no name to look up: the configured addresses are IP addresses, or a proxy looks them up');
   const seen = await Promise.allSettled(hosts.map(({ host, server }) => lookUp(host, server)));
   const shown = seen.map((found, index) => {
     if (found.status === 'rejected') throw found.reason;
