@@ -76,7 +76,11 @@ function deb(architecture: string, tree: string): string {
     const members: [string, Buffer][] = [
       ['debian-binary', Buffer.from('2.0\n')],
       ['control.tar.xz', xz(['-9'], tar(control))],
-      ['data.tar.xz', xz(isFast ? ['-1'] : (filters[architecture] ?? ['-9e']), tar(tree))],
+      // postinst makes it: of a conffile that somebody wrote first, dpkg asks, and fails where nobody answers.
+      [
+        'data.tar.xz',
+        xz(isFast ? ['-1'] : (filters[architecture] ?? ['-9e']), tar(tree, '--exclude=./etc/default', '.')),
+      ],
     ];
     writeFileSync(file, Buffer.concat([Buffer.from('!<arch>\n'), ...members.flatMap(memberOf)]));
   } finally {
@@ -109,7 +113,6 @@ function writeControl(architecture: string, tree: string, control: string): void
     .filter((path) => !path.includes('/etc/'))
     .map((path) => execFileSync('md5sum', [path], { encoding: 'utf8' }).replace(`${tree}/`, ''));
   writeFileSync(join(control, 'md5sums'), sums.sort().join(''));
-  writeFileSync(join(control, 'conffiles'), '/etc/default/onboardd\n');
   writeFileSync(
     join(control, 'control'),
     debianFile('control')

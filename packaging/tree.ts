@@ -48,6 +48,7 @@ export function makeTree(architecture: string, program: string): string {
     put(`usr/lib/onboardd/${name}`, readFileSync(join(root, 'packaging/lib', name)));
   put('usr/lib/onboardd/is-configured', readFileSync(join(root, 'packaging/lib/is-configured')), 0o755);
   put('etc/default/onboardd', debianFile('default'));
+  put('usr/share/onboardd/default', debianFile('default'));
   mkdirSync(join(tree, 'etc/onboardd/config.d'), { recursive: true, mode: 0o755 });
   symlinkSync('/usr/share/onboardd/config.schema.json', join(tree, 'etc/onboardd/config.schema.json'));
   return tree;

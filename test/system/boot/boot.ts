@@ -572,6 +572,7 @@ async function removed(): Promise<void> {
   await here.run('dpkg', '--remove', 'onboardd');
   for (const unit of ['onboardd.service', 'onboardd.path', target, 'onboardd-registered.path'])
     assert.equal(await active(unit), 'inactive', unit);
+  await here.run('sh', '-c', '! [ -e /run/onboardd ]');
   await isHealthy();
   await here.run('dpkg', '--purge', 'onboardd');
   await here.run('sh', '-c', '! [ -e /var/lib/onboardd ] && ! [ -e /etc/onboardd ]');

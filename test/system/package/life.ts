@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { installIn, inTree } from '../boot/image.ts';
@@ -84,21 +92,50 @@ export function wholeLife(
     leftOver,
   );
   tell('purged: nothing is left but its user');
+  installedAfterTheLine(tree, deb);
+  tell('installed where the line was written before: it asks nothing and keeps it');
+}
+
+function installedAfterTheLine(tree: string, deb: string): void {
+  const file = join(tree, defaults);
+  const line = 'ONBOARDD_PROVISIONING_URL=http://127.0.0.1:9\n';
+  writeFileSync(file, line);
+  assert.doesNotMatch(installIn(tree, deb), /not configured/);
+  assert.equal(readFileSync(file, 'utf8'), line);
+  inTree(tree, 'dpkg', '--purge', 'onboardd');
+  assert.ok(!existsSync(file));
 }
 
 /** What the test itself put there. */
 const leftOver = '/root/onboardd.deb';
 
-/** The same package under a later version. @param folder where it is put, and stays */
+/**
+ * The same package under a later version, with other words in each file that lies below /etc or is copied there: of a file
+ * that somebody has changed, dpkg would ask. @param folder where it is put, and stays
+ */
 export function newerVersion(deb: string, folder: string): string {
   const version = execFileSync('dpkg-deb', ['--field', deb, 'Version'], { encoding: 'utf8' }).trim();
-  return withVersion(deb, `${version}+upgrade`, folder);
+  return withVersion(deb, `${version}+upgrade`, folder, (tree) => {
+    for (const path of [defaults, 'usr/share/onboardd/default'])
+      if (existsSync(join(tree, path))) appendFileSync(join(tree, path), '# Of a later release\n');
+  });
 }
 
-/** The same package under another version, packed without compression. @param folder where it is put, and stays */
-export function withVersion(deb: string, version: string, folder: string): string {
+/**
+ * The same package under another version, packed without compression.
+ *
+ * @param folder where it is put, and stays
+ * @param change called with the unpacked package
+ */
+export function withVersion(
+  deb: string,
+  version: string,
+  folder: string,
+  change?: (tree: string) => void,
+): string {
   const tree = join(folder, 'tree');
   execFileSync('dpkg-deb', ['-R', deb, tree]);
+  change?.(tree);
   const control = join(tree, 'DEBIAN/control');
   writeFileSync(control, readFileSync(control, 'utf8').replace(/^Version: .*$/m, `Version: ${version}`));
   const architecture = /_([^_]+)\.deb$/.exec(deb)?.[1];
