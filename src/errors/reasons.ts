@@ -361,6 +361,12 @@ const entries = {
     remedy:
       "Give the service's user write access to the named path and its folder, or configure another path.",
   },
+  'group-refused': {
+    codes: disk,
+    cause: 'the service may not give a file to the group of the export',
+    remedy:
+      "Let the service be in that group, and see it: `SupplementaryGroups=` with its name, `PrivateUsers=no` and `SystemCallFilter=@chown` in a drop-in ('systemctl edit onboardd'); or leave `group` out of that item of `exports`.",
+  },
   'wrong-owner': {
     codes: disk,
     cause: "the state does not belong to the service's user",

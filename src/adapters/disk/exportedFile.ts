@@ -17,8 +17,20 @@ export function exportFile(path: string, text: string, mode: number, group: stri
   if (gid === null) throw new OnboardingError('STATE_UNWRITABLE', `there is no group ${group} for ${path}`);
   const owner = { uid: -1, gid };
   const at = statSync(path, { throwIfNoEntry: false });
-  if (at === undefined || at.gid === gid) refreshFile(path, text, mode, { owner });
-  else writeDurably(path, text, mode, { owner });
+  try {
+    if (at === undefined || at.gid === gid) refreshFile(path, text, mode, { owner });
+    else writeDurably(path, text, mode, { owner });
+  } catch (error) {
+    throw ofGroup(error);
+  }
+}
+
+/** EPERM: not in the group, or chown(2) is filtered; EINVAL: the group is outside the user namespace. */
+function ofGroup(error: unknown): unknown {
+  if (!(error instanceof OnboardingError)) return error;
+  const { code, message, cause } = error;
+  const isOfGroup = (cause as NodeJS.ErrnoException | undefined)?.syscall === 'fchown';
+  return isOfGroup ? new OnboardingError(code, message, { cause, reason: 'group-refused' }) : error;
 }
 
 /** group(5). @returns null if there is no such group */

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -7,6 +7,7 @@ import { exportFile, groupId } from '../../../../src/adapters/disk/exportedFile.
 import { readRegularFile } from '../../../../src/adapters/regularFile.ts';
 import { type ExportSetting, exportTarget } from '../../../../src/config/exports.ts';
 import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
+import { remedyOf } from '../../../../src/errors/reasons.ts';
 import { compareExport } from '../../../../src/services/onboarding/compareExport.ts';
 import { deliverResult, prepareIdentity } from '../../../../src/services/onboarding/exportFiles.ts';
 import { currentState, files, newState, updateState } from '../../../../src/services/state/deviceState.ts';
@@ -159,6 +160,28 @@ test.runIf(process.geteuid?.() === 0)('a file of another group is replaced', () 
   deliver();
   expect(statSync(path('PAT.pat'))).toMatchObject({ uid: 0, gid: 12345 });
 });
+
+test.runIf(process.geteuid?.() === 0)(
+  'a group that the writer may not give files to is named with what helps',
+  () => {
+    const target = { path: path('PAT.pat'), mode: '0640', group: '12345' };
+    const { deliver } = device({ token: target }, { status: 'success', token: 't' });
+    chmodSync(folder, 0o777);
+    let failures: ReturnType<typeof deliver> = [];
+    try {
+      process.seteuid?.(65_534);
+      failures = deliver();
+    } finally {
+      process.seteuid?.(0);
+    }
+    expect(failures).toMatchObject([
+      { item: 'token', error: { code: 'STATE_UNWRITABLE', reason: 'group-refused' } },
+    ]);
+    expect(remedyOf('STATE_UNWRITABLE', 'group-refused')).toMatch(
+      /SupplementaryGroups=.*PrivateUsers=no.*SystemCallFilter=@chown/,
+    );
+  },
+);
 
 test('groups are found by name and by number', () => {
   writeFileSync(path('group'), 'root:x:0:\ndocker:x:998:a,b\nbroken\n');
