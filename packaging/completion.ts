@@ -21,6 +21,7 @@ const valuesOf: Readonly<Record<string, Values>> = {
   '--threads': ['1', '2', '4'],
   '--timeout': ['60', '300', '3600'],
   '--device': [],
+  '--compare': [],
   bundle: 'files',
   report: 'files',
   explain: [...new Set(explained)].sort(),
