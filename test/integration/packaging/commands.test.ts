@@ -25,6 +25,7 @@ test('a command has the options that its own help lists, with what they take and
     ['--json', null],
     ['--since', '<time>'],
     ['--device', '<id>'],
+    ['--compare', '<periods>'],
     ['--stuck-after', '<minutes>'],
     ['--threads', '<number>'],
     ['--follow', null],
