@@ -14,6 +14,7 @@ import { credentialsOf, maskSecrets, textsOf } from '../services/diagnostics/sec
 import { files, parseState } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { runChecks } from './check.ts';
+import { layOut, terminalOf } from './format/terminal.ts';
 import { type Build, type CommonFlags, exit, readSources } from './options.ts';
 import { lookAtStatus } from './status.ts';
 
@@ -56,7 +57,10 @@ export async function bundleCommand(
     return exit.failed;
   }
   const names = parts.map(({ name }) => name).join(', ');
-  process.stdout.write(`${plainText(path)}: ${names}; secrets are masked, read it before you send it\n`);
+  const done = `${plainText(path)}: ${names}; secrets are masked, read it before you send it`;
+  process.stdout.write(
+    `${layOut([{ text: done, hang: 2 }], terminalOf(process.stdout, process.env)).join('\n')}\n`,
+  );
   return exit.ok;
 }
 

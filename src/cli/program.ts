@@ -17,6 +17,8 @@ export async function runProgram(argv: string[], build: Build): Promise<number> 
   const program = common(new Command('onboardd'))
     .description('Takes a Linux device from first power-on to a registered member of a fleet.')
     .version(version)
+    // On a narrow terminal too, lines end between words.
+    .configureHelp({ minWidthToWrap: 20 })
     .hook('preAction', async (_, command) => {
       if (command.name() === 'run') outputIsLog();
       else await leaveSignals();
@@ -95,7 +97,7 @@ function addLogCommands(program: Command, build: Build, end: (status: number) =>
     .option('--device <id>', 'only this device')
     .option(
       '--compare <periods>',
-      'two periods next to each other, UTC: 2026-11-24T06:00/2026-11-24T07:00,2026-11-24T11:00/2026-11-24T12:00',
+      'two periods next to each other: FROM/UNTIL,FROM/UNTIL, times such as 2026-11-24T06:00 (UTC)',
     )
     .option('--stuck-after <minutes>', 'how long a device may stay unregistered, or not write (default: 60)')
     .option('--threads <number>', 'read on so many threads (default: one for each processor, at most 4)')

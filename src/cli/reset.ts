@@ -20,6 +20,7 @@ import { type DeviceState, files, isDeviceId, parseState } from '../services/sta
 import { ownMode } from '../services/state/ownFiles.ts';
 import { filesToRemove, forget } from '../services/state/reset.ts';
 import { plainText } from '../text/plainText.ts';
+import { layOut, terminalOf } from './format/terminal.ts';
 import {
   type CommonFlags,
   exit,
@@ -112,7 +113,8 @@ function questionOf(folder: string, keepsId: boolean): string {
   const loss = keepsId
     ? 'The device keeps its id and registers anew with a fresh key.'
     : 'The fleet will not recognize this device any more.';
-  return `Forget the identity in ${plainText(folder)}? ${loss} [y/N] `;
+  const question = `Forget the identity in ${plainText(folder)}? ${loss} [y/N]`;
+  return `${layOut([{ text: question }], terminalOf(process.stdout, process.env)).join('\n')} `;
 }
 
 /** Prints why, if the folder is not a state directory. */

@@ -38,20 +38,21 @@ export function reportLines(
             report,
             'stuck',
             `Devices not registered for ${formatDuration(stuckAfterMs)} or more`,
+            terminal,
           ),
-          ...deviceLines(report, 'silent', 'Devices that have gone silent'),
+          ...deviceLines(report, 'silent', 'Devices that have gone silent', terminal),
         ];
   const body =
     report.devices.length === 0
       ? errorLines(report)
       : [
           ...funnelLines(report, terminal),
-          ...stepLines(report),
+          ...stepLines(report, terminal),
           ...errorLines(report),
-          ...versionLines(report),
+          ...versionLines(report, terminal),
           ...lists,
         ];
-  const compared = comparison === null ? [] : comparisonLines(comparison);
+  const compared = comparison === null ? [] : comparisonLines(comparison, terminal);
   return layOut([...headLines(report, stuckAfterMs), ...compared, ...body].map(withoutControls), terminal);
 }
 
@@ -113,7 +114,7 @@ function verdictLine(report: Report, stuckAfterMs: number): Line {
   };
 }
 
-function funnelLines(report: Report, { columns }: Terminal): string[] {
+function funnelLines(report: Report, { columns }: Terminal): (string | Line)[] {
   const all = report.devices.length;
   const barWidth = Math.min(widestBar, Math.max(0, (columns ?? 80) - besidesBar));
   const rows = funnel(report).map(({ state, reached, now }) => {
@@ -123,11 +124,11 @@ function funnelLines(report: Report, { columns }: Terminal): string[] {
   return [
     '',
     'Devices that reached each state, and that are in it now',
-    ...table([['state', 'reached', '', '', 'now'], ...rows]),
+    ...table([['state', 'reached', '', '', 'now'], ...rows], pipe),
   ];
 }
 
-function stepLines({ steps, toRegistered, restarts }: Report): string[] {
+function stepLines({ steps, toRegistered, restarts }: Report, terminal: Terminal): (string | Line)[] {
   const distributions = [
     ...[...steps].filter(([state]) => state !== 'registered'),
     ['start to registered', toRegistered] as const,
@@ -143,7 +144,11 @@ function stepLines({ steps, toRegistered, restarts }: Report): string[] {
       formatDuration(distribution.max),
     ]);
   if (rows.length === 0) return [];
-  return ['', 'Time spent in a state', ...table([['state', 'times', 'p50', 'p95', 'max'], ...rows])];
+  return [
+    '',
+    'Time spent in a state',
+    ...table([['state', 'times', 'p50', 'p95', 'max'], ...rows], terminal),
+  ];
 }
 
 function errorLines(report: Report): (string | Line)[] {
@@ -167,7 +172,7 @@ function errorLines(report: Report): (string | Line)[] {
 }
 
 /** Failures an hour (`/h`), since periods may differ in length, and how many devices had any. */
-function comparisonLines({ periods, stepMs, rows }: Comparison): (string | Line)[] {
+function comparisonLines({ periods, stepMs, rows }: Comparison, terminal: Terminal): (string | Line)[] {
   const [first, second] = periods;
   const cells = rows
     .slice(0, mostShown)
@@ -184,7 +189,7 @@ function comparisonLines({ periods, stepMs, rows }: Comparison): (string | Line)
     },
     ...(rows.length === 0
       ? ['  no failure, and no registration, in either of them']
-      : table([head, ...cells])),
+      : table([head, ...cells], terminal)),
   ];
 }
 
@@ -209,7 +214,7 @@ function adviceLines(code: string, error: ErrorCount): Line[] {
 }
 
 /** Which version fails: a bad build shows here. No lines if no version is known. */
-function versionLines({ versions }: Report): string[] {
+function versionLines({ versions }: Report, terminal: Terminal): (string | Line)[] {
   if ([...versions.keys()].every((version) => version === '')) return [];
   const rows = [...versions].map(([version, { devices, registered, failing, failures }]) => [
     version === '' ? 'unknown' : version,
@@ -219,10 +224,15 @@ function versionLines({ versions }: Report): string[] {
     number(failures),
   ]);
   const head = ['version', 'devices', 'registered', 'failed once', 'failures'];
-  return ['', 'Versions', ...table([head, ...rows.slice(-mostShown)])];
+  return ['', 'Versions', ...table([head, ...rows.slice(-mostShown)], terminal)];
 }
 
-function deviceLines(report: Report, standing: 'stuck' | 'silent', title: string): string[] {
+function deviceLines(
+  report: Report,
+  standing: 'stuck' | 'silent',
+  title: string,
+  terminal: Terminal,
+): (string | Line)[] {
   const devices = devicesThat(report, standing);
   const rows = devices
     .slice(0, mostShown)
@@ -239,19 +249,31 @@ function deviceLines(report: Report, standing: 'stuck' | 'silent', title: string
   return [
     '',
     `${title}: ${number(devices.length)}`,
-    ...(rows.length > 0 ? table([head, ...rows]) : []),
+    ...(rows.length > 0 ? table([head, ...rows], terminal) : []),
     ...more,
   ];
 }
 
-/** Columns as wide as their longest cell; cells that begin with a digit are aligned to the right. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length)),
-  );
+/** Columns as wide as their longest cell, numbers to the right. What is wider than the terminal becomes a sentence for each row. */
+function table(rows: readonly (readonly string[])[], { columns }: Terminal): (string | Line)[] {
+  const [head = [], ...body] = rows;
+  const widths = head.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  const isWide = widths.reduce((sum, width) => sum + width + 2, 0) > (columns ?? Number.POSITIVE_INFINITY);
+  if (isWide) return body.map((row) => ({ text: `  ${sentence(head, row)}`, hang: 4 }));
   return rows.map((row) =>
-    `  ${row.map((cell, column) => (column > 0 && /^[\d]/.test(cell) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ')}`.trimEnd(),
+    `  ${row.map((cell, column) => (column > 0 && isNumber(cell) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ')}`.trimEnd(),
   );
+}
+
+/** `first cell: head cell, head cell`, without the empty ones */
+function sentence(head: readonly string[], [first = '', ...cells]: readonly string[]): string {
+  const parts = cells.map((cell, index) => (cell === '' ? '' : `${head[index + 1]} ${cell}`));
+  return `${first}: ${parts.filter((part) => part !== '').join(', ')}`;
+}
+
+/** An amount or a duration; a date begins at the left. */
+function isNumber(cell: string): boolean {
+  return /^\d/.test(cell) && !/^\d{4}-/.test(cell);
 }
 
 function number(value: number): string {
