@@ -8,9 +8,10 @@ import { ownerOf } from '../adapters/disk/lockStatus.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { readRegularFile } from '../adapters/regularFile.ts';
 import { type ArchivedFile, tarArchive } from '../adapters/tarArchive.ts';
-import { stateDirOf } from '../config/resolve.ts';
+import { exportedItems, type Sources, stateDirOf } from '../config/resolve.ts';
 import { describe } from '../errors/onboardingError.ts';
 import { credentialsOf, maskSecrets, textsOf } from '../services/diagnostics/secrets.ts';
+import { identityItems } from '../services/onboarding/exportFiles.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
 import { runChecks } from './check.ts';
@@ -45,7 +46,7 @@ export async function bundleCommand(
     })),
     { name: 'log.txt', text: journal() },
   ];
-  const secrets = secretsOf(folder, parts);
+  const secrets = secretsOf(folder, parts, sources);
   const masked = parts.map(({ name, text }) => ({
     name: `onboardd/${name}`,
     text: maskSecrets(text, secrets),
@@ -65,7 +66,7 @@ export async function bundleCommand(
 }
 
 /** What is secret on this device: its key, tokens, passwords of URLs, and all that the fleet's result holds. */
-function secretsOf(folder: string, parts: readonly ArchivedFile[]): string[] {
+function secretsOf(folder: string, parts: readonly ArchivedFile[], sources: Sources): string[] {
   const text = (name: string) => secretIn(() => readOwn(join(folder, name)));
   const key = text(files.key)
     .split('\n')
@@ -77,11 +78,27 @@ function secretsOf(folder: string, parts: readonly ArchivedFile[]): string[] {
   const state = text(files.state);
   return [
     ...key,
-    ...tokens.map((path) => secretIn(() => readRegularFile(path)).trim()),
+    ...[...tokens, ...secretExports(sources)].flatMap((path) =>
+      partsOf(secretIn(() => readRegularFile(path))),
+    ),
     ...resultTexts(state, text(files.registration)),
     ...credentialsOf(all),
     ...credentialsOf(state),
   ];
+}
+
+/** Files with a field of the fleet's result or with the key: a state that is lost does not tell what they hold. */
+function secretExports(sources: Sources): string[] {
+  return exportedItems(sources)
+    .filter(([item]) => !Object.hasOwn(identityItems, item) || /key/i.test(item))
+    .map(([, path]) => path);
+}
+
+/** The whole, each line, and of a line such as `user token` what follows the user. */
+function partsOf(text: string): string[] {
+  const lines = text.split('\n').map((line) => line.trim());
+  const words = lines.length > 2 ? [] : lines.flatMap((line) => line.split(/\s+/).slice(1));
+  return [text.trim(), ...lines.filter((line) => !line.startsWith('-----')), ...words];
 }
 
 /** @returns what is read; empty if it cannot be: why not is no secret */
@@ -147,9 +164,13 @@ function versions(version: string): string {
 
 /** The last lines of the unit, in the form that `onboardd report` reads. */
 function journal(): string {
-  return outputOf('journalctl', [
+  const lines = outputOf('journalctl', [
     ...['--unit', 'onboardd', '--lines', String(mostLogLines), '--output', 'json', '--no-pager'],
   ]);
+  // What has control characters comes as a list of bytes, in which no secret would be found.
+  return lines.replace(/\[\d{1,3}(?:,\d{1,3})*\]/g, (bytes) =>
+    JSON.stringify(Buffer.from(JSON.parse(bytes) as number[]).toString('utf8')),
+  );
 }
 
 function outputOf(command: string, args: readonly string[]): string {

@@ -83,10 +83,18 @@ export function stateDirOf(sources: Sources, host: HostDefaults): string {
 }
 
 /** The paths of `exports`, even if the rest of the configuration is invalid: `reset` must leave no secret behind. */
-export function exportsOf({ file, overlay, environment }: Sources): string[] {
+export function exportsOf(sources: Sources): string[] {
+  return [...new Set(exportedItems(sources).map(([, path]) => path))];
+}
+
+/** Items of `exports` and their paths, in every layer, even if the rest of the configuration is invalid. */
+export function exportedItems({ file, overlay, environment }: Sources): [item: string, path: string][] {
   const layers = [flatten(file, []), overlay, readEnvironment(environment, [])];
   const all = layers.map((layer) => layer.get('exports')).filter(isRecord);
-  return [...new Set(all.flatMap((paths) => Object.values(paths)).flatMap((one) => pathOfExport(one) ?? []))];
+  return all.flatMap(Object.entries<unknown>).flatMap(([item, setting]) => {
+    const path = pathOfExport(setting);
+    return path === null ? [] : [[item, path] satisfies [string, string]];
+  });
 }
 
 /** `identity.keyType`, even if the rest of the configuration is invalid: `reset` must leave no key behind. */

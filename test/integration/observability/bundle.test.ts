@@ -31,9 +31,11 @@ function unpacked(archive: string): Record<string, string> {
 }
 
 /** A journal whose lines hold every secret, as if a program had logged them. */
-function leakyJournal(texts: readonly string[]): string {
+function leakyJournal(texts: readonly (string | Buffer)[]): string {
   const folder = temporaryFolder();
-  const lines = texts.map((text) => JSON.stringify({ MESSAGE: `leaked ${text}` })).join('\n');
+  const lines = texts
+    .map((text) => JSON.stringify({ MESSAGE: typeof text === 'string' ? `leaked ${text}` : [...text] }))
+    .join('\n');
   writeFileSync(join(folder, 'lines'), `${lines}\n`);
   writeFileSync(join(folder, 'journalctl'), `#!/bin/sh\ncat ${folder}/lines\n`);
   chmodSync(join(folder, 'journalctl'), 0o755);
@@ -88,7 +90,17 @@ test('a bundle holds none of the credentials that settings and environment files
     natsToken: 'nats-token-4724',
     query: 'url-query-token-4725',
     pat: 'personal-access-token-4726',
+    exported: 'exported-token-4727',
+    agentToken: 'agent-token-4728',
+    bytes: 'bytes-token-4729',
+    inJson: 'password-in-json-4730',
+    apiKey: 'api-key-4731',
   };
+  // Of a device whose state is lost: only the files say what is secret.
+  const exported = join(folder, 'exported');
+  writeFileSync(exported, `device ${planted.exported}\n`);
+  const agentToken = join(folder, 'PAT.pat');
+  writeFileSync(agentToken, `device ${planted.agentToken}\n`);
   const device = newDevice({
     provisioning: {
       url: `https://me:${planted.est}@127.0.0.1:1/?token=${planted.query}`,
@@ -100,19 +112,32 @@ test('a bundle holds none of the credentials that settings and environment files
       url: `tls://${planted.natsToken}@127.0.0.1:1`,
       proxy: `http://me:${planted.natsProxy}@127.0.0.1:1`,
     },
+    exports: { token: { path: exported, mode: '0600' } },
   });
   const envFile = join(folder, 'agent.env');
-  writeFileSync(envFile, `PAT=${planted.pat}\n`);
+  writeFileSync(
+    envFile,
+    `PAT=${planted.pat}\nAPI_KEY=${planted.apiKey}\nDEVICE_AUTH_TOKEN_FILE=${agentToken}\n`,
+  );
   const secrets = [
     ...Object.values(planted),
     ...pem.split('\n').filter((line) => line !== '' && !line.startsWith('-----')),
   ];
-  process.env.PATH = leakyJournal([pem]);
+  process.env.PATH = leakyJournal([
+    ...[pem, planted.exported, planted.agentToken],
+    JSON.stringify({ cause: JSON.stringify({ password: planted.inJson }) }),
+    Buffer.from(`Authorization: Bearer ${planted.bytes}`),
+  ]);
   const archive = join(temporaryFolder(), 'bundle.tar.gz');
   const { status, stdout, stderr } = await runCommand(device, 'bundle', archive, '--env-file', envFile);
   expect(status, stderr).toBe(0);
-  const everything = Object.values(unpacked(archive)).join('\n') + stdout + stderr;
+  const files = unpacked(archive);
+  const everything = Object.values(files).join('\n') + stdout + stderr;
   expect(secrets.filter((secret) => everything.includes(secret))).toEqual([]);
+  expect(files['log.txt']).toContain('"Authorization: Bearer ***"');
+  // Whoever gets it can still see where everything lies, and what fails.
+  for (const told of [exported, agentToken, claimKey, '127.0.0.1:1', 'CONFIG_INVALID'])
+    expect(everything).toContain(told);
 });
 
 test('a bundle is made although the configuration cannot be read', async () => {

@@ -38,12 +38,52 @@ test.each([
     [],
   ],
   ['a line of a YAML file', '  UtmSecret: hunter2', '  UtmSecret: ***', []],
+  ['a block of a YAML file', 'password: |\n  one\n  two\nnext: 1', 'password: ***\nnext: 1', []],
+  ['a value of two lines', 'API_TOKEN="one\ntwo"\nB=1', 'API_TOKEN=***\nB=1', []],
+  [
+    'a name in other words',
+    'API_KEY=1\nDB_PASS=2\nexport AWS_SECRET_ACCESS_KEY=3\nPSK=4\nApiKey: 5\nCOMPASS=north\nKEYTYPE=rsa',
+    'API_KEY=***\nDB_PASS=***\nexport AWS_SECRET_ACCESS_KEY=***\nPSK=***\nApiKey: ***\nCOMPASS=north\nKEYTYPE=rsa',
+    [],
+  ],
+  [
+    'no section that is named for secrets',
+    'Secrets:\n  AuthTokenFile: PAT.pat',
+    'Secrets:\n  AuthTokenFile: PAT.pat',
+    [],
+  ],
+  ['a value without an end', '{"a": 1 "password": "S3CRET\n', '{"a": 1 "password": "***\n', []],
+  [
+    'a value in JSON within JSON',
+    JSON.stringify({ MESSAGE: JSON.stringify({ cause: '{"password":"S3CRET","b":1}' }) }),
+    JSON.stringify({ MESSAGE: JSON.stringify({ cause: '{"password":"***","b":1}' }) }),
+    [],
+  ],
+  [
+    'a login of a header',
+    '{"M":"Proxy-Authorization: Basic dTpw","b":1}',
+    '{"M":"Proxy-Authorization: Basic ***","b":1}',
+    [],
+  ],
+  ['a cookie', '{"M":"set-cookie: session=1; x=2","b":1}', '{"M":"set-cookie: ***","b":1}', []],
+  ['a web token', '"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJq.c2ln-"', '"***"', []],
+  [
+    'no word for a secret in a message',
+    '"message": "the token is wrong: HTTP 401"',
+    '"message": "the token is wrong: HTTP 401"',
+    [],
+  ],
   ['a login without a scheme', '"proxy": "u:pw@proxy:3128"', '"proxy": "***@proxy:3128"', []],
   ['no file that holds a secret', 'SECRETS_AUTH_TOKEN_FILE=PAT.pat', 'SECRETS_AUTH_TOKEN_FILE=PAT.pat', []],
   ['no time', '2026-11-24T12:00:00Z at 10:00', '2026-11-24T12:00:00Z at 10:00', []],
   ['no path to a token', '"tokenFile": "/etc/token"', '"tokenFile": "/etc/token"', []],
 ])('%s is masked', (_, text, masked, known) => {
   expect(maskSecrets(text, known)).toBe(masked);
+});
+
+test('long foreign text is masked in linear time', () => {
+  const text = `${'a"'.repeat(100_000)}${'token'.repeat(20_000)}\n"token": "${'x\\'.repeat(100_000)}`;
+  expect(maskSecrets(text, [])).not.toContain('x\\x');
 });
 
 test('the texts of a JSON value are found with and without escapes', () => {
