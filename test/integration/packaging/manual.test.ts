@@ -41,3 +41,12 @@ test('no sentence of the manual ends in its middle', () => {
     .filter((line) => line !== '' && !/^[.'@]|^[A-Z -]+$|^onboardd - take/.test(line));
   expect(ends.filter((line) => !/[.:?]$/.test(line))).toEqual([]);
 });
+
+test('no word and no example of the manual is wider than a terminal of 80 columns', () => {
+  const examples = [...page.matchAll(/^\.EX\n([\s\S]*?)^\.EE$/gm)].flatMap(([, text = '']) =>
+    text.split('\n'),
+  );
+  // They stand 11 columns in, the text of an option 14 or more.
+  expect(examples.filter((line) => line.length > 69)).toEqual([]);
+  expect(page.split(/\s+/).filter((word) => word.length > 60)).toEqual([]);
+});
