@@ -155,6 +155,7 @@ export function createDisk(
     durable: (path) => durableNames.get(path)?.synced?.toString('utf8') ?? null,
     names: () => [...names.keys()],
     put(path, text) {
+      folders.add(dirname(path));
       const data = Buffer.from(text ?? '');
       const next = text === null ? null : { data, synced: data, mode: 0o600 };
       for (const all of [names, durableNames]) {

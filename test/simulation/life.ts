@@ -386,6 +386,8 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       again(minute, later, keepsId && code !== 'STATE_CORRUPT');
     }
     tool = null;
+    // Also of a reset that was struck: without the state there is nothing left that was copied.
+    isClone &&= invariants.isBound();
     loop.at(loop.now() + 1000, powerOn);
   }
 
@@ -414,7 +416,6 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
       keepsId,
     );
     invariants.checkForgotten(keepsId, id, outside);
-    isClone &&= invariants.isBound();
   }
 
   function moveDisk(): void {

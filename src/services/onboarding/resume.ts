@@ -123,34 +123,36 @@ function isCandidateUsable(
   );
 }
 
-/** Thrown for a state whose reset has begun: what is left is not an identity, and is not repaired. */
-class InterruptedResetError extends OnboardingError {
-  constructor(deviceId: string) {
-    const message = `the reset of ${deviceId} was interrupted: run \`onboardd reset\` again`;
-    super('STATE_CORRUPT', message, { deviceId });
-  }
-}
-
 /**
- * Refuses the state of a newer version, which this one cannot read, and that of another machine.
+ * Refuses the state of a newer version, which this one cannot read, one that is half reset, and that of another machine.
  *
  * @returns the device id of the state; null if there is no state, or a damaged one
- * @throws {OnboardingError} STATE_CORRUPT, STATE_CLONED
+ * @throws {OnboardingError} STATE_CORRUPT, STATE_CLONED, STATE_UNWRITABLE
  */
 function assertOwnState({ directory, machine }: ResumePorts): string | null {
+  // A failure to read is thrown: what says that this is a copy, or half reset, must not be passed over.
+  const state = stateOrNull(directory.read(files.state) ?? '');
+  if (state === null) return null;
+  const { deviceId, machine: bound, resetting } = state;
+  if (resetting) {
+    // What is left is not an identity, and is not repaired.
+    const message = `the reset of ${deviceId} was interrupted: run \`onboardd reset\` again`;
+    throw new OnboardingError('STATE_CORRUPT', message, { deviceId });
+  }
+  if (bound === null || !isClone(bound, machine())) return deviceId;
+  throw new OnboardingError(
+    'STATE_CLONED',
+    `the identity ${deviceId} was made on another machine and copied to this one`,
+    { deviceId },
+  );
+}
+
+/** @returns null for a damaged state. @throws {NewerStateError} */
+function stateOrNull(text: string): DeviceState | null {
   try {
-    const { deviceId, machine: bound, resetting } = parseState(directory.read(files.state) ?? '');
-    if (resetting) throw new InterruptedResetError(deviceId);
-    if (bound === null || !isClone(bound, machine())) return deviceId;
-    throw new OnboardingError(
-      'STATE_CLONED',
-      `the identity ${deviceId} was made on another machine and copied to this one`,
-      { deviceId },
-    );
+    return parseState(text);
   } catch (error) {
-    const { code } = error as OnboardingError;
-    if (error instanceof NewerStateError || error instanceof InterruptedResetError || code === 'STATE_CLONED')
-      throw error;
+    if (error instanceof NewerStateError) throw error;
     return null;
   }
 }

@@ -55,6 +55,8 @@ function start(
     machine?: HardwareId;
     at?: number;
     isReadOnly?: boolean;
+    /** The disk fails at the first try to read the state. */
+    firstReadFails?: boolean;
   } = {},
 ) {
   const held = new Map(Object.entries(contents));
@@ -62,8 +64,15 @@ function start(
   const restricted: { name: string; mode: number }[] = [];
   const quarantined: OnboardingError[] = [];
   const replaced: (readonly [ReplaceReason, string])[] = [];
+  let mayFail = options.firstReadFails === true;
   const directory: StateDirectory = {
-    read: (name) => held.get(name) ?? null,
+    read(name) {
+      if (mayFail && name === files.state) {
+        mayFail = false;
+        throw new OnboardingError('STATE_UNWRITABLE', 'cannot read');
+      }
+      return held.get(name) ?? null;
+    },
     write(name, text, mode) {
       if (options.isReadOnly) throw new OnboardingError('STATE_UNWRITABLE', 'read-only');
       writes.push({ name, mode });
@@ -248,6 +257,17 @@ test('a copied state is refused before its key is judged', () => {
   const device = start({ [files.key]: 'damaged', [files.state]: text });
   expect(device.run).toThrow(expect.objectContaining({ code: 'STATE_CLONED' }));
   expect(device.quarantined).toEqual([]);
+});
+
+test.each([
+  ['of a copied identity', { machine: { hardware: 'h2', installation: 'i1' } }, 'STATE_CLONED'],
+  ['that is half reset', { machine: here, resetting: true }, 'STATE_CORRUPT'],
+])('a state %s that could not be read once is not passed over', (_, changes, code) => {
+  const text = stateOf(changes);
+  const device = start({ ...key, [files.state]: text }, { firstReadFails: true });
+  expect(device.run).toThrow(expect.objectContaining({ code: 'STATE_UNWRITABLE' }));
+  expect(device.run).toThrow(expect.objectContaining({ code }));
+  expect(device.held.get(files.state)).toBe(text);
 });
 
 test('a state of a newer version is left to it, and so is its key', () => {
