@@ -27,6 +27,9 @@ test.each([
   ['an identity that is adopted while the clock is far ahead', 31673],
   ['a disk that fails while a reset marks the state', 35853],
   ['a certificate that is taken back from a device which registers a change', 52882],
+  ['a reset on another machine that is killed after the state is gone', 41886],
+  ['a power cut after a reset that was cut off twice', 83330],
+  ['a failed read of a state that is half reset', 90217],
 ])('a device outlives %s', async (_, seed) => {
   const { violation, endedAs } = await live(planOf(seed));
   expect(violation).toBeNull();
