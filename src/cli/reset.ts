@@ -233,11 +233,12 @@ interface Outside {
 
 /**
  * What was ever exported, what the configuration names, and what the earlier agent left. An export that the state never
- * wrote to is somebody else's; where no state can be read, the configuration is all that says where secrets may lie.
+ * wrote to is somebody else's; where a state cannot be read, the configuration is all that says where secrets may lie. In a
+ * folder without anything of onboardd's nothing was exported, or it was removed by an earlier reset.
  */
-function exportsToRemove({ state, user }: Found, { exports, agent }: Outside): Removal[] {
+function exportsToRemove({ state, user, isEmpty }: Found, { exports, agent }: Outside): Removal[] {
   const ours = (path: string) => ({ path, user: null, contents: null });
-  if (state === null) return [...new Set([...exports, ...agent])].map(ours);
+  if (state === null) return [...new Set([...(isEmpty ? [] : exports), ...agent])].map(ours);
   const { exported, exportDigests } = state;
   const written = exported.filter((path) => !agent.includes(path));
   return [
@@ -255,6 +256,8 @@ interface Found {
   readonly state: DeviceState | null;
   /** Who could have written what it says; null: root or we */
   readonly user: Owner | null;
+  /** There is nothing of onboardd's, not even a damaged state */
+  readonly isEmpty: boolean;
 }
 
 function stateOf(folder: string): Found {
@@ -262,9 +265,17 @@ function stateOf(folder: string): Found {
     const read = readOwned(join(folder, files.state));
     const owners = [statSync(folder), ...(read === null ? [] : [read.owner])];
     const other = process.geteuid?.() === 0 ? owners.find(({ uid }) => uid !== 0) : undefined;
-    return { state: parseState(read?.text ?? ''), user: other ?? null };
+    return { state: parseState(read?.text ?? ''), user: other ?? null, isEmpty: false };
   } catch {
-    return { state: null, user: null };
+    return { state: null, user: null, isEmpty: isEmpty(folder) };
+  }
+}
+
+function isEmpty(folder: string): boolean {
+  try {
+    return filesToRemove(readdirSync(folder), false).length === 0;
+  } catch {
+    return false;
   }
 }
 

@@ -347,6 +347,15 @@ test('with a damaged state reset removes what the configuration exports', async 
   expect([readdirSync(folder), readdirSync(device.stateDir)]).toEqual([[], []]);
 });
 
+test('a second reset leaves what lies at the paths of exports by then: there is no identity any more', async () => {
+  const folder = place();
+  const device = newDevice({ exports: { token: join(folder, 'token') } });
+  mkdirSync(device.stateDir, { mode: 0o700 });
+  writeFileSync(join(folder, 'token'), 'somebody’s');
+  const { status, stdout } = runToEnd(['reset', '--yes', '--config', device.configFile]);
+  expect({ status, stdout, left: readdirSync(folder) }).toEqual({ status: 0, stdout: '', left: ['token'] });
+});
+
 test.runIf(isRoot)(
   'root’s reset removes no file of another that a state only claims was exported',
   async () => {
