@@ -17,25 +17,40 @@ export type VerifyPorts = Pick<TryRenewedPorts, 'directory' | 'pki' | 'connect' 
 /**
  * Opens NATS with the certificate in use and records it: whatever it replaced is then needed no more.
  *
+ * A server whose certificate is from another CA may be that of a fleet that has replaced its CA: the renewal, which brings
+ * that CA, is then due at once. Only a provisioning server or a CA that the configuration vouches for is asked for it.
+ *
  * @throws {OnboardingError} NATS_*, STATE_*; the signal's reason
  */
 export async function verifyRegistration(
   ports: VerifyPorts,
-  { natsUrl: configured }: Pick<RequestCertificateOptions, 'natsUrl'>,
+  options: Pick<RequestCertificateOptions, 'natsUrl' | 'authenticated' | 'fleetCa'>,
   signal: AbortSignal,
 ): Promise<void> {
   const { directory, pki, connect, now } = ports;
   const { deviceId, provisioned } = currentState(directory);
   if (provisioned === null) throw new OnboardingError('STATE_CORRUPT', 'the certificate is gone');
   const key = readKey(directory);
-  const natsUrl = configured ?? provisioned.natsUrl;
-  const isEncrypted = await opensOverTls(connect, { ...provisioned, deviceId, key, natsUrl }, signal);
+  const natsUrl = options.natsUrl ?? provisioned.natsUrl;
+  const identity = { ...provisioned, deviceId, key, natsUrl };
+  const isEncrypted = await opensOverTls(connect, identity, signal).catch((error: unknown) => {
+    const isOfOtherCa = error instanceof OnboardingError && error.reason === 'tls-untrusted';
+    if (isOfOtherCa && (options.authenticated || options.fleetCa !== null)) bringRenewalForward(ports);
+    throw error;
+  });
   const state = updateState(directory, () => ({
     provisioned: { ...provisioned, opened: provisioned.opened || isEncrypted },
     previous: null,
     verifiedAt: isoTime(now()),
   }));
   settleKeys(ports, state, hashOfKey(pki, key));
+}
+
+/** @throws {OnboardingError} STATE_* */
+function bringRenewalForward({ directory, now }: VerifyPorts): void {
+  const { provisioned } = currentState(directory);
+  if (provisioned === null || Date.parse(provisioned.renewAt) <= now()) return;
+  updateState(directory, () => ({ provisioned: { ...provisioned, renewAt: isoTime(now()) } }));
 }
 
 /**

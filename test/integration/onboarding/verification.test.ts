@@ -114,3 +114,25 @@ test('a renewed certificate that NATS refuses for good makes room for the one be
     .toBeGreaterThan(Date.now() - 60_000);
   expect(again.lines.filter(({ event }) => event === 'registration.left')).toEqual([]);
 });
+
+test('a fleet that has replaced its CA all at once gets its devices back, if its provisioning server proves itself', async () => {
+  const next = await createAuthority({ commonName: 'Next root' });
+  const fleet = await fleetWith();
+  // Longer than the shortest pause between two looks, or the next verification is always due before the renewal.
+  const retry = { initialMs: 1_500, maxMs: 1_500 };
+  const device = at(fleet, { provisioning: { url: fleet.httpsUrl, caFile: fleet.caFile }, retry });
+  await launch(device, ['--once']).ended;
+  const before = status(device);
+  const serverCertificate = await next.issueServer({ hosts: ['localhost', '127.0.0.1'] });
+  await fleet.nats.restart({ serverCertificate, clientAuthority: next });
+  const certificate = { otherAuthority: next };
+  fleet.provisioning.behave = () => ({ certificate, answer: { caCertificate: next.pem } });
+  forgetVerification(device);
+  const program = launch(device);
+  await program.until(failedWith('verifying', 'NATS_TLS'));
+  await program.until(renewed);
+  await expect.poll(() => file(device, 'identity_ca.crt')).toBe(next.pem);
+  expect(status(device)).toMatchObject({ state: 'registered', alias: before.alias });
+  expect(program.lines.filter(({ event }) => event === 'registration.left')).toEqual([]);
+  expect(fleet.provisioning.requests).toHaveLength(2);
+});

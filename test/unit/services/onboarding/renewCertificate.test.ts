@@ -395,6 +395,23 @@ test('a device whose certificate is gone verifies nothing', async () => {
   expect(tried).toEqual([]);
 });
 
+test.each([
+  ['brings the renewal forward', { authenticated: true }, -1, now],
+  ['brings it forward with a pin', { fleetCa: ['ab'] }, -1, now],
+  ['does not over plain HTTP', {}, -1, now + hour],
+  ['leaves one that is due already', { authenticated: true }, 1, now - 1],
+])('a NATS server of another CA %s', async (_, trust, isLate, due) => {
+  const renewAt = new Date(isLate > 0 ? now - 1 : now + hour).toISOString();
+  const { ports, state, failing } = device({ provisioned: { ...old, renewAt }, previous: old });
+  const untrusted = new OnboardingError('NATS_TLS', 'another CA', { reason: 'tls-untrusted' });
+  failing.set(known, untrusted);
+  await expect(verifyRegistration(ports, { ...options, ...trust }, signal)).rejects.toBe(untrusted);
+  expect(state()).toMatchObject({
+    provisioned: { ...old, renewAt: new Date(due).toISOString() },
+    previous: old,
+  });
+});
+
 test('NATS that cannot be opened changes nothing', async () => {
   const { ports, state, failing } = device({ previous: old });
   failing.set(known, unreachable);
