@@ -36,8 +36,9 @@ const entries = {
   },
   'dns-timeout': {
     codes: unreachable,
-    cause: 'no answer from a DNS server',
-    remedy: 'Check the network cable or Wi-Fi, and the DNS server in /etc/resolv.conf.',
+    cause: 'no usable answer from a DNS server',
+    remedy:
+      'Check the network cable or Wi-Fi, and the DNS server in /etc/resolv.conf: it is not reached, or cannot look the name up itself (SERVFAIL).',
   },
   refused: {
     codes: unreachable,

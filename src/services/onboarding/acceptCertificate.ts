@@ -1,4 +1,5 @@
 import { OnboardingError } from '../../errors/onboardingError.ts';
+import { formatDuration } from '../../text/duration.ts';
 
 /** The facts of an X.509 certificate that acceptance needs. */
 export interface Certificate {
@@ -445,9 +446,9 @@ function checkDates({ subject, notBefore, notAfter }: Certificate, { now, server
 }
 
 function clockWrong(now: number, serverTime: number): OnboardingError {
-  const seconds = Math.round(Math.abs(serverTime - now) / 1000);
+  const apart = formatDuration(Math.abs(serverTime - now));
   return new OnboardingError(
     'CLOCK_WRONG',
-    `this clock says ${new Date(now).toISOString()}, ${seconds} s ${now < serverTime ? 'behind' : 'ahead of'} the server's`,
+    `this clock says ${new Date(now).toISOString()}, ${apart} ${now < serverTime ? 'behind' : 'ahead of'} the server's`,
   );
 }

@@ -91,7 +91,9 @@ test('a deadline that comes before the name server answers is the fault of the n
   resolveNever();
   await expect(ask(9, 300)).rejects.toMatchObject({
     ...{ code: 'PROVISIONING_UNREACHABLE', reason: 'dns-timeout' },
-    message: expect.stringMatching(/^the provisioning server device\.test:9: no answer from a DNS server/),
+    message: expect.stringMatching(
+      /^the provisioning server device\.test:9: no usable answer from a DNS server/,
+    ),
   });
 });
 
@@ -120,6 +122,6 @@ test('a NATS server whose name is not resolved in time is not called silent', as
   resolveNever();
   await expect(openNats(9)).rejects.toMatchObject({
     ...{ code: 'NATS_UNREACHABLE', reason: 'dns-timeout' },
-    message: expect.stringMatching(/^the NATS server device\.test:9: no answer from a DNS server/),
+    message: expect.stringMatching(/^the NATS server device\.test:9: no usable answer from a DNS server/),
   });
 });

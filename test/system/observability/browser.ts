@@ -105,8 +105,20 @@ export async function withPage<T>(url: string, use: (page: Page) => Promise<T>):
   } finally {
     browser.kill('SIGKILL');
     await ended;
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    await remove(profile);
   }
+}
+
+/** Processes of the browser that outlive it for a moment still write. @throws {Error} if they do for seconds */
+async function remove(folder: string): Promise<void> {
+  for (let left = 50; ; left--)
+    try {
+      rmSync(folder, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      if (left === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
 }
 
 const namedKeys: Readonly<Record<string, readonly [code: number, text?: string]>> = {

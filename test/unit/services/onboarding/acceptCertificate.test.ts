@@ -821,12 +821,12 @@ test.each<[string, () => Given, RegExp]>([
   [
     'a clock that is behind',
     () => ({ ...of(sound).under(main), laterMs: -9 * day, ...serverTime(0) }),
-    /clock says \d{4}-\S+Z, 777600 s behind/,
+    /clock says \d{4}-\S+Z, 9 d behind the server's/,
   ],
   [
     'a clock that is ahead',
     () => ({ ...of(sound).under(main), laterMs: 40 * day, ...serverTime(0) }),
-    /3456000 s ahead of/,
+    /, 40 d ahead of the server's/,
   ],
   [
     'another CA than is trusted',
