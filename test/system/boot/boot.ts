@@ -305,6 +305,7 @@ async function upgraded(): Promise<void> {
   const here = required(machine);
   const before = [fleet.provisioning.requests.length, fleet.manager.requests.length];
   await favoured();
+  const limitMs = await longestDownMs();
   for (const [file, what] of [
     ['newer', 'upgraded'],
     ['onboardd', 'downgraded'],
@@ -314,19 +315,38 @@ async function upgraded(): Promise<void> {
     await here.run('dpkg', '-i', `/root/${file}.deb`);
     await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
     assert.notEqual(await here.property('onboardd.service', 'MainPID'), pid);
-    const [left, entered] = await Promise.all(
-      ['ActiveExitTimestampMonotonic', 'ActiveEnterTimestampMonotonic'].map(async (name) =>
-        Number(await here.property('onboardd.service', name)),
-      ),
-    );
-    const downMs = (required(entered) - required(left)) / 1000;
+    const downMs = await lastDownMs();
     tell(`${what} while it runs: down for ${downMs.toFixed(0)} ms, nothing is asked again`, started);
-    // An emulated machine's own time says nothing of a device's.
-    assert.ok(isVirtual || (downMs > 0 && downMs <= 1000 * slow), `down for ${downMs} ms`);
+    assert.ok(downMs > 0 && downMs <= limitMs, `down for ${downMs} ms, more than ${limitMs}`);
   }
   assert.deepEqual([fleet.provisioning.requests.length, fleet.manager.requests.length], before);
   assert.equal(await active(target), 'active');
   await isHealthy();
+}
+
+/** How long the service was down when it was last restarted */
+async function lastDownMs(): Promise<number> {
+  const [left = 0, entered = 0] = await Promise.all(
+    ['ActiveExitTimestampMonotonic', 'ActiveEnterTimestampMonotonic'].map(async (name) =>
+      Number(await required(machine).property('onboardd.service', name)),
+    ),
+  );
+  return (entered - left) / 1000;
+}
+
+/**
+ * A second. On an emulated machine seconds say nothing of a device's, so an upgrade is held to what a mere restart takes
+ * there: three times as long, since dpkg has just written the program, and its triggers run beside the start. A service
+ * that was stopped before the new program is unpacked would be down for much longer.
+ */
+async function longestDownMs(): Promise<number> {
+  if (!isVirtual) return 1000 * slow;
+  const here = required(machine);
+  await here.run('systemctl', 'restart', 'onboardd.service');
+  await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
+  const restartMs = await lastDownMs();
+  tellOnly(`a restart, for comparison: down for ${restartMs.toFixed(0)} ms`);
+  return 3 * restartMs;
 }
 
 /**
