@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readOwn } from '../adapters/disk/durableFile.ts';
+import { isLocked } from '../adapters/disk/lockStatus.ts';
 import { watchFolders } from '../adapters/folderWatch.ts';
 import { hostDefaults } from '../adapters/host.ts';
 import { stateDirOf } from '../config/resolve.ts';
@@ -72,8 +73,12 @@ function lookAt(stateDir: string, runtimeDir: string | null): Seen {
     return { state: 'registered', problem: null };
   try {
     const text = readOwn(join(stateDir, files.state));
-    if (text === null) return { state: 'idle', problem: null };
-    const { state, lastError } = progressOf(parseState(text), recallFor(stateDir));
+    const recall = recallFor(stateDir);
+    // A daemon that could not make an id says why; one that is gone left nothing that counts.
+    const begun =
+      text === null ? isLocked(stateDir) === true && recall(null) : progressOf(parseState(text), recall);
+    if (!begun) return { state: 'idle', problem: null };
+    const { state, lastError } = begun;
     const error =
       lastError &&
       `${lastError.code}: ${lastError.message}; ${remedyOf(lastError.code, lastError.reason) ?? ''}`;

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -84,4 +85,22 @@ test('wait ends with its terminal and with SIGTERM as commands do', async () => 
   const { child } = wait(newDevice({}));
   child.kill('SIGTERM');
   expect(await once(child, 'close')).toEqual([null, 'SIGTERM']);
+});
+
+test('wait returns 1 when the device fails before it has an id or a state', async () => {
+  const folder = temporaryFolder();
+  const env = { RUNTIME_DIRECTORY: folder };
+  const key = join(folder, 'identity.key');
+  writeFileSync(key, generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }));
+  const agent = join(folder, 'env');
+  const id = join(folder, 'device_id.txt');
+  writeFileSync(id, 'deadbeefdeadbeefdeadbeefdeadbeef');
+  writeFileSync(agent, `SERVICE_IDENTITY_KEY_FILE=${key}\nDEVICE_ID_FILE=${id}\n`);
+  const device = newDevice({ provisioning: { url: 'http://127.0.0.1:9' } });
+  const { ended } = wait(device, ['--env-file', agent, '--timeout', '60'], env);
+  launch(device, ['--env-file', agent], env);
+  expect(await ended).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/^onboardd: STATE_CORRUPT: /),
+  });
 });
