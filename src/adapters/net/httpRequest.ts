@@ -3,7 +3,7 @@ import http from 'node:http';
 import type https from 'node:https';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { bareHost, loginOf, showProxy } from '../../config/proxy.ts';
-import { networkFailure, proxyFailure } from '../../errors/networkProblem.ts';
+import { networkFailure, observedFailure, proxyFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import { tlsKey } from '../keys/keyReference.ts';
 import {
@@ -75,6 +75,12 @@ export async function sendRequest(
       const sent = send(withoutLogin(url), all as https.RequestOptions, resolve);
       sent.on('socket', (socket) => noteAttempts(socket, bareHost(proxy ?? url), attempts));
       sent.on('error', reject);
+      // Without a listener Node only closes the connection, and says nothing.
+      sent.on('upgrade', ({ statusCode }, socket) => {
+        socket.destroy();
+        const words = `it changes the protocol, which nobody asked for (HTTP ${statusCode})`;
+        reject(observedFailure('not-http', 'provisioning', `the provisioning server ${url.host}`, words));
+      });
       if (way.onSent) sent.on('finish', way.onSent);
       sent.end(body ?? undefined);
     });

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
-import type { AddressInfo, Server } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -46,6 +46,20 @@ test('a server that sends its answer too slowly is out of time, not cut', async 
   await expect(postProvision(all, '{}', AbortSignal.timeout(300))).rejects.toMatchObject({
     code: 'PROVISIONING_TIMEOUT',
     reason: 'timeout',
+  });
+});
+
+test('a server that changes the protocol is not waited for', async () => {
+  const switching = createTcpServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n'),
+    );
+  });
+  const url = `http://127.0.0.1:${await portOf(switching)}`;
+  await expect(post(url)).rejects.toMatchObject({
+    ...{ code: 'PROVISIONING_ANSWER_INVALID', reason: 'not-http' },
+    message: expect.stringContaining('HTTP 101'),
   });
 });
 
