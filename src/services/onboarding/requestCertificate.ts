@@ -116,7 +116,7 @@ export async function obtainCertificate(
   if (options.isAllowed === false) {
     throw new OnboardingError(
       'CONFIG_INVALID',
-      'AUTOMATIC_PROVISIONING=false: no certificate is requested, and the device has none that it can use',
+      'AUTOMATIC_PROVISIONING=false: no certificate is requested, and the device needs one',
       { reason: 'provisioning-off' },
     );
   }

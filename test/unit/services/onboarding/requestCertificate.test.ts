@@ -421,8 +421,7 @@ test('where requests are not allowed, none is sent', async () => {
   const { ask, posted } = device();
   await expect(ask({ isAllowed: false })).rejects.toMatchObject({
     ...{ code: 'CONFIG_INVALID', reason: 'provisioning-off' },
-    message:
-      'AUTOMATIC_PROVISIONING=false: no certificate is requested, and the device has none that it can use',
+    message: 'AUTOMATIC_PROVISIONING=false: no certificate is requested, and the device needs one',
   });
   expect(posted).toEqual([]);
   await device().ask({ isAllowed: true });
