@@ -52,7 +52,8 @@ test('a refusal is one line of at most 300 characters, read in a moment', () => 
     kind: 'failure',
     error: expect.stringMatching(/^a \/\/.{1,296}$/),
   });
-  expect(processorMs(() => readResult(text))).toBeLessThan(500);
+  // Quadratic time would be minutes; instrumented for mutants, on a busy machine, linear time was 1.1 s.
+  expect(processorMs(() => readResult(text))).toBeLessThan(5_000);
 });
 
 test.each([
