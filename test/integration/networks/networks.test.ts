@@ -319,7 +319,7 @@ test('a device whose time is up names the server and the addresses that were sil
   const silent = await startSlowListener({ host: '127.0.0.1', port: 9 });
   try {
     const url = `http://localhost:${silent.port}`;
-    const program = launch(newDevice({ provisioning: { url, timeoutMs: 1500 } }));
+    const program = launch(newDevice({ provisioning: { url, timeoutMs: 3000 } }));
     expect(await program.until(failure('PROVISIONING_TIMEOUT'))).toMatchObject({
       cause: expect.stringMatching(
         /^the provisioning server localhost:\d+ \(tried .*127\.0\.0\.1.*\): no answer in time/,
