@@ -7,6 +7,8 @@ const folder = (name: string) => fileURLToPath(new URL(`build/coverage/${name}`,
 /** `npm run coverage`: what runs in the tests' process is counted by vitest, what runs in the program by Node. */
 export default mergeConfig(base, {
   test: {
+    // It measures the bundle as it is shipped; here a readable one runs.
+    exclude: ['test/integration/bench/counts.test.ts'],
     // Read by Node at its start: the tests' own process does not, the programs that they start do.
     env: { NODE_V8_COVERAGE: folder('program') },
     coverage: {
