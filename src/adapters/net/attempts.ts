@@ -1,4 +1,4 @@
-import dns, { type LookupAddress } from 'node:dns';
+import type { LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction, type Socket } from 'node:net';
 import { networkFailure } from '../../errors/networkProblem.ts';
 import type { OnboardingError } from '../../errors/onboardingError.ts';
@@ -27,9 +27,14 @@ const mostSilent = 100;
 
 /** For a socket by a name: the addresses that stayed silent before come last. */
 export const lookUpSilentLast: LookupFunction = (host, options, callback) => {
-  dns.lookup(host, options, (error, found: string | LookupAddress[], family?: number) =>
-    callback(error, Array.isArray(found) ? silentLast(found) : found, family),
-  );
+  // Loaded once a name is looked up: an address needs none of it.
+  import('node:dns')
+    .then(({ default: dns }) =>
+      dns.lookup(host, options, (error, found: string | LookupAddress[], family?: number) =>
+        callback(error, Array.isArray(found) ? silentLast(found) : found, family),
+      ),
+    )
+    .catch((refused: NodeJS.ErrnoException) => callback(refused, []));
 };
 
 function silentLast(found: readonly LookupAddress[]): LookupAddress[] {
