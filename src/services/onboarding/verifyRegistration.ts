@@ -12,6 +12,8 @@ import { leave } from './leaveRegistration.ts';
 import { isExpired, leafOf, type TryRenewedPorts } from './renewCertificate.ts';
 import { hashOfKey, opensOverTls, type RequestCertificateOptions, readKey } from './requestCertificate.ts';
 
+const dayMs = 86_400_000;
+
 export type VerifyPorts = Pick<TryRenewedPorts, 'directory' | 'pki' | 'connect' | 'now'>;
 
 /**
@@ -46,11 +48,26 @@ export async function verifyRegistration(
   settleKeys(ports, state, hashOfKey(pki, key));
 }
 
-/** @throws {OnboardingError} STATE_* */
-function bringRenewalForward({ directory, now }: VerifyPorts): void {
-  const { provisioned } = currentState(directory);
-  if (provisioned === null || Date.parse(provisioned.renewAt) <= now()) return;
-  updateState(directory, () => ({ provisioned: { ...provisioned, renewAt: isoTime(now()) } }));
+/**
+ * A renewed certificate of the CA in use cannot open a server of another CA either, and makes room for another request: once
+ * it is a day old, since whoever is in the server's place must not make the device ask without end.
+ *
+ * @throws {OnboardingError} STATE_*
+ */
+function bringRenewalForward(ports: VerifyPorts): void {
+  const { directory, pki, now } = ports;
+  const { provisioned, candidate } = currentState(directory);
+  if (provisioned === null) return;
+  const issuedAt = leafOf(pki, candidate)?.notBefore.getTime() ?? 0;
+  const isOutdated = candidate?.caCertificate === provisioned.caCertificate && now() - issuedAt >= dayMs;
+  const isDue = Date.parse(provisioned.renewAt) <= now();
+  if (isDue && !isOutdated) return;
+  const key = hashOfKey(pki, readKey(directory));
+  const state = updateState(directory, () => ({
+    provisioned: isDue ? provisioned : { ...provisioned, renewAt: isoTime(now()) },
+    ...(isOutdated && { candidate: null }),
+  }));
+  settleKeys(ports, state, key);
 }
 
 /**

@@ -412,6 +412,23 @@ test.each([
   });
 });
 
+test.each([
+  ['a day ago from the CA in use, makes room for another request', 24 * hour, caCertificate, false],
+  ['later than that', 24 * hour - 1, caCertificate, true],
+  ['from another CA', 24 * hour, certificate('other', 'other', hour, true), true],
+])('a renewed certificate that cannot open a NATS server of another CA, issued %s', async (_, ageMs, ca, stays) => {
+  const leaf = { subject: commonName, key: 'old', issuer: 'root', authority: false, serial: 1 };
+  const aged = pki.certificatePem({ ...leaf, notBefore: now - ageMs, notAfter: now + hour });
+  const kept = { ...candidate, certificate: aged, caCertificate: ca };
+  const { ports, state, failing } = device({ candidate: kept });
+  failing.set(known, new OnboardingError('NATS_TLS', 'another CA', { reason: 'tls-untrusted' }));
+  await expect(verifyRegistration(ports, { ...options, authenticated: true }, signal)).rejects.toMatchObject({
+    code: 'NATS_TLS',
+  });
+  expect(state().candidate).toEqual(stays ? kept : null);
+  expect(state().provisioned).toEqual(old);
+});
+
 test('NATS that cannot be opened changes nothing', async () => {
   const { ports, state, failing } = device({ previous: old });
   failing.set(known, unreachable);
