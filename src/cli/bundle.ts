@@ -162,15 +162,22 @@ function versions(version: string): string {
   ].join('\n')}\n`;
 }
 
+/**
+ * What has control characters comes from the journal as a list of bytes, the value of a field, in which no secret would be found.
+ * A list within a text stays: a quote would stand before its end.
+ */
+export function withTexts(lines: string): string {
+  return lines.replace(/(?<=[^\\]":)\[\d{1,3}(?:,\d{1,3})*\](?=[,}])/g, (bytes) =>
+    JSON.stringify(Buffer.from(bytes.slice(1, -1).split(',').map(Number)).toString('utf8')),
+  );
+}
+
 /** The last lines of the unit, in the form that `onboardd report` reads. */
 function journal(): string {
   const lines = outputOf('journalctl', [
     ...['--unit', 'onboardd', '--lines', String(mostLogLines), '--output', 'json', '--no-pager'],
   ]);
-  // What has control characters comes as a list of bytes, in which no secret would be found.
-  return lines.replace(/\[\d{1,3}(?:,\d{1,3})*\]/g, (bytes) =>
-    JSON.stringify(Buffer.from(JSON.parse(bytes) as number[]).toString('utf8')),
-  );
+  return withTexts(lines);
 }
 
 function outputOf(command: string, args: readonly string[]): string {

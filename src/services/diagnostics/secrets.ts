@@ -12,7 +12,7 @@ const secretName = String.raw`(?![\w.-]{0,200}(?:file|path|dir|folder)s?["']?\s*
  * several lines.
  */
 const namedLine = new RegExp(
-  String.raw`^([ \t]*(?:export[ \t]+)?${secretName}[ \t]*[:=][ \t]*)(?:"(?:[^"\\]|\\[\s\S])*"|'[^']*'|[|>][-+\d]*[ \t]*(?:\n(?:[ \t]+.*|(?=\n)))+|\S.*)`,
+  String.raw`^([ \t]*(?:export[ \t]+)?${secretName}[ \t]*[:=][ \t]*)(?:"(?:[^"\\]|\\[\s\S])*"|'[^']*'|[|>][-+\d]*[ \t]*(?:\n(?:[ \t]+.*|(?=\n)))+|(?=\S)).*`,
   'gim',
 );
 /** `"authToken": "…"`, also within a text that is JSON itself, and cut off before its end */
@@ -21,7 +21,8 @@ const namedJson = new RegExp(
   'gi',
 );
 /** Headers of HTTP that let somebody in */
-const namedHeader = /\b((?:proxy-)?authorization\s*[:=]\s*\w+|(?:set-)?cookie\s*:)\s+[^\s"\\][^"\\\n]*/gi;
+const namedHeader =
+  /\b((?:proxy-)?authorization[ \t]*[:=](?:[ \t]*\w+(?=[ \t]))?|(?:set-)?cookie[ \t]*:)[ \t]*[^\s"\\][^"\\\n]*/gi;
 /** A JSON web token */
 const webToken = /\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*/g;
 /** `user:password@host`, which is an address here without a scheme, too */

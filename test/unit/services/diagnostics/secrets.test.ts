@@ -65,6 +65,15 @@ test.each([
     '{"M":"Proxy-Authorization: Basic ***","b":1}',
     [],
   ],
+  ['a login of a header in one word', 'Authorization: sk_live_x\nX: y', 'Authorization: ***\nX: y', []],
+  ['what follows a quoted value', "A_PASSWORD='it'\\''s3cret'\nB=1", 'A_PASSWORD=***\nB=1', []],
+  ['what follows a value in double quotes', 'TOKEN="abc"def', 'TOKEN=***', []],
+  [
+    'a value whose quote is closed by the next one',
+    'A_PASSWORD="abc\nB_TOKEN="S3CRETS3CRET"\nC=1',
+    'A_PASSWORD=***\nC=1',
+    [],
+  ],
   ['a cookie', '{"M":"set-cookie: session=1; x=2","b":1}', '{"M":"set-cookie: ***","b":1}', []],
   ['a web token', '"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJq.c2ln-"', '"***"', []],
   [
