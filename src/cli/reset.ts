@@ -172,12 +172,16 @@ function show(folder: string, outside: Outside, keepsId: boolean, keys: HeldKeys
   for (const name of keys.names()) process.stdout.write(`will destroy ${name} in the token\n`);
   const names = existsSync(folder) ? readdirSync(folder) : [];
   const own = filesToRemove(names, keepsId).map((name) => ownRemoval(folder, name));
-  for (const removal of [...own, ...exportsToRemove(stateOf(folder), outside)]) {
+  const found = foundIn(folder, keys);
+  for (const removal of [...own, ...exportsToRemove(found, outside)]) {
     const reason = reasonToLeave(removal);
     if (reason === undefined) continue;
     const what = reason === null ? `will remove ${removal.path}` : `will leave ${removal.path}: ${reason}`;
     process.stdout.write(`${plainText(what)}\n`);
   }
+  const unknown = found.isEmpty ? outside.exports.filter((path) => existsSync(path)) : [];
+  for (const path of unknown)
+    process.stdout.write(plainText(`will leave ${path}: nothing says that onboardd wrote it`).concat('\n'));
   if (keepsId) process.stdout.write(`will keep the device id ${idOf(folder) ?? '(there is none)'}\n`);
 }
 
@@ -189,7 +193,7 @@ interface Forgotten {
 
 /** @throws {OnboardingError} STATE_* */
 function forgetIn(folder: string, { outside, keepsId, keys }: Forgotten): void {
-  const found = stateOf(folder);
+  const found = foundIn(folder, keys);
   const ports = {
     directory: openStateDirectory(folder, undefined, ownMode),
     list: () => [...new Set([...keys.names(), ...readdirSync(folder)])],
@@ -234,7 +238,7 @@ interface Outside {
 /**
  * What was ever exported, what the configuration names, and what the earlier agent left. An export that the state never
  * wrote to is somebody else's; where a state cannot be read, the configuration is all that says where secrets may lie. In a
- * folder without anything of onboardd's nothing was exported, or it was removed by an earlier reset.
+ * folder without anything of onboardd's nothing says that it was: an earlier reset removed what was exported.
  */
 function exportsToRemove({ state, user, isEmpty }: Found, { exports, agent }: Outside): Removal[] {
   const ours = (path: string) => ({ path, user: null, contents: null });
@@ -256,8 +260,13 @@ interface Found {
   readonly state: DeviceState | null;
   /** Who could have written what it says; null: root or we */
   readonly user: Owner | null;
-  /** There is nothing of onboardd's, not even a damaged state */
+  /** There is nothing of onboardd's, neither a damaged state nor a key in a token */
   readonly isEmpty: boolean;
+}
+
+function foundIn(folder: string, keys: HeldKeys): Found {
+  const found = stateOf(folder);
+  return { ...found, isEmpty: found.isEmpty && keys.names().length === 0 };
 }
 
 function stateOf(folder: string): Found {
