@@ -25,7 +25,9 @@ export interface Attempts {
 const silent = new Set<string>();
 const mostSilent = 100;
 
-/** For a socket by a name: the addresses that stayed silent before come last. */
+/**
+ * For a socket by a name: the addresses that stayed silent before come last, of each family: Node takes the families in turn.
+ */
 export const lookUpSilentLast: LookupFunction = (host, options, callback) => {
   // Loaded once a name is looked up: an address needs none of it.
   import('node:dns')
