@@ -7,10 +7,11 @@ import { type Adversity, type Plan, planOf } from './plan.ts';
 import { calmPlan, rollBack } from './rollback.ts';
 import { loadOf, machineStorm, requestsByHour, type Storm, storm } from './storm.ts';
 
-test('five hundred simulated lives break no invariant', async () => {
-  const { violations, lives } = await hunt(1, 500);
+// More of them: `npm run test:simulation`, 3,000 of which gate a change.
+test('three hundred simulated lives break no invariant', async () => {
+  const { violations, lives } = await hunt(1, 300);
   expect(violations).toEqual([]);
-  expect(lives).toBe(500);
+  expect(lives).toBe(300);
 });
 
 test('a seed is one life: told twice, it is the same story', async () => {

@@ -9,8 +9,17 @@ export interface CommandResult {
 }
 
 /** Runs a command of the program while the fleet, which lives in this process, answers. */
-export async function runCommand(device: Device, ...args: string[]): Promise<CommandResult> {
-  const child = spawn(process.execPath, [programFile, ...args, '--config', device.configFile]);
+export const runCommand = (device: Device, ...args: string[]) => runCommandIn({}, device, ...args);
+
+/** The same, with more in its environment. */
+export async function runCommandIn(
+  environment: Readonly<Record<string, string>>,
+  device: Device,
+  ...args: string[]
+): Promise<CommandResult> {
+  const child = spawn(process.execPath, [programFile, ...args, '--config', device.configFile], {
+    env: { ...process.env, ...environment },
+  });
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (text) => {
     stdout += text;
