@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 /** The slower suites, each as its command runs it, with so little to do that it takes seconds. */
 const smokeRuns: [suite: string, args: string[]][] = [
   ['crash/crash.ts', ['--singles', '4', '--pairs', '2']],
-  ['crash/rotation.ts', ['--most', '2']],
+  ['crash/rotation.ts', ['--most', '1']],
   ['powerLoss/powerLoss.ts', ['--starts', '5']],
   ['disk/disk.ts', ['--every', '31']],
   ['network/faults.ts', ['--except', 'NATS', '--every', '13']],
