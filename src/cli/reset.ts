@@ -172,14 +172,14 @@ function show(folder: string, outside: Outside, keepsId: boolean, keys: HeldKeys
   for (const name of keys.names()) process.stdout.write(`will destroy ${name} in the token\n`);
   const names = existsSync(folder) ? readdirSync(folder) : [];
   const own = filesToRemove(names, keepsId).map((name) => ownRemoval(folder, name));
-  const found = foundIn(folder, keys);
-  for (const removal of [...own, ...exportsToRemove(found, outside)]) {
+  const removable = removableOf(folder, outside, keys);
+  for (const removal of [...own, ...exportsToRemove(stateOf(folder), removable)]) {
     const reason = reasonToLeave(removal);
     if (reason === undefined) continue;
     const what = reason === null ? `will remove ${removal.path}` : `will leave ${removal.path}: ${reason}`;
     process.stdout.write(`${plainText(what)}\n`);
   }
-  const unknown = found.isEmpty ? outside.exports.filter((path) => existsSync(path)) : [];
+  const unknown = outside.exports.filter((path) => !removable.exports.includes(path) && existsSync(path));
   for (const path of unknown)
     process.stdout.write(plainText(`will leave ${path}: nothing says that onboardd wrote it`).concat('\n'));
   if (keepsId) process.stdout.write(`will keep the device id ${idOf(folder) ?? '(there is none)'}\n`);
@@ -193,7 +193,8 @@ interface Forgotten {
 
 /** @throws {OnboardingError} STATE_* */
 function forgetIn(folder: string, { outside, keepsId, keys }: Forgotten): void {
-  const found = foundIn(folder, keys);
+  const found = stateOf(folder);
+  const removable = removableOf(folder, outside, keys);
   const ports = {
     directory: openStateDirectory(folder, undefined, ownMode),
     list: () => [...new Set([...keys.names(), ...readdirSync(folder)])],
@@ -206,7 +207,7 @@ function forgetIn(folder: string, { outside, keepsId, keys }: Forgotten): void {
       }
       return remove(ownRemoval(folder, name)) || isInToken;
     },
-    removeExports: () => exportsToRemove(found, outside).forEach(remove),
+    removeExports: () => exportsToRemove(found, removable).forEach(remove),
     deviceId: () => idOf(folder),
   };
   forget(ports, found.state, keepsId);
@@ -237,12 +238,11 @@ interface Outside {
 
 /**
  * What was ever exported, what the configuration names, and what the earlier agent left. An export that the state never
- * wrote to is somebody else's; where a state cannot be read, the configuration is all that says where secrets may lie. In a
- * folder without anything of onboardd's nothing says that it was: an earlier reset removed what was exported.
+ * wrote to is somebody else's; where a state cannot be read, the configuration is all that says where secrets may lie.
  */
-function exportsToRemove({ state, user, isEmpty }: Found, { exports, agent }: Outside): Removal[] {
+function exportsToRemove({ state, user }: Found, { exports, agent }: Outside): Removal[] {
   const ours = (path: string) => ({ path, user: null, contents: null });
-  if (state === null) return [...new Set([...(isEmpty ? [] : exports), ...agent])].map(ours);
+  if (state === null) return [...new Set([...exports, ...agent])].map(ours);
   const { exported, exportDigests } = state;
   const written = exported.filter((path) => !agent.includes(path));
   return [
@@ -260,13 +260,6 @@ interface Found {
   readonly state: DeviceState | null;
   /** Who could have written what it says; null: root or we */
   readonly user: Owner | null;
-  /** There is nothing of onboardd's, neither a damaged state nor a key in a token */
-  readonly isEmpty: boolean;
-}
-
-function foundIn(folder: string, keys: HeldKeys): Found {
-  const found = stateOf(folder);
-  return { ...found, isEmpty: found.isEmpty && keys.names().length === 0 };
 }
 
 function stateOf(folder: string): Found {
@@ -274,18 +267,19 @@ function stateOf(folder: string): Found {
     const read = readOwned(join(folder, files.state));
     const owners = [statSync(folder), ...(read === null ? [] : [read.owner])];
     const other = process.geteuid?.() === 0 ? owners.find(({ uid }) => uid !== 0) : undefined;
-    return { state: parseState(read?.text ?? ''), user: other ?? null, isEmpty: false };
+    return { state: parseState(read?.text ?? ''), user: other ?? null };
   } catch {
-    return { state: null, user: null, isEmpty: isEmpty(folder) };
+    return { state: null, user: null };
   }
 }
 
-function isEmpty(folder: string): boolean {
-  try {
-    return filesToRemove(readdirSync(folder), false).length === 0;
-  } catch {
-    return false;
-  }
+/**
+ * Without the configured exports in a folder that holds nothing of onboardd's, where no key is in a token: nothing says that it
+ * wrote there.
+ */
+function removableOf(folder: string, outside: Outside, keys: HeldKeys): Outside {
+  const isEmpty = keys.names().length === 0 && filesToRemove(readdirSync(folder), false).length === 0;
+  return isEmpty ? { ...outside, exports: [] } : outside;
 }
 
 /** Removes a file, and says so. @returns whether it is gone. @throws {OnboardingError} STATE_UNWRITABLE */
