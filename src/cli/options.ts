@@ -24,6 +24,7 @@ import { provisioningUrls } from '../config/provisioningUrls.ts';
 import { type ProxyVariables, proxyFor, proxyNames, proxyVariables } from '../config/proxy.ts';
 import { resolveConfig, type Sources } from '../config/resolve.ts';
 import type { Config } from '../config/schema.ts';
+import { templateWarnings } from '../config/templates.ts';
 import { describe } from '../errors/onboardingError.ts';
 import type { Warning } from '../services/diagnostics/check.ts';
 import { files, parseState } from '../services/state/deviceState.ts';
@@ -156,7 +157,8 @@ function warningsOf(config: Config, read: Readonly<Record<string, string>>): War
       message: `${key} is "${path}", which every user of this device may change: run chmod o-w on it`,
     }));
   const isPlain = tokenFile !== null && provisioningUrls(config).some((url) => /^http:/i.test(url));
-  return [...open, ...(isPlain ? [{ key: 'provisioning.tokenFile', message: plainToken }] : [])];
+  const plain = isPlain ? [{ key: 'provisioning.tokenFile', message: plainToken }] : [];
+  return [...open, ...plain, ...templateWarnings(config)];
 }
 
 function agentNotes({ notes }: AgentSettings): Warning[] {

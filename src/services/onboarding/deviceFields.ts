@@ -1,3 +1,5 @@
+import { placeholders } from '../../config/templates.ts';
+
 /** What this machine says of itself; null: it does not say. */
 export interface DeviceFacts {
   readonly id: string;
@@ -66,10 +68,3 @@ export function deviceFields(
   };
   return { fields, leftOut };
 }
-
-const placeholders = [
-  'id',
-  'hostname',
-  'serial',
-  'machineId',
-] as const satisfies readonly (keyof DeviceFacts)[];
