@@ -31,7 +31,7 @@ import { plainJson } from '../text/plainText.ts';
 import { checkLines } from './format/check.ts';
 import { activityOf } from './format/status.ts';
 import { terminalOf } from './format/terminal.ts';
-import { lookAtConfiguration, lookAtDirectory, unforeseen } from './localChecks.ts';
+import { lookAtConfiguration, lookAtDirectory, lookAtLock, unforeseen } from './localChecks.ts';
 import {
   type Build,
   type CommonFlags,
@@ -77,7 +77,7 @@ export async function runChecks(flags: CommonFlags, build: Build) {
   const problems = 'problems' in resolved ? resolved.problems : null;
   const warnings = 'warnings' in resolved ? resolved.warnings : [];
   await run('configuration', () => lookAtConfiguration(resolved));
-  await run('state-directory', () => lookAtDirectory(folder));
+  await run('state-directory', () => lookAtLock(lookAtDirectory(folder)));
   const { state, key, unknown, finding } = stored;
   if (finding !== null) await run('key', () => finding);
   const network = 'config' in resolved ? await checkServers(resolved, stored, build, run) : null;

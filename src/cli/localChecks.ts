@@ -2,6 +2,7 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { directoryFacts } from '../adapters/disk/diskFacts.ts';
 import { readOwn } from '../adapters/disk/durableFile.ts';
+import { flockFlaw } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { isLocked, ownerOf, userOfDaemon } from '../adapters/disk/lockStatus.ts';
 import { readHardwareId } from '../adapters/hardware.ts';
@@ -40,6 +41,14 @@ export function lookAtDirectory(folder: string): Finding {
   } catch (error) {
     return unforeseen(error);
   }
+}
+
+/** @param found of the directory, which the daemon locks before it uses it */
+export function lookAtLock(found: Finding): Finding {
+  const flaw = found.verdict === 'pass' ? flockFlaw() : null;
+  if (flaw === null) return found;
+  const remedy = 'Install flock: it is part of util-linux and of BusyBox.';
+  return failedFor('STATE_UNWRITABLE', null, `the state directory cannot be locked: ${flaw}`, remedy);
 }
 
 function ownershipOf(folder: string) {

@@ -32,6 +32,12 @@ export function lockDirectory(folder: string, place: Place | null = null): () =>
   );
 }
 
+/** Why no directory can be locked here; null: flock can be started. Locks nothing. */
+export function flockFlaw(): string | null {
+  const { error } = spawnSync('flock', ['--version'], { stdio: 'ignore', timeout: 10_000 });
+  return error === undefined ? null : `flock: ${describe(error)}`;
+}
+
 function open(folder: string): number {
   try {
     return openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);

@@ -12,7 +12,8 @@ export function checkExports({ problems, certificate }: Status, amount: number):
   const [first] = problems;
   if (first !== undefined) {
     const all = problems.map(({ message }) => message).join('; ');
-    return failedFor(first.code, first.reason, all, first.remedy);
+    const remedies = new Set(problems.map(({ remedy }) => remedy));
+    return failedFor(first.code, first.reason, all, [...remedies].join(' '));
   }
   if (amount === 0) return null;
   if (certificate === null) return skipped('nothing is exported before the device has a certificate');

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
@@ -10,7 +10,7 @@ import { afterEach, expect, test } from 'vitest';
 import { createAuthority } from '../../../fleet/ca.ts';
 import { fleetWith, launch } from '../../support/harness.ts';
 import { at, checks, closedPort, patience, registered } from '../../support/observabilityHarness.ts';
-import { newDevice } from '../../support/program.ts';
+import { newDevice, temporaryFolder } from '../../support/program.ts';
 import { runCommand } from '../../support/runCommand.ts';
 
 const servers: Server[] = [];
@@ -91,7 +91,9 @@ test('check names a sealed key that cannot be opened, and still looks at the res
   if (isThere)
     expect(await look()).toMatchObject({ verdict: 'fail', code: 'STATE_CORRUPT', reason: 'key-sealed' });
   try {
-    process.env.PATH = device.stateDir;
+    const flock = ['/usr/bin/flock', '/bin/flock'].find((file) => existsSync(file)) ?? '';
+    process.env.PATH = temporaryFolder();
+    symlinkSync(flock, join(process.env.PATH, 'flock'));
     expect(await look()).toMatchObject({
       verdict: 'fail',
       code: 'STATE_UNWRITABLE',

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { launch } from '../../support/harness.ts';
 import { newDevice, temporaryFolder } from '../../support/program.ts';
+import { runCommandIn } from '../../support/runCommand.ts';
 
 const unreachable = { provisioning: { url: 'http://127.0.0.1:9' } };
 
@@ -26,6 +27,14 @@ test('without flock the daemon is ready, and says why it does nothing else', asy
   );
   expect(cause).toMatch(/cannot lock .*: flock: .*ENOENT/);
   await vi.waitFor(() => expect(told()).toMatch(/^READY=1 STATUS=idle/m), 10_000);
+});
+
+test('without flock check fails, and says what to install', async () => {
+  const { env } = supervised({});
+  const { status, stdout } = await runCommandIn(env, newDevice(unreachable), 'check');
+  expect(status).toBe(1);
+  expect(stdout).toMatch(/^fail {2}state-directory .*cannot be locked: flock: .*ENOENT/m);
+  expect(stdout).toMatch(/Install flock/);
 });
 
 test('without systemd-notify and Perl the daemon works, and says once that nobody is told', async () => {

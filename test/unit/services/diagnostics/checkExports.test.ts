@@ -21,10 +21,12 @@ test('exports of a device without a certificate are skipped, of another they pas
   });
 });
 
-test('files that the daemon cannot write fail, all of them named, with the reason and remedy of the first', () => {
-  expect(checkExports({ ...fresh, certificate, problems: [readOnly, denied] }, 2)).toEqual({
-    ...{ verdict: 'fail', code: 'STATE_UNWRITABLE', reason: 'read-only', remedy: readOnly.remedy },
-    detail: 'token is not exported: it failed; alias is not exported: it failed',
+test('files that the daemon cannot write fail, all of them named, with the first reason and each remedy once', () => {
+  expect(checkExports({ ...fresh, certificate, problems: [readOnly, denied, readOnly] }, 2)).toEqual({
+    ...{ verdict: 'fail', code: 'STATE_UNWRITABLE', reason: 'read-only' },
+    remedy: `${readOnly.remedy} ${denied.remedy}`,
+    detail:
+      'token is not exported: it failed; alias is not exported: it failed; token is not exported: it failed',
   });
 });
 
