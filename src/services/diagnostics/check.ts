@@ -55,7 +55,7 @@ export function failedBy({ code, reason, message }: OnboardingError): Finding {
   return { verdict: 'fail', code, reason, detail: message, remedy: remedyOf(code, reason) };
 }
 
-/** A setting that is allowed but not safe. */
+/** A setting that is allowed but unsafe, or probably a mistake. */
 export interface Warning {
   /** The key of the configuration, or the option that names the file */
   readonly key: string;
