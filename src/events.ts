@@ -143,7 +143,8 @@ export const events = {
   'config.warning': {
     level: 'warn',
     messageId: '000ffe0d31bba1a90e173b9e1d7dbe77',
-    meaning: 'A setting is allowed but unsafe or probably a mistake, or a file that it names cannot be written.',
+    meaning:
+      'A setting is allowed but unsafe or probably a mistake, or a file that it names cannot be written.',
     fields: { key: string('the key, or the option that names the file') },
   },
   'supervisor.unreachable': {

@@ -3,6 +3,7 @@ import './adapters/signals.ts';
 // Second: without a launcher before it, this begins the key of a new device on another thread.
 import './adapters/earlyKey.ts';
 import { format } from 'node:util';
+import { endProcess } from './adapters/endProcess.ts';
 import { guardOutput } from './adapters/output.ts';
 import { reportBug } from './adapters/stackTrace.ts';
 import { exit } from './cli/options.ts';
@@ -29,7 +30,7 @@ guardOutput();
 
 runProgram(process.argv, { version, builtAt }).then((code) => {
   process.exitCode = code;
-  const end = () => process.exit(code);
+  const end = () => endProcess(code);
   // A pending name look-up or a closing connection must not keep the process alive.
   setTimeout(end, 100).unref();
   if (isAllDone()) end();

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { newDevice, programFile, temporaryFolder } from '../../support/program.ts';
+import { mayUnshare } from '../../support/silentNameServer.ts';
 
 /** A name server that answers every question with SERVFAIL (RFC 1035, 4.1.1), and says when it listens. */
 const nameServer = `
@@ -15,9 +16,6 @@ server.on('message', (question, { port, address }) => {
 });
 server.bind(53, '127.0.0.1', () => console.log('listening'));
 `;
-
-/** Its own network and files of the system: needs root, and a machine that allows it. */
-const mayUnshare = spawnSync('unshare', ['-mn', 'true']).status === 0;
 
 test.runIf(mayUnshare)(
   'a name server that answers SERVFAIL is named with a remedy in one line by check, and by status after a try',

@@ -7,13 +7,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { programsForHardwareKeys } from '../../../packaging/hardwareKeys.ts';
 import { bundled } from '../../../packaging/parts.mjs';
 import { missingAfterInstalling, root } from '../../../packaging/tools.mjs';
+import { mayUnshare, stopInLookUp } from '../../support/silentNameServer.ts';
 import { type Architecture, freshTree, missingForTrees, NotHere, type Suite } from '../boot/image.ts';
 import { buildTwice } from './build.ts';
 import { rpmPackage, systemExtension } from './foreign.ts';
@@ -123,12 +124,38 @@ async function files(architecture: Architecture, deb: string): Promise<void> {
   const folder = join(root, 'dist', architecture);
   tell('stripped after the build', await strippedIsFound(architecture, join(folder, 'onboardd')));
   contents(architecture, join(folder, 'tree'));
-  if (architecture === here) trace(join(folder, 'tree/usr/bin/onboardd'));
+  if (architecture === here) {
+    trace(join(folder, 'tree/usr/bin/onboardd'));
+    tell('stopped while no name server answers', stopped(join(folder, 'tree/usr/bin/onboardd')));
+  }
   optional(['lintian'], 'lintian', () =>
     execFileSync('lintian', ['--fail-on', 'error,warning', '--tag-display-limit', '0', deb], {
       encoding: 'utf8',
     }),
   );
+}
+
+/** glibc gives a name server that does not answer five seconds and more. */
+const longestStopMs = 4_000;
+
+/** @returns how long it took */
+function stopped(program: string): string {
+  if (!mayUnshare) return 'not tested here: needs a network namespace of its own';
+  const folder = mkdtempSync(join(tmpdir(), 'stop-'));
+  try {
+    const config = join(folder, 'config.json');
+    const url = 'http://provisioning.example.net';
+    writeFileSync(
+      config,
+      JSON.stringify({ stateDir: join(folder, 'state'), provisioning: { url }, device: { type: 't' } }),
+    );
+    const { status, ms } = stopInLookUp([program, 'run', '--config', config], folder);
+    assert.equal(status, 0);
+    assert.ok(ms < longestStopMs, `${ms} ms`);
+    return `${ms} ms`;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** Installed, upgraded, removed and purged. */
