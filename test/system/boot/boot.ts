@@ -25,6 +25,7 @@ import {
   type Architecture,
   freshTree,
   installIn,
+  inTree,
   missingForTrees,
   NotHere,
   type Suite,
@@ -162,12 +163,13 @@ async function start(): Promise<Machine> {
   return await bootVirtual(disk);
 }
 
-/** An emulated process has no user namespaces of its own. */
+/** An emulated process has no user namespaces of its own; nor credentials, without which systemd-tmpfiles does not start. */
 function liftWhatEmulationLacks(): void {
   const folder = join(tree, 'etc/systemd/system/onboardd.service.d');
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'emulated.conf'), '[Service]\nPrivateUsers=no\n');
-  console.log('emulated: PrivateUsers= is lifted');
+  inTree(tree, 'install', '-d', '-m', '750', '-o', 'onboardd', '-g', 'onboardd', shared);
+  console.log(`emulated: PrivateUsers= is lifted, and ${shared} is there before the boot`);
 }
 
 /** Nobody has said where the fleet is: nothing runs, nothing failed, and the line that was asked for starts it. */
