@@ -249,15 +249,16 @@ function settingsOf(
     if ('passedOver' in meaning) passedOver.push(`${name} (${meaning.passedOver})`);
     if (!('flag' in meaning)) continue;
     const isOn = readBoolean(value);
-    if (isOn === null)
+    if (meaning.flag === 'encrypted') {
+      if (isOn !== true) passedOver.push(`${name} (${isOn === false ? elsewhere : notPublic})`);
+      else notes.push(`${name}=true in ${source} is passed over: how secrets are encrypted is not public`);
+    } else if (isOn === null)
       problems.push(`${name} in ${source} is "${value.slice(0, 60)}"; allowed: true or false`);
     else if (meaning.flag === 'tls') overlay.set('nats.tls', isOn ? 'required' : 'optional');
     else if (meaning.flag === 'automatic') {
       settings.requestsCertificates = isOn;
       if (!isOn) notes.push(`${name}=false in ${source}: no certificate is requested`);
     } else if (meaning.flag === 'mdns' && isOn) overlay.set('provisioning.discovery', 'mdns');
-    else if (meaning.flag === 'encrypted' && isOn)
-      notes.push(`${name}=true in ${source} is passed over: how secrets are encrypted is not public`);
   }
   if (Object.keys(exports).length > 0) overlay.set('exports', exports);
   if (passedOver.length > 0) notes.push(`passed over in ${source}: ${passedOver.join(', ')}`);

@@ -224,7 +224,16 @@ test.each<[string, unknown, Partial<ReturnType<typeof read>>]>([
       notes: ['ENCRYPTED_SECRETS=true in --env-file is passed over: how secrets are encrypted is not public'],
     },
   ],
-  ['ENCRYPTED_SECRETS', 'false', {}],
+  [
+    'ENCRYPTED_SECRETS',
+    'false',
+    { notes: ['passed over in --env-file: ENCRYPTED_SECRETS (onboardd has no use for it)'] },
+  ],
+  [
+    'ENCRYPTED_SECRETS',
+    '/secrets.enc',
+    { notes: ['passed over in --env-file: ENCRYPTED_SECRETS (its meaning is not public)'] },
+  ],
   ['AUTOMATIC_PROVISIONING', 'true', {}],
   [
     'AUTOMATIC_PROVISIONING',
