@@ -76,7 +76,9 @@ function mergeInto(base: Record<string, unknown>, layer: Record<string, unknown>
 }
 
 /** @throws {Error} with the position of a syntax error, or if it is not an object; without quoting the text */
-function parsed(text: string): Record<string, unknown> {
+function parsed(content: string): Record<string, unknown> {
+  // Editors of other systems put a byte order mark in front (RFC 8259, section 8.1: a reader may ignore it).
+  const text = content.replace(/^\uFEFF/, '');
   const flaw = jsonFlaw(text);
   if (flaw !== null) throw new Error(`invalid JSON at line ${flaw.line}, column ${flaw.column}`);
   const json: unknown = JSON.parse(text);

@@ -7,6 +7,7 @@ import {
   overlaysOf,
   readAgentConfig,
   readAgentEnvironment,
+  readConfigFile,
 } from '../../../src/adapters/configFile.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'config-file-'));
@@ -182,4 +183,12 @@ test.each([
 test('an empty file of generation 3 says nothing', async () => {
   writeFileSync(yaml, '# nothing\n');
   expect((await readAgentConfig(yaml)).overlay.size).toBe(0);
+});
+
+test('a byte order mark in front of a configuration file is taken off, and one elsewhere is a syntax error', async () => {
+  const path = join(folder, 'config.json');
+  writeFileSync(path, '\uFEFF{"device": {"type": "mobile"}}');
+  expect(await readConfigFile(path)).toEqual({ device: { type: 'mobile' } });
+  writeFileSync(path, '\uFEFF{"device": \uFEFF{}}');
+  await expect(readConfigFile(path)).rejects.toThrow('invalid JSON at line 1, column 12');
 });
