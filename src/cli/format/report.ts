@@ -99,7 +99,7 @@ function verdictLine(report: Report, stuckAfterMs: number): Line {
   const missing = all - now('registered');
   if (all === 0) {
     const word = 'No device found';
-    return { text: `${word} in ${number(report.lines)} lines`, tone: { word, as: 'warning' } };
+    return { text: `${word} in ${several(report.lines, 'line')}`, tone: { word, as: 'warning' } };
   }
   if (missing === 0 && silentNow === 0) {
     const word = all === 1 ? 'The device is registered' : `All ${number(all)} devices are registered`;
