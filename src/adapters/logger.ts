@@ -18,6 +18,8 @@ export type Log = <E extends EventName>(
 export interface LogOptions {
   readonly level: LogLevel;
   readonly style: LogFormat;
+  /** What the format `pretty` writes of a line: the locale may not have all of its characters. */
+  readonly inCharset: (line: string) => string;
   /** Fields of every line */
   readonly run: { readonly version: string; readonly runId: string };
   /** Further fields of every line, once known */
@@ -34,11 +36,13 @@ const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
 const priorities: Readonly<Record<string, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
 
 /** The log, one event a line: on standard output, or as entries of the journal. */
-export function createLog({ level, style, run, context, journal }: LogOptions): Log {
+export function createLog({ level, style, inCharset, run, context, journal }: LogOptions): Log {
   const logger = createLogger({
     level,
     levels,
-    format: format.printf((entry) => (style === 'pretty' ? pretty : structured)(entry.line as Line, style)),
+    format: format.printf(({ line }) =>
+      style === 'pretty' ? inCharset(pretty(line as Line)) : structured(line as Line, style),
+    ),
     transports: [new transports.Console({ stderrLevels: [] })],
   });
   // Ignore EPIPE from a closed log reader. Registered once for all logs.

@@ -6,6 +6,7 @@ import { passedSockets } from '../adapters/passedDescriptors.ts';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
 import { summarised } from '../daemon/repeatedLines.ts';
 import { type EventEntry, events } from '../events.ts';
+import { isUtf8Locale, toAscii } from './format/terminal.ts';
 
 /** The log of one start of the daemon. */
 export interface RunLog {
@@ -27,7 +28,9 @@ export function createRunLog(
   const run = { version, runId: randomUUID().replaceAll('-', '') };
   const socket = passedSockets(process.env).get('journal');
   const journal = socket === undefined ? null : { write: journalWriter(sendTo(socket)), messageIds };
-  const open = (level: LogLevel, style: LogFormat) => createLog({ level, style, run, context, journal });
+  const inCharset = isUtf8Locale(process.env) ? (line: string) => line : toAscii;
+  const open = (level: LogLevel, style: LogFormat) =>
+    createLog({ level, style, inCharset, run, context, journal });
   let write = open('info', format);
   let isDebugging = false;
   const whole: Log = (...line) => write(...line);

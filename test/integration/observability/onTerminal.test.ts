@@ -64,3 +64,18 @@ test('in the C locale a terminal is shown ASCII only, and whole tables where the
   expect([...report, ...status].filter((line) => [...line].some((one) => one > '~'))).toEqual([]);
   expect(report).toContainEqual(expect.stringMatching(/^ {2}device +state +unregistered +last seen/));
 });
+
+test('in the C locale the log for people is ASCII, too', () => {
+  const envFile = join(temporaryFolder(), 'agent.env');
+  writeFileSync(envFile, 'AUTOMATIC_PROVISIONING=false\n');
+  // Nothing is requested, so that the device fails for good at once.
+  const linesIn = (locale: string) => {
+    const { configFile, stateDir } = newDevice({ provisioning: { url: 'http://127.0.0.1:1' } });
+    const command = ['run', '--once', '--config', configFile, '--state-dir', stateDir, '--env-file', envFile];
+    return shown(120, [command], { LC_ALL: locale, ONBOARDD_LOG_FORMAT: 'pretty' })[0] ?? [];
+  };
+  const ascii = linesIn('C');
+  expect(ascii).toContainEqual(expect.stringMatching(/state\.changed {6}csr -> failed$/));
+  expect(ascii.filter((line) => [...line].some((one) => one > '~'))).toEqual([]);
+  expect(linesIn('C.UTF-8')).toContainEqual(expect.stringMatching(/state\.changed {6}csr → failed$/));
+});
