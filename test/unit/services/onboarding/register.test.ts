@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { createEventQueue } from '../../../../src/adapters/nats/eventQueue.ts';
 import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
 import type { RegisterEvent } from '../../../../src/machines/contracts.ts';
-import { register } from '../../../../src/services/onboarding/register.ts';
+import { type Identity, register } from '../../../../src/services/onboarding/register.ts';
 import type { Message } from '../../../../src/services/onboarding/registrationResult.ts';
 import type { Session } from '../../../../src/services/onboarding/session.ts';
 import {
@@ -32,11 +32,29 @@ const nothing: Message = {
 const success = '{"status":"success","alias":"a"}';
 const alreadyRegistered = '{"status":"failure","error":"device already registered"}';
 
+function missing(): never {
+  throw new Error('nothing was sent');
+}
+
 /** A question that was published once and has no answer. */
 function openRequest(at: number, more: Partial<OpenRequest> = {}): OpenRequest {
   const firstAt = new Date(at).toISOString();
   const stale = { afterSequence: null, afterStoredAt: null };
   return { messageId: 'q', firstAt, publishes: 1, announced: null, ...stale, ...more };
+}
+
+const certificate = pemOf(`fleet/${deviceId}`, 'k1');
+const provisioned = {
+  certificate,
+  caCertificate: pemOf('root', 'root'),
+  natsUrl: 'n',
+  renewAt: new Date(now).toISOString(),
+  opened: false,
+};
+
+function pemOf(subject: string, key: string): string {
+  const dates = { notBefore: now - hour, notAfter: now + hour };
+  return certificatePem({ subject, key, issuer: 'root', ...dates, authority: subject === 'root', serial: 1 });
 }
 
 /** One attempt against a session that the test plays. */
@@ -50,10 +68,13 @@ function attempt(
     abortsAt?: string;
     at?: number;
     device?: Record<string, string | null>;
+    natsUrl?: string;
+    caCertificate?: 'answer' | 'chain';
+    hasNoKey?: boolean;
   } = {},
 ) {
   const stream = { last: stored, isSilent: options.isSilent ?? false };
-  const contents = new Map([[files.key as string, keyPem('k1')]]);
+  const contents = new Map(options.hasNoKey ? [] : [[files.key as string, keyPem('k1')]]);
   const disk = { isFull: false };
   const directory = memoryDirectory(contents, {
     write(name, text) {
@@ -61,26 +82,12 @@ function attempt(
       contents.set(name, text);
     },
   });
-  const certificate = certificatePem({
-    subject: `fleet/${deviceId}`,
-    key: 'k1',
-    issuer: 'root',
-    notBefore: now - hour,
-    notAfter: now + hour,
-    authority: false,
-    serial: 1,
-  });
-  const provisioned = {
-    certificate,
-    caCertificate: certificate,
-    natsUrl: 'n',
-    renewAt: new Date(now).toISOString(),
-    opened: false,
-  };
   writeState(directory, { ...newState(deviceId), provisioned, ...changes });
   const clock = { now: options.at ?? now };
   let look = () => {};
   const calls: ('subscribe' | 'look' | 'ask' | 'close')[] = [];
+  const connected: Identity[] = [];
+  const sent: { subject: string; body: string; headers: Readonly<Record<string, string>> }[] = [];
   const timers = new Set<number>();
   const told: RegisterEvent[] = [];
   let abort = () => {};
@@ -90,8 +97,9 @@ function attempt(
     isEncrypted: true,
     events: queue.events,
     subscribe: () => void calls.push('subscribe'),
-    publishRequest() {
+    publishRequest(subject, body, headers) {
       if (refuseToAsk) throw refuseToAsk;
+      sent.push({ subject, body, headers });
       calls.push('ask');
     },
     requestLastStored() {
@@ -107,7 +115,10 @@ function attempt(
     {
       directory,
       pki: { parseCertificates, isSignedBy: () => true },
-      connect: async () => session,
+      async connect(identity) {
+        connected.push(identity);
+        return session;
+      },
       now: () => clock.now,
       randomUUID: () => 'question-1',
       setTimer(ms, call) {
@@ -119,8 +130,8 @@ function attempt(
     {
       api: options.api ?? 'jetstream',
       device: options.device ?? {},
-      natsUrl: null,
-      caCertificate: 'answer',
+      natsUrl: options.natsUrl ?? null,
+      caCertificate: options.caCertificate ?? 'answer',
       builtAt: 0,
     },
     (event) => {
@@ -143,10 +154,13 @@ function attempt(
     clock,
     calls,
     stream,
+    connected,
+    sent,
     timers,
     until,
     abort: () => abort(),
     push: queue.push,
+    end: queue.end,
     looksAgain: () => look(),
     hear: (message: Partial<Message>) =>
       queue.push({
@@ -160,6 +174,97 @@ function attempt(
       queue.push({ type: 'denied', operation: 'publish', subject }),
   };
 }
+
+test('the request carries id, what is configured, and both certificates; its headers id, time in whole seconds and message id', async () => {
+  const asking = attempt('none', {}, undefined, {
+    at: now + 1_234,
+    device: { deviceType: 'mobile', architecture: 'arm64', alias: null },
+  });
+  await asking.until('PUBLISHED');
+  const [{ subject, body, headers } = missing()] = asking.sent;
+  expect(asking.sent).toHaveLength(1);
+  expect(subject).toBe('device_actions.d1.register');
+  expect(headers).toEqual({ ID: 'd1', timestamp: '2026-11-23T00:00:01Z', 'Nats-Msg-Id': 'question-1' });
+  const { caCertificate } = provisioned;
+  expect(JSON.parse(body)).toEqual({
+    ...{ id: 'd1', deviceType: 'mobile', architecture: 'arm64' },
+    ...{ certificate, caCertificate },
+  });
+});
+
+test.each<[string, string, 'answer' | 'chain', string]>([
+  ['of the answer', `${certificate}${pemOf('other', 'o')}`, 'answer', provisioned.caCertificate],
+  ['that ends the chain', `${certificate}${pemOf('other', 'o')}`, 'chain', pemOf('other', 'o')],
+  ['of the answer, where the chain names none', certificate, 'chain', provisioned.caCertificate],
+])('the request carries the CA %s, and of a chain the own certificate alone', async (_, chain, caCertificate, ca) => {
+  const changes = { provisioned: { ...provisioned, certificate: chain } };
+  const asking = attempt('none', changes, undefined, { caCertificate });
+  await asking.until('PUBLISHED');
+  const body = JSON.parse(asking.sent[0]?.body ?? '');
+  expect(body).toMatchObject({ certificate, caCertificate: ca });
+});
+
+test.each([
+  [undefined, 'n'],
+  ['tls://configured', 'tls://configured'],
+])('with %s configured the device connects to %s, with its key and certificates', async (natsUrl, address) => {
+  const asking = attempt('none', {}, undefined, natsUrl === undefined ? {} : { natsUrl });
+  await asking.until('PUBLISHED');
+  const { caCertificate } = provisioned;
+  expect(asking.connected).toEqual([
+    { deviceId, key: keyPem('k1'), certificate, caCertificate, natsUrl: address },
+  ]);
+});
+
+test.each<[string, Partial<DeviceState>, boolean]>([
+  ['without its key', {}, true],
+  ['without a certificate', { provisioned: null }, false],
+])('a device %s does not connect', async (_, changes, hasNoKey) => {
+  const asking = attempt('none', changes, undefined, { hasNoKey });
+  const event = await asking.until('FAILED');
+  expect(event).toMatchObject({
+    error: { code: 'STATE_CORRUPT', message: expect.stringMatching(/identity\.key/) },
+  });
+  expect(asking.connected).toEqual([]);
+});
+
+test('a certificate is used up to the last moment of its life', async () => {
+  const asking = attempt('none', {}, undefined, { at: now + hour });
+  await asking.until('PUBLISHED');
+});
+
+test('a request that nobody listens for is taken back', async () => {
+  const asking = attempt();
+  await asking.until('PUBLISHED');
+  asking.reply({ status: 503 });
+  const error = { code: 'REGISTRATION_TIMEOUT', message: expect.stringMatching(/^no fleet manager/) };
+  expect(await asking.until('FAILED')).toMatchObject({ error });
+  expect(asking.state().request).toBeNull();
+});
+
+test('what the server denies is named, with the reason', async () => {
+  const asking = attempt();
+  await asking.until('PUBLISHED');
+  asking.deny();
+  const message = `the NATS server denies the publish to device_actions.${deviceId}.register`;
+  const error = { code: 'NATS_DENIED', reason: 'permission-denied', message };
+  expect(await asking.until('FAILED')).toMatchObject({ error });
+});
+
+test('a session that ends without a reason is a bug, and named as one', async () => {
+  const asking = attempt();
+  await asking.until('PUBLISHED');
+  asking.end();
+  const error = { code: 'INTERNAL', message: expect.stringMatching(/without a reason/) };
+  expect(await asking.until('FAILED')).toMatchObject({ error });
+});
+
+test('a device that looks into the stream first keeps what it opened before it asks', async () => {
+  const asking = attempt('none', {}, undefined, { isSilent: true });
+  await asking.until('CONNECTED');
+  await expect.poll(() => asking.state().provisioned?.opened).toBe(true);
+  expect(asking.calls).not.toContain('ask');
+});
 
 test('a full disk that keeps a question from being taken back fails the attempt', async () => {
   const unheard = attempt();
