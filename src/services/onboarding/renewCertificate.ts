@@ -6,6 +6,7 @@ import { checkClock } from './clockCheck.ts';
 import { type KeyPorts, keyFor, settleKeys } from './keyRotation.ts';
 import type { Identity, RegisterPorts } from './register.ts';
 import {
+  addressesToProve,
   datesOf,
   hashOfKey,
   mustProveAddress,
@@ -15,7 +16,6 @@ import {
   type RequestCertificatePorts,
   readKey,
   unexpiredLeaf,
-  unknownAddresses,
 } from './requestCertificate.ts';
 
 export interface RenewCertificatePorts extends RequestCertificatePorts {
@@ -122,7 +122,7 @@ export async function tryRenewed(
 }
 
 /**
- * Opens each address that is not known.
+ * Opens each address that is not known; if each is, one of the list.
  *
  * @returns why they are not taken; null: all were opened
  * @throws the signal's reason
@@ -140,7 +140,7 @@ async function proveAddresses(
     ),
   );
   try {
-    for (const natsUrl of unknownAddresses(identity.natsUrl, known)) {
+    for (const natsUrl of addressesToProve(identity.natsUrl, known)) {
       const isEncrypted = await opensOverTls(
         connect,
         { ...identity, natsUrl },

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
+import { parseNatsAddresses } from '../../config/natsAddress.ts';
 import { excerpt, OnboardingError } from '../../errors/onboardingError.ts';
 import { type Reason, reasonOfStatus, reasons } from '../../errors/reasons.ts';
 import type { Issued, Renewed } from '../../machines/contracts.ts';
@@ -203,7 +203,7 @@ export async function tryCertificate(
   const state = currentState(directory);
   const known = state.provisioned?.natsUrl ?? '';
   try {
-    for (const natsUrl of unknownAddresses(provisioned.natsUrl, known)) {
+    for (const natsUrl of addressesToProve(provisioned.natsUrl, known)) {
       await openOverTls(ports, state.deviceId, { ...provisioned, natsUrl }, signal);
     }
   } catch (error) {
@@ -216,16 +216,22 @@ export async function tryCertificate(
   return { ...issued, opened: true };
 }
 
-/** The addresses of a list that are not in the other list. */
+/** What has to open before another list is used: each address that is not known; if none is new, one of the list. */
+export function addressesToProve(natsUrl: string, known: string): string[] {
+  const unknown = unknownAddresses(natsUrl, known);
+  return unknown.length > 0 ? unknown : [natsUrl];
+}
+
+/** The addresses of a list that are not in the other list. A known server with another login is another address. */
 export function unknownAddresses(natsUrl: string, known: string): string[] {
-  const shown = (part: string) => parseNatsAddresses(part).map(showNatsAddress).join();
+  const meant = (part: string) => JSON.stringify(parseNatsAddresses(part));
   const parts = (list: string) =>
     list
       .split(',')
       .map((part) => part.trim())
       .filter((part) => part !== '');
-  const old = new Set(parts(known).map(shown));
-  return parts(natsUrl).filter((part) => !old.has(shown(part)));
+  const old = new Set(parts(known).map(meant));
+  return parts(natsUrl).filter((part) => !old.has(meant(part)));
 }
 
 /** Opens NATS over TLS, or not at all. @throws {OnboardingError} NATS_* */

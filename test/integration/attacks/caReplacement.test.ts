@@ -101,6 +101,36 @@ test.each<[string, (evil: string, own: string) => string]>([
   expect(file(device, 'identity.crt')).not.toBe('');
 });
 
+/** Hears devices of one password only, and registers them. */
+function serverWithPassword(authority: Authority, password: string) {
+  let results = '';
+  return startHostileNats(authority, (line, send) => {
+    if (line.startsWith('CONNECT') && JSON.parse(line.slice(8)).pass !== password)
+      send("-ERR 'Authorization Violation'\r\n");
+    const [, subject, sid] = /^SUB (device_results\S+) (\d+)/.exec(line) ?? [];
+    if (subject !== undefined) results = `MSG ${subject} ${sid}`;
+    if (line.startsWith('HPUB device_actions.')) {
+      const text = '{"status":"success","alias":"a"}';
+      send(`${results} ${text.length}\r\n${text}\r\n`);
+    }
+  });
+}
+
+test("a renewal over plain HTTP with another password for the fleet's own server keeps the one that opens it", async () => {
+  const fleet = await fleetThen(60_000, ({ provisioning }) => ({
+    answer: { fleetManagementNatsUrl: provisioning.natsUrl.replace('right', 'wrong') },
+  }));
+  const server = atEnd(await serverWithPassword(fleet.ca, 'right'));
+  const own = `tls://device:right@127.0.0.1:${server.port}`;
+  fleet.provisioning.natsUrl = own;
+  const device = at(fleet, { renewal: { at: 0.02 } });
+  const program = launch(device);
+  await program.until(renewed);
+  expect(state(device).provisioned.natsUrl).toBe(own);
+  const refused = program.lines.find((line) => line.event === 'address.refused');
+  expect(refused).toMatchObject({ code: 'NATS_DENIED', state: 'registered' });
+});
+
 test('a renewal whose new address cannot be reached yet costs no certificate after the other', async () => {
   const fleet = await fleetThen(60_000, () => ({
     certificate: { notAfter: new Date(Date.now() + 3_600_000) },

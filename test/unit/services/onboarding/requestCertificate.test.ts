@@ -3,6 +3,7 @@ import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
 import { checkClock } from '../../../../src/services/onboarding/clockCheck.ts';
 import type { Identity } from '../../../../src/services/onboarding/register.ts';
 import {
+  addressesToProve,
   type HttpAnswer,
   mustProveAddress,
   type RequestCertificateOptions,
@@ -495,8 +496,18 @@ test.each([
   [' tls://a , tls://b:4222 ', 'tls://a:4222', ['tls://b:4222']],
   ['tls://a:4222', 'tls://a:4222, tls://b:4222', []],
   ['tls://a:4222,', '', ['tls://a:4222']],
+  ['tls://u:p@a', 'nats://u:p@a:4222', []],
+  ['tls://u:other@a', 'tls://u:p@a', ['tls://u:other@a']],
+  ['tls://a', 'tls://token@a', ['tls://a']],
 ])('of %j the addresses that are not in %j are %j', (list, other, unknown) => {
   expect(unknownAddresses(list, other)).toEqual(unknown);
+});
+
+test('a list of known addresses, of which some were left out, has to open as a whole', () => {
+  const [a, b] = ['tls://a:4222', 'tls://b:4222'];
+  expect(addressesToProve(a, `${a},${b}`)).toEqual([a]);
+  expect(addressesToProve(`${b},${a}`, `${a},${b}`)).toEqual([`${b},${a}`]);
+  expect(addressesToProve(`${a},${b}`, a)).toEqual([b]);
 });
 
 test('the leaf of no certificate is none', () => {
