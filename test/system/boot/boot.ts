@@ -163,13 +163,25 @@ async function start(): Promise<Machine> {
   return await bootVirtual(disk);
 }
 
-/** An emulated process has no user namespaces of its own; nor credentials, without which systemd-tmpfiles does not start. */
+/**
+ * An emulated process has no user or network namespaces of its own; nor credentials, without which systemd-tmpfiles does not
+ * start. The virtual machine has all of it.
+ */
 function liftWhatEmulationLacks(): void {
-  const folder = join(tree, 'etc/systemd/system/onboardd.service.d');
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'emulated.conf'), '[Service]\nPrivateUsers=no\n');
+  const lifted = {
+    'onboardd.service': 'PrivateUsers=no',
+    'onboardd-renewed.service': 'PrivateNetwork=no',
+    'onboardd-unregistered.service': 'PrivateNetwork=no',
+  };
+  for (const [unit, line] of Object.entries(lifted)) {
+    const folder = join(tree, `etc/systemd/system/${unit}.d`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'emulated.conf'), `[Service]\n${line}\n`);
+  }
   inTree(tree, 'install', '-d', '-m', '750', '-o', 'onboardd', '-g', 'onboardd', shared);
-  console.log(`emulated: PrivateUsers= is lifted, and ${shared} is there before the boot`);
+  console.log(
+    `emulated: PrivateUsers= and PrivateNetwork= are lifted, and ${shared} is there before the boot`,
+  );
 }
 
 /** Nobody has said where the fleet is: nothing runs, nothing failed, and the line that was asked for starts it. */
