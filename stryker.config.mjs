@@ -11,9 +11,10 @@ export default {
     'src/config/**/*.ts',
     'src/text/json*.ts',
     'src/services/onboarding/{acceptCertificate,adoptIdentity,clockCheck,judgeResult,keyRotation,leaveRegistration}.ts',
-    'src/services/onboarding/{pendingRequest,registrationResult,renewCertificate,requestCertificate,resume,verifyRegistration}.ts',
+    'src/services/onboarding/{pendingRequest,register,registrationResult,renewCertificate,requestCertificate,resume}.ts',
+    'src/services/onboarding/{compareExport,deviceFields,exportFiles,generateKey,verifyRegistration}.ts',
     'src/adapters/nats/frames.ts',
-    'src/services/state/deviceState.ts',
+    'src/services/state/{deviceState,hardwareBinding,reset}.ts',
   ],
   // What a mutant reaches is known from one run: only those tests run on it.
   coverageAnalysis: 'perTest',

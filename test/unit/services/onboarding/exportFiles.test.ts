@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -192,6 +201,79 @@ test('groups are found by name and by number', () => {
   expect(() => exportFile(path('a'), 'a', 0o600, 'nobody-here')).toThrow(OnboardingError);
 });
 
+const permissions = (name: string) => statSync(path(name)).mode & 0o7777;
+
+test('what is secret is for its owner alone, what is public for everybody', () => {
+  const fields = ['token', 'alias', 'note', 'certificate', 'natsUrl', 'deviceId', 'key', 'registration'];
+  const { deliver } = device(Object.fromEntries(fields.map((name) => [name, path(name)])), {
+    ...{ status: 'success', token: 't', alias: 'a', note: { a: 1 } },
+  });
+  expect(deliver()).toEqual([]);
+  const open = fields.filter((name) => permissions(name) === 0o644);
+  const closed = fields.filter((name) => permissions(name) === 0o600);
+  expect(open).toEqual(['alias', 'certificate', 'natsUrl', 'deviceId']);
+  expect(closed).toEqual(['token', 'note', 'key', 'registration']);
+  expect(read('note')).toBe('{"a":1}');
+});
+
+test('an address with a password in it is secret', () => {
+  const { deliver, directory } = device({ natsUrl: path('natsUrl') });
+  const { provisioned } = currentState(directory);
+  if (provisioned === null) throw new Error('it has no certificate');
+  updateState(directory, () => ({ provisioned: { ...provisioned, natsUrl: 'tls://user:secret@nats:4222' } }));
+  deliver();
+  expect(permissions('natsUrl')).toBe(0o600);
+});
+
+test.each(['registration', files.registration])('the whole result is exported as %s, as it came', (item) => {
+  const result = { status: 'success', alias: 'a', token: 't' };
+  const { deliver } = device({ [item]: path('result.json'), missing: path('missing') }, result);
+  expect(deliver()).toEqual([]);
+  expect(read('result.json')).toBe(JSON.stringify(result));
+  expect(existsSync(path('missing'))).toBe(false);
+});
+
+test('a device that is not registered exports its identity alone, and says that it is not', () => {
+  const { deliver, prepare, directory } = device({ deviceId: path('device_id.txt'), alias: path('alias') });
+  expect(prepare()).toEqual({ registered: true, failures: [] });
+  updateState(directory, () => ({ registration: null }));
+  expect(prepare()).toEqual({ registered: false, failures: [] });
+  expect(deliver()).toEqual([]);
+  expect(read('device_id.txt')).toBe(id);
+  expect(existsSync(path('alias'))).toBe(false);
+});
+
+test('a device without a certificate exports nothing', () => {
+  const { prepare, directory } = device({ deviceId: path('device_id.txt') });
+  updateState(directory, () => ({ provisioned: null, registration: null }));
+  expect(prepare()).toEqual({ registered: false, failures: [] });
+  expect(existsSync(path('device_id.txt'))).toBe(false);
+});
+
+test('of an export the last four contents are known, each once, the newest last', () => {
+  const { deliver, directory } = device({ token: path('PAT.pat') }, { status: 'success', token: '0' });
+  const digests = () => currentState(directory).exportDigests[path('PAT.pat')];
+  const write = (token: string) => {
+    const at = new Date(now).toISOString();
+    const result = JSON.stringify({ status: 'success', token });
+    updateState(directory, () => ({ registration: { alias: null, at, result, announced: null } }));
+    deliver();
+  };
+  for (const token of ['1', '2', '3', '4', '5']) write(token);
+  expect(digests()).toEqual(['2', '3', '4', '5'].map(sha256));
+  write('3');
+  expect(digests()).toEqual(['2', '4', '5', '3'].map(sha256));
+  write('3');
+  expect(digests()).toEqual(['2', '4', '5', '3'].map(sha256));
+});
+
+test('a bug in what writes an export ends the step, and is not taken for a failure of the disk', () => {
+  const { deliver } = device({ token: path('PAT.pat') }, { status: 'success', token: 't' }, () => {
+    throw new TypeError('a bug');
+  });
+  expect(deliver).toThrow('a bug');
+});
+
 const exportsOfIdentity = () => ({
   key: path('identity.key'),
   certificate: path('identity.crt'),
@@ -297,6 +379,22 @@ test.each([
   ['deviceId', 'two words', 'unlike'],
 ] as const)('in the place of %s the text %j is replaced', (item, existing, standing) => {
   expect(compareExport(pki, item, existing, item === 'key' ? pki.keyPem('own') : certificate)).toBe(standing);
+});
+
+test.each([
+  ['deviceId', ` ${id}\n`, id, 'same'],
+  ['deviceId', id, `${id}\n`, 'same'],
+  ['deviceId', id, id, 'equal'],
+  ['deviceId', null, id, 'absent'],
+  ['natsUrl', 'tls://a\n', 'tls://a', 'same'],
+  ['natsUrl', 'tls://a', 'tls://a\n', 'same'],
+  ['identity', ' /fleet/a\n', '/fleet/a', 'same'],
+  ['identity', '/fleet/a', '/fleet/a\n', 'same'],
+  ['identity', ' \n', '/fleet/a', 'unlike'],
+  ['identity', '/fleet/b', '/fleet/a', 'foreign'],
+  ['certificate', 'garbage', 'not ours either', 'unlike'],
+] as const)('of %s, the file %j beside ours, %j, is %s', (item, existing, ours, standing) => {
+  expect(compareExport(pki, item, existing, ours)).toBe(standing);
 });
 
 test('an export that may not be read fails for what the disk says, not as a file of an earlier agent', () => {

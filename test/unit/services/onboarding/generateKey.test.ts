@@ -44,3 +44,15 @@ test('a key that is there stays, and nothing is replaced', async () => {
   expect(await generate(held)).toEqual([]);
   expect(held.get(files.key)).toBe('old key');
 });
+
+test('a key that the disk gives back differently is not used', async () => {
+  const held = new Map<string, string>([[files.state, JSON.stringify(newState('d1'))]]);
+  const directory = {
+    read: (name: string) => (name === files.key && held.has(name) ? 'half a key' : (held.get(name) ?? null)),
+    write: (name: string, text: string) => void held.set(name, text),
+  } as unknown as StateDirectory;
+  const ports = { directory, newKey: async () => 'new key', onReplaced: () => undefined };
+  await expect(generateKey(ports, new AbortController().signal)).rejects.toMatchObject({
+    ...{ code: 'STATE_UNWRITABLE', message: 'identity.key reads back differently than it was written' },
+  });
+});

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
-import { type DeviceState, newState } from '../../../../src/services/state/deviceState.ts';
-import { filesToRemove, reset, stateWithId } from '../../../../src/services/state/reset.ts';
+import {
+  currentState,
+  type DeviceState,
+  newState,
+  writeState,
+} from '../../../../src/services/state/deviceState.ts';
+import { filesToRemove, forget, reset, stateWithId } from '../../../../src/services/state/reset.ts';
+import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 
 const own = ['device_id.txt', 'identity.crt', 'identity.key', 'identity.key.damaged-1', 'state.json'];
 const rotated = ['identity.key.next', 'identity.key.previous'];
@@ -103,4 +109,81 @@ test.each<[string, Partial<DeviceState>, boolean]>([
     machine,
     mayBeRegistered: expected,
   });
+});
+
+/** A state directory with these files; `marks`: whether the state said so at each file that was removed. */
+function forgetting(contents: Map<string, string>, isFull = false) {
+  const marks: boolean[] = [];
+  const kept = memoryDirectory(contents);
+  const directory = isFull
+    ? memoryDirectory(contents, {
+        write() {
+          throw new Error('no space left');
+        },
+      })
+    : kept;
+  const ports = {
+    directory,
+    deviceId: () => contents.get('device_id.txt') ?? null,
+    list: () => [...contents.keys()],
+    remove(name: string) {
+      marks.push(/"resetting":\s*true/.test(contents.get('state.json') ?? ''));
+      return contents.delete(name);
+    },
+    removeExports: () => undefined,
+  };
+  return { ports, contents, marks, state: () => currentState(kept) };
+}
+
+const identity = (): [string, string][] => [
+  ['identity.key', 'k'],
+  ['identity.crt', 'c'],
+  ['device_id.txt', 'd1'],
+];
+
+/** A device that was registered. */
+function registered(isFull = false) {
+  const device = forgetting(new Map(identity()), isFull);
+  const state = { ...newState('d1', true), registration };
+  writeState(memoryDirectory(device.contents), state);
+  return { ...device, before: state };
+}
+
+test('an identity is marked as one that is forgotten before its first file goes, and nothing of it stays', () => {
+  const { ports, contents, marks, before } = registered();
+  forget(ports, before, false);
+  expect(marks).toEqual([true, true, true, true]);
+  expect([...contents.keys()]).toEqual([]);
+});
+
+test('on a full disk, which takes no mark, an identity can be forgotten, too', () => {
+  const { ports, contents, before } = registered(true);
+  forget(ports, before, false);
+  expect([...contents.keys()]).toEqual([]);
+});
+
+test('an id that is kept is all that stays, without the mark, and the device knows that the fleet may know it', () => {
+  const { ports, contents, before, state } = registered();
+  forget(ports, before, true);
+  expect([...contents.keys()].sort()).toEqual(['device_id.txt', 'state.json']);
+  expect(state()).toEqual({ ...newState('d1'), mayBeRegistered: true });
+});
+
+test('an id that lies only beside a state that cannot be read is kept, and may be registered', () => {
+  const { ports, contents, state } = forgetting(new Map([...identity(), ['state.json', '{']]));
+  forget(ports, null, true);
+  expect(contents.get('device_id.txt')).toBe('d1');
+  expect(state()).toEqual({ ...newState('d1'), mayBeRegistered: true });
+});
+
+test('where there is nothing, no id can be kept, and nothing is wrong', () => {
+  const { ports, contents } = forgetting(new Map([['notes.txt', 'n']]));
+  forget(ports, null, true);
+  expect([...contents.keys()]).toEqual(['notes.txt']);
+});
+
+test('where an id is to be kept that nobody can read, nothing is changed', () => {
+  const { ports, contents } = forgetting(new Map([['identity.key', 'k']]));
+  expect(() => forget(ports, null, true)).toThrow(/the device id cannot be read, .*nothing was changed/);
+  expect([...contents.keys()]).toEqual(['identity.key']);
 });
