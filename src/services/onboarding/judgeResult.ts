@@ -12,6 +12,8 @@ export interface Facts {
   readonly idIsNew: boolean;
   /** `fingerprint` of the last rejection that was read */
   readonly lastRejection: string | null;
+  /** The request that it answered; null: none, or the id is another device's */
+  readonly rejectedRequest: OpenRequest | null;
   readonly now: number;
   /** When this program was built */
   readonly builtAt: number;
@@ -56,7 +58,18 @@ export function judgeResult(message: Message, pendingRequest: OpenRequest | null
   if (acknowledgement === 'duplicate') return { kind: 'duplicate' };
   if (acknowledgement !== null) return ignored('acknowledgement');
   // A message that arrives before the request is sent does not answer it.
-  if (pendingRequest === null) return ignored('nothing requested');
+  if (pendingRequest === null) return judgeLateSuccess(message, facts) ?? ignored('nothing requested');
+  return judgeAnswer(message, pendingRequest, facts);
+}
+
+/** The fleet may accept a device that it rejected first, and says so once: the stream keeps it. */
+function judgeLateSuccess(message: Message, facts: Facts): Verdict | null {
+  if (facts.source !== 'stored' || facts.rejectedRequest === null) return null;
+  const verdict = judgeAnswer(message, facts.rejectedRequest, facts);
+  return verdict.kind === 'answer' && verdict.result.kind === 'success' ? verdict : null;
+}
+
+function judgeAnswer(message: Message, pendingRequest: OpenRequest, facts: Facts): Verdict {
   try {
     // With a clock that was set back, old results cannot be told from answers.
     checkClock(facts.now, facts.builtAt, facts.certificate);

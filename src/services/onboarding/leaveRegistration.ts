@@ -35,6 +35,7 @@ export function leave({ registration, formerRegistration }: DeviceState): Partia
     registration: null,
     formerRegistration: registration ?? formerRegistration,
     request: null,
+    rejectedRequest: null,
     mayBeRegistered: true,
   };
 }

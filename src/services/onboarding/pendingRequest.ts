@@ -126,11 +126,12 @@ export function persistResult(
       registration: {
         ...received(message, result, state),
         at: isoTime(now()),
-        announced: state.request?.announced ?? null,
+        announced: (state.request ?? state.rejectedRequest)?.announced ?? null,
       },
       formerRegistration: null,
       verifiedAt: isoTime(now()),
       lastRejection: null,
+      rejectedRequest: null,
       mayBeRegistered: false,
     }));
     if (registration === null)
@@ -141,6 +142,7 @@ export function persistResult(
     ...opened(session, state),
     ...answered,
     lastRejection: fingerprint(message),
+    rejectedRequest: isAlreadyRegistered(result.error) ? null : rejected(state),
     mayBeRegistered: state.mayBeRegistered || (state.request !== null && state.request.publishes > 1),
   }));
   throw new OnboardingError(
@@ -150,6 +152,11 @@ export function persistResult(
       reason: reasonOfRejection(result.error),
     },
   );
+}
+
+/** Of a new id no stream held a result before the request; that it was new is not known later. */
+function rejected({ request, idIsNew }: DeviceState): OpenRequest | null {
+  return request && idIsNew ? { ...request, afterSequence: request.afterSequence ?? 0 } : request;
 }
 
 /** A refusal holds neither alias nor token: a device that came back keeps what the fleet gave it before. */

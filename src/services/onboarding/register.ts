@@ -239,6 +239,7 @@ function answerIn(
     deviceId: before.deviceId,
     idIsNew: before.idIsNew,
     lastRejection: before.lastRejection,
+    rejectedRequest: before.rejectedRequest,
     now: ports.now(),
     builtAt: options.builtAt,
     certificate,

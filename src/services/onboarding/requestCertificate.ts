@@ -182,6 +182,7 @@ const forgetForeignFleet: Partial<DeviceState> = {
   formerRegistration: null,
   request: null,
   lastRejection: null,
+  rejectedRequest: null,
   mayBeRegistered: true,
 };
 

@@ -132,6 +132,8 @@ const stateSchema = v.pipe(
     request: v.nullable(requestSchema),
     /** Time and text of the last rejection: read again from the stream, it answers no newer request. */
     lastRejection: v.nullable(text),
+    /** The request of the last rejection, unless that said "already registered": a success may follow it in the stream. */
+    rejectedRequest: v.fallback(v.nullable(requestSchema), null),
     /** An earlier publish of a rejected request had no answer: the fleet may have accepted the device then. */
     mayBeRegistered: flag,
     registration: v.nullable(registrationSchema),
@@ -235,6 +237,7 @@ export function newState(deviceId: string, idIsNew = false): DeviceState {
     pinnedCa: null,
     request: null,
     lastRejection: null,
+    rejectedRequest: null,
     mayBeRegistered: false,
     registration: null,
     formerRegistration: null,

@@ -51,6 +51,24 @@ test('an id that another device registered is a clash, however often it is asked
   expect(second.lines.some((line) => line.event === 'device.registered')).toBe(false);
 });
 
+test('a device that the fleet accepts after it rejected it finds that out, and is registered once', async () => {
+  const fleet = await fleetWith({ fields: () => ({ token: 'dG9rZW4K' }) });
+  fleet.manager.behave = ({ id }, n) => {
+    if (n > 1) return undefined;
+    void fleet.manager.publish(id, { status: 'failure', error: 'awaiting approval' });
+    return 'hold';
+  };
+  const retry = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 2000 };
+  const device = at(fleet, { retry });
+  const program = launch(device);
+  await program.until(failure('REGISTRATION_REJECTED'));
+  await fleet.manager.release();
+  await program.until((line) => line.event === 'device.registered');
+  expect(program.lines.filter((line) => line.event === 'step.failed')).toHaveLength(1);
+  expect(JSON.parse(state(device).registration.result).token).toBe('dG9rZW4K');
+  expect(fleet.manager.requests).toHaveLength(1);
+});
+
 test('a device that asked before, and whose answer was lost, takes “already registered” as registered', async () => {
   const fleet = await fleetWith({ api: 'plain' });
   fleet.manager.behave = (_, n) => (n === 1 ? 'lose' : undefined);

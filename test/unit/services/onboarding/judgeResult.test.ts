@@ -48,6 +48,7 @@ const facts: Facts = {
   deviceId: 'd1',
   idIsNew: true,
   lastRejection: null,
+  rejectedRequest: null,
   now,
   builtAt: now - 30 * day,
   certificate: { notBefore: new Date(now - 10 * day) },
@@ -122,6 +123,43 @@ test.each<[string, Row, object]>([
   ['an id in capitals is another id', { message: { id: 'D1' } }, ignored('other device')],
 
   ['nothing answers before something was requested', { request: null }, ignored('nothing requested')],
+  [
+    'a success that the stream stored behind a rejection is the answer after all',
+    { message: stored, request: null, facts: { ...fromStream, rejectedRequest: afterFive } },
+    registered,
+  ],
+  [
+    'a success that the stream held before the rejected request is none',
+    {
+      message: { ...stored, sequence: 5, storedAt: now - hour },
+      request: null,
+      facts: { ...fromStream, rejectedRequest: afterFive },
+    },
+    ignored('nothing requested'),
+  ],
+  [
+    'a rejection behind a rejection says nothing',
+    {
+      message: { ...stored, text: rejection },
+      request: null,
+      facts: { ...fromStream, rejectedRequest: afterFive },
+    },
+    ignored('nothing requested'),
+  ],
+  [
+    'what is damaged behind a rejection says nothing',
+    {
+      message: { ...stored, text: '{' },
+      request: null,
+      facts: { ...fromStream, rejectedRequest: afterFive },
+    },
+    ignored('nothing requested'),
+  ],
+  [
+    'a live success before the request of after a rejection answers nothing',
+    { request: null, facts: { rejectedRequest: afterFive } },
+    ignored('nothing requested'),
+  ],
   [
     'nothing is damaged before something was requested',
     { message: { text: null }, request: null },

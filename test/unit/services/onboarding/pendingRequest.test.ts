@@ -172,6 +172,22 @@ test.each<[string, Partial<DeviceState>, boolean]>([
   expect(state().mayBeRegistered).toBe(expected);
 });
 
+test.each<[string, Result, Partial<DeviceState>, number | null | undefined]>([
+  ['is kept, for a success that may follow', refused, {}, null],
+  ['of a new id follows everything that a stream may hold', refused, { idIsNew: true }, 0],
+  ['for which another device is registered is not', already, {}, undefined],
+])('the request of a rejection %s', (_, result, changes, afterSequence) => {
+  const { ports, before, state } = device({ idIsNew: false, ...changes });
+  const open = recordRequest(ports, overTls, 'unavailable', announced);
+  expect(() => persistResult(ports, overTls, { message, result }, before)).toThrow();
+  expect(state().rejectedRequest).toEqual(afterSequence === undefined ? null : { ...open, afterSequence });
+  persistResult(ports, overTls, { message, result: success }, state());
+  expect(state()).toMatchObject({
+    rejectedRequest: null,
+    registration: { announced: afterSequence === undefined ? null : announced },
+  });
+});
+
 test('a refusal that comes after the request was closed leaves no doubt', () => {
   const { ports, before, state } = device();
   expect(() => persistResult(ports, inClear, { message, result: refused }, before)).toThrow();
