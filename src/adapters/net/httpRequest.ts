@@ -40,6 +40,9 @@ export interface HttpRequest {
   readonly client?: { readonly cert: string; readonly key: string };
 }
 
+/** For this request only: a connection that Node keeps for the next one may be dead by then. */
+const ownConnection = { agent: false } as const;
+
 /**
  * Sends one request: redirects are not followed, nothing is tried again.
  *
@@ -60,7 +63,7 @@ export async function sendRequest(
     const options = isSecure
       ? await secureOptions(url, request, way, signal)
       : proxy === null
-        ? {}
+        ? ownConnection
         : throughProxy(url, proxy);
     // Most provisioning servers speak plain HTTP.
     const { request: send } = isSecure ? await import('node:https') : http;
@@ -123,7 +126,7 @@ export function withoutSecrets(
 /** An absolute-form request to the proxy. */
 function throughProxy(url: URL, proxy: URL): http.RequestOptions {
   return {
-    agent: false,
+    ...ownConnection,
     host: bareHost(proxy),
     hostname: bareHost(proxy),
     port: proxy.port || 80,
@@ -142,7 +145,7 @@ async function secureOptions(
   const identity = { ...serverName(target.host), ...clientCertificate(request, way) };
   const trust = { ...trusted(way.ca), ...identity, rejectUnauthorized: true };
   const proxy = way.proxyFor(url);
-  if (proxy === null) return { agent: false, ...trust };
+  if (proxy === null) return { ...ownConnection, ...trust };
   const socket = await openTunnel(proxy, target, 'provisioning', signal);
   const { connect: connectTls } = await import('node:tls');
   return { ...trust, createConnection: () => connectTls({ ...trust, host: target.host, socket }) };

@@ -49,6 +49,23 @@ test('a server that sends its answer too slowly is out of time, not cut', async 
   });
 });
 
+test('each attempt has a connection of its own: one that is kept may be dead, and says nothing', async () => {
+  const connections = new Set<unknown>();
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on('warning', onWarning);
+  ends.push(() => process.off('warning', onWarning));
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(503).end('busy');
+  });
+  server.on('connection', (socket) => connections.add(socket));
+  const url = `http://localhost:${await portOf(server)}`;
+  for (let attempt = 0; attempt < 12; attempt += 1) expect((await post(url)).status).toBe(503);
+  expect(connections.size).toBe(12);
+  expect(warnings).toEqual([]);
+});
+
 test('a server that changes the protocol is not waited for', async () => {
   const switching = createTcpServer((socket) => {
     socket.on('error', () => undefined);
