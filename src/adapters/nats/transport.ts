@@ -53,6 +53,8 @@ class NatsTransport implements Transport {
   #socket: Socket | undefined;
   #serverInfo: Uint8Array = new Uint8Array();
   #isClosed = false;
+  /** Ends a tunnel that is not open yet: the client gives up without a word to it. */
+  readonly #ended = new AbortController();
   #onBroken: TransportOptions['onBroken'] = () => {};
   #onGivenUp: TransportOptions['onGivenUp'] = () => {};
   #settleClosed: (error?: Error) => void = () => {};
@@ -75,7 +77,7 @@ class NatsTransport implements Transport {
       const socket =
         proxy === null
           ? dialDirectly(hostname, port, attempts)
-          : await openTunnel(proxy, { host: hostname, port }, 'nats', signal);
+          : await openTunnel(proxy, { host: hostname, port }, 'nats', this.#ended.signal);
       this.#use(socket);
       if (this.#isClosed) {
         socket.destroy();
@@ -163,6 +165,7 @@ class NatsTransport implements Transport {
     this.#isClosed = true;
     if (error !== undefined) this.closeError = error;
     this.#socket?.destroy();
+    this.#ended.abort(error);
     this.#settleClosed(error);
   }
 }
