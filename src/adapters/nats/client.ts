@@ -203,7 +203,7 @@ async function dial(
     onGivenUp: () => {
       givenUp = true;
     },
-    servers: [showNatsAddress(address)],
+    ...serverOf(address),
     name: `onboardd ${identity.deviceId}`,
     inboxPrefix,
     ...once,
@@ -220,7 +220,7 @@ async function dial(
       allowPartialTrustChain: true,
       // Node checks the certificate of an IP address without a server name against "localhost".
       checkServerIdentity: (_name, certificate) => {
-        const mismatch = checkServerIdentity(address.host, certificate);
+        const mismatch = checkServerIdentity(withoutInterface(address.host), certificate);
         serverVerified = mismatch === undefined;
         return mismatch;
       },
@@ -245,6 +245,16 @@ function believed(failure: OnboardingError, serverVerified: boolean): Onboarding
   if (serverVerified || failure.reason !== 'client-certificate-refused') return failure;
   const { code, message, reason } = failure;
   return new OnboardingError(code, message, { reason, cause: new Error('before the server proved itself') });
+}
+
+/** The host is dialled with its interface; the client, which parses a URL, gets it without. */
+function serverOf({ host, port }: NatsAddress): Pick<TransportOptions, 'host' | 'servers'> {
+  return { host, servers: [showNatsAddress({ host: withoutInterface(host), port })] };
+}
+
+/** `fe80::1` of `fe80::1%eth0`: neither a URL nor a certificate knows interfaces. */
+function withoutInterface(host: string): string {
+  return host.replace(/%.*$/, '');
 }
 
 /** What the address itself carries, for CONNECT. */

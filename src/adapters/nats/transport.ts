@@ -14,6 +14,8 @@ import { openTunnel } from '../net/tunnel.ts';
 import { frameGuard, longestLine } from './frames.ts';
 
 export interface TransportOptions extends Omit<ConnectionOptions, 'tls'> {
+  /** In place of the client's, which parses it as part of a URL: that has no room for an interface (`fe80::1%eth0`) */
+  readonly host?: string;
   /** Null: clear text, even if the server offers TLS */
   readonly tls: TlsOptions | null;
   /** Through which the server is reached; null: directly */
@@ -66,8 +68,10 @@ class NatsTransport implements Transport {
     return this.#isClosed;
   }
 
-  async connect({ hostname, port }: { hostname: string; port: number }, options: object): Promise<void> {
+  async connect(server: { hostname: string; port: number }, options: object): Promise<void> {
     const { tls, proxy, onBroken, onGivenUp, signal, attempts } = options as TransportOptions;
+    const { host = server.hostname } = options as TransportOptions;
+    const { port } = server;
     this.#onBroken = onBroken;
     this.#onGivenUp = onGivenUp;
     const onAbort = () => this.#end(signal.reason);
@@ -76,15 +80,15 @@ class NatsTransport implements Transport {
     try {
       const socket =
         proxy === null
-          ? dialDirectly(hostname, port, attempts)
-          : await openTunnel(proxy, { host: hostname, port }, 'nats', this.#ended.signal);
+          ? dialDirectly(host, port, attempts)
+          : await openTunnel(proxy, { host, port }, 'nats', this.#ended.signal);
       this.#use(socket);
       if (this.#isClosed) {
         socket.destroy();
         throw this.closeError ?? new Error('the connection was given up');
       }
       this.#serverInfo = await readServerInfo(this.#socket as Socket, tls !== null);
-      if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, hostname, tls)));
+      if (tls !== null) await secured(this.#use(startTls(this.#socket as Socket, host, tls)));
     } catch (error) {
       this.#end(error as Error);
       throw error;

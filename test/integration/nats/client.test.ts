@@ -22,10 +22,11 @@ const results = 'device_results.d1.register';
 const request = 'device_actions.d1.register';
 
 /** A server that lets the device do what the rights say (by default what devices may), and the device's identity. */
-async function serverWith(rights?: Parameters<typeof startNats>[0]['rights']) {
+async function serverWith(rights?: Parameters<typeof startNats>[0]['rights'], host = '127.0.0.1') {
   const authority = await createAuthority();
   const commonName = 'd1';
-  server = await startNats({ authority, dir: temporaryFolder(), ...(rights ? { rights } : {}) });
+  const place = { dir: temporaryFolder(), host, hosts: [host] };
+  server = await startNats({ authority, ...place, ...(rights ? { rights } : {}) });
   await server.authorise('d1', commonName);
   const { chain, key } = await authority.issueClient({ commonName });
   const identity: Identity = {
@@ -54,6 +55,14 @@ async function readUntil(session: Session, type: SessionEvent['type']): Promise<
   }
   return all;
 }
+
+test('an IPv6 address may name its interface, as one of a single link has to', async () => {
+  const { identity, server } = await serverWith(undefined, '::1');
+  const natsUrl = `tls://[::1%lo]:${new URL(server.url).port}`;
+  const session = await open({ ...identity, natsUrl });
+  expect(session.isEncrypted).toBe(true);
+  await session.close();
+});
 
 test('a request that reaches nobody brings the server’s word for it, and a look-up without a stream says so', async () => {
   const { identity } = await serverWith();
