@@ -31,6 +31,7 @@ import {
 import {
   afterRefusal,
   isForGood,
+  isVerificationDue,
   noRefusals,
   unverified,
   verificationAt,
@@ -144,11 +145,24 @@ function actors() {
   });
 }
 
+/** Whether a certificate that is due is renewed now. */
+function renewalGuards({ retry }: Policy, clock: Clock) {
+  const mayRenew = ({ pace }: Context, { stage }: Resumed) =>
+    stage === 'renewal' && requestWaitMs(pace, clock.now(), retry) === 0;
+  const mayTry = ({ trial }: Context, { stage, candidate }: Resumed) =>
+    stage === 'renewal' && candidate && !isForGood(trial, clock.now(), retry);
+  /** With short waits the next look at NATS is always due: a renewal takes its turn after one that failed. */
+  const goesFirst = (context: Context, facts: Resumed) =>
+    context.failure?.step === 'verifying' && (mayTry(context, facts) || mayRenew(context, facts));
+  return { mayRenew, mayTry, goesFirst };
+}
+
 /** When something happens, and whether. */
 function conditions(policy: Policy, clock: Clock) {
   const { retry } = policy;
   const timeouts = timeoutsOf(policy);
   const requestWait = ({ pace }: Context) => requestWaitMs(pace, clock.now(), retry);
+  const renewal = renewalGuards(policy, clock);
   const isRefused = (event: MachineEvent) => policy.refusalsCount && isRefusal(errorOf(event, timeouts));
   return actors().extend({
     delays: {
@@ -175,18 +189,12 @@ function conditions(policy: Policy, clock: Clock) {
       wasRefused: ({ event }) => resumed(event).stage === 'provisioned' && resumed(event).refused,
       mayRegister: ({ event }) => resumed(event).stage === 'provisioned',
       isRegistered: ({ event }) => resumed(event).stage === 'registered',
-      mayRenew: ({ context, event }) => resumed(event).stage === 'renewal' && requestWait(context) === 0,
-      mayTry: ({ context, event }) =>
-        resumed(event).stage === 'renewal' &&
-        resumed(event).candidate &&
-        !isForGood(context.trial, clock.now(), retry),
+      mayRenew: ({ context, event }) => renewal.mayRenew(context, resumed(event)),
+      mayTry: ({ context, event }) => renewal.mayTry(context, resumed(event)),
       isDue: ({ event }) => resumed(event).stage === 'renewal',
-      /** A certificate that has expired is not worth a try. */
-      mustVerify: ({ context: { verification }, event }) =>
-        resumed(event).lack === null &&
-        (resumed(event).notAfter ?? 0) > clock.now() &&
-        verification.at !== null &&
-        clock.now() >= verification.at,
+      mustVerify: ({ context, event }) =>
+        isVerificationDue(context.verification, resumed(event), clock.now()) &&
+        !renewal.goesFirst(context, resumed(event)),
       hasExpired: ({ context: { notAfter } }) => notAfter !== null && clock.now() > notAfter,
       isRefused: ({ event }) => isRefused(event),
       isRefusedForGood: ({ context, event }) =>

@@ -57,6 +57,20 @@ export function verificationAt(
 }
 
 /**
+ * Whether NATS is to be opened with the certificate in use. One that has expired is not worth a try.
+ *
+ * @param facts `lack`: what the device lacks to be registered; `notAfter`: milliseconds since 1970
+ * @param now milliseconds since 1970
+ */
+export function isVerificationDue(
+  { at }: Verification,
+  { lack, notAfter }: { readonly lack: string | null; readonly notAfter: number | null },
+  now: number,
+): boolean {
+  return lack === null && (notAfter ?? 0) > now && at !== null && now >= at;
+}
+
+/**
  * The moment that was set, unless the clock was set back since: it would then be days or years away.
  *
  * @param at as it was set, milliseconds since 1970; null: it was not

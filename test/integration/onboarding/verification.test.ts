@@ -83,6 +83,25 @@ test('a NATS server that is away is shown and never ends a registration', async 
   expect(fleet.provisioning.requests).toHaveLength(1);
 });
 
+test('a certificate that is due is requested and tried although NATS is away, and is in use once it is back', async () => {
+  const fleet = await fleetWith();
+  const device = at(fleet);
+  await launch(device, ['--once']).ended;
+  await fleet.nats.kill();
+  forgetVerification(device);
+  const path = join(device.stateDir, 'state.json');
+  const { provisioned, ...rest } = JSON.parse(readFileSync(path, 'utf8'));
+  // Behind the first look at NATS: from then on the next look is always due.
+  const renewAt = new Date(Date.now() + 4_000).toISOString();
+  writeFileSync(path, JSON.stringify({ ...rest, provisioned: { ...provisioned, renewAt } }));
+  const program = launch(device);
+  await program.until(failedWith('verifying', 'NATS_UNREACHABLE'));
+  await program.until(failedWith('renewing', 'NATS_UNREACHABLE'));
+  await fleet.nats.restart();
+  await program.until(renewed);
+  expect(fleet.provisioning.requests).toHaveLength(2);
+});
+
 test('a renewed certificate that NATS refuses for good makes room for the one before, and its key', async () => {
   const fleet = await fleetWithFirstLife(300_000);
   const { behave } = fleet.provisioning;

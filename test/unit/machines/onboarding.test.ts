@@ -859,6 +859,33 @@ test('a device that cannot open NATS stays registered, says so, and has nothing 
   expect(context()).toMatchObject({ failure: null, nextRetryAt: null, verification: { failures: 0 } });
 });
 
+test('a device that cannot open NATS renews all the same, however short its waits, and looks at NATS between', async () => {
+  const hasty = { ...policy, retry: { ...policy.retry, initialMs: 1, maxMs: 100 } };
+  const due = { lack: null, verifiedAt: late.verifiedAt } as const;
+  const { context, move, visited } = await play(
+    [
+      ...toChecking,
+      [resumes('registered', late), 'registered.watching'],
+      [waits(1000), 'registered.checking'],
+      [resumes('renewal', due), 'registered.verifying'],
+      [fails('verifyRegistration', unopened), 'registered.watching'],
+      [waits(1000), 'registered.checking'],
+      [resumes('renewal', due), 'registered.renewing'],
+      [done('renewCertificate', renewed), 'registered.trying'],
+      [fails('tryRenewed', unopened), 'registered.renewalBackingOff'],
+      [waits(100), 'registered.checking'],
+      [resumes('renewal', { ...due, candidate: true }), 'registered.verifying'],
+      [fails('verifyRegistration', unopened), 'registered.watching'],
+      [waits(1000), 'registered.checking'],
+      [resumes('renewal', { ...due, candidate: true }), 'registered.trying'],
+    ],
+    hasty,
+  );
+  expect(visited.at(-1)).toBe('registered.trying');
+  await move(done('tryRenewed', opening));
+  expect(context().verification.failures).toBe(0);
+});
+
 test('NATS is looked at within a day after the clock was set back by years', async () => {
   const { context, move } = await play([...toChecking, [resumes('registered'), 'registered.watching']]);
   const before = context().verification.at ?? 0;
