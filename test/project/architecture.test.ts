@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { catalogue } from '../../src/errors/catalogue.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -96,6 +97,17 @@ function anchorsOf(page: string): string[] {
       .replaceAll(' ', '-'),
   );
 }
+
+test('each error code is on the troubleshooting page, and one that another machine causes is a fault of test:network', () => {
+  const page = read('docs/troubleshooting.md');
+  const codes = Object.keys(catalogue);
+  expect(codes.filter((code) => !page.includes(code))).toEqual([]);
+  const folder = 'test/reliability/network';
+  const rows = readdirSync(join(root, folder)).map((name) => read(join(folder, name)));
+  const ofTheDevice = /^(CONFIG|STATE|INTERNAL)/;
+  const unprovoked = codes.filter((code) => !rows.some((text) => text.includes(code)));
+  expect(unprovoked.filter((code) => !ofTheDevice.test(code))).toEqual([]);
+});
 
 const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', 'docs'].flatMap((path) =>
   path === 'docs'
