@@ -155,6 +155,19 @@ test('the map in the README names every room, and nothing that is not there', ()
   expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
 });
 
+test('the map in the README names every folder of the repository and every page of docs', () => {
+  const text = readFileSync(join(root, 'README.md'), 'utf8');
+  const [, map = ''] = text.split('## Where things are');
+  const ignored = readFileSync(join(root, '.gitignore'), 'utf8').split('\n');
+  const folders = readdirSync(root, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map(({ name }) => `${name}/`)
+    .filter((name) => !['src/', 'docs/', ...ignored].includes(name));
+  const pages = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
+  const expected = [...folders, ...pages.map((name) => `docs/${name}`)];
+  expect(expected.filter((path) => !map.includes(`\`${path}\``))).toEqual([]);
+});
+
 test('the pages of events are those of the catalogue (npm run docs)', () => {
   expect(readFileSync(join(root, 'docs/events.md'), 'utf8')).toBe(eventsPage());
   expect(readFileSync(join(root, 'docs/events.schema.json'), 'utf8')).toBe(eventsSchema());

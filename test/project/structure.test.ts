@@ -105,6 +105,26 @@ test.each([
   expect(named.map(([, name = '']) => name).filter((name) => scripts[name] === undefined)).toEqual([]);
 });
 
+test('each suite is a row of the pages about tests, and each command is on a page', () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: object };
+  const pagesOf = (folder: string) =>
+    readdirSync(join(root, folder), { encoding: 'utf8' })
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => readFileSync(join(root, folder, name), 'utf8'));
+  const names = (page: string, name: string) => new RegExp(`\\bnpm (run )?${name}(?![\\w:-])`).test(page);
+  const suites = Object.keys(scripts).filter((name) => name.startsWith('test:') || name === 'coverage');
+  for (const file of ['test/README.md', 'CONTRIBUTING.md']) {
+    const page = readFileSync(join(root, file), 'utf8');
+    expect(
+      suites.filter((name) => !names(page, name)),
+      file,
+    ).toEqual([]);
+  }
+  const pages = [...pagesOf('.'), ...pagesOf('docs')];
+  const nowhere = Object.keys(scripts).filter((name) => !pages.some((page) => names(page, name)));
+  expect(nowhere).toEqual([]);
+});
+
 test('every file that a command of package.json runs exists', () => {
   const text = readFileSync(join(root, 'package.json'), 'utf8');
   const files = [...text.matchAll(/\b(?:test|scripts|packaging)\/[\w/]+\.(?:ts|mjs)/g)].map(([file]) => file);
