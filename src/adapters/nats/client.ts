@@ -18,6 +18,7 @@ import { type Attempts, noAttempts, triedWords, unlessUnresolved } from '../net/
 import { addressTimeoutMs } from './connectTimeout.ts';
 import { createEventQueue } from './eventQueue.ts';
 import { type LastByConsumer, lastByConsumer } from './lastByConsumer.ts';
+import { presentedChain } from './presentedChain.ts';
 import { connectNats, type TransportOptions } from './transport.ts';
 
 /** How NATS is reached. */
@@ -213,7 +214,7 @@ async function dial(
     ...base,
     tls: {
       ...tlsKey(identity.key),
-      cert: identity.certificate,
+      cert: presentedChain(identity.certificate, identity.caCertificate),
       ca: identity.caCertificate,
       // Independent of the environment; any certificate of the fleet's hierarchy can be the anchor.
       rejectUnauthorized: true,

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { createAuthority } from '../../../fleet/ca.ts';
 import { type NatsServer, startNats } from '../../../fleet/nats.ts';
@@ -8,6 +10,7 @@ import { isRefusal } from '../../../src/errors/networkProblem.ts';
 import type { OnboardingError } from '../../../src/errors/onboardingError.ts';
 import type { Identity } from '../../../src/services/onboarding/register.ts';
 import type { Session, SessionEvent } from '../../../src/services/onboarding/session.ts';
+import { opensslCa } from '../../fleet/opensslCa.ts';
 import { startRelay } from '../../fleet/relay.ts';
 import { removeDevices, temporaryFolder } from '../../support/program.ts';
 
@@ -185,5 +188,44 @@ test('an alert about the certificate from a server that has not proved itself is
     expect(isRefusal(failure)).toBe(false);
   } finally {
     stranger.close();
+  }
+});
+
+test('a server that knows the root alone gets the whole chain, in whichever fields of the answer it stood', async () => {
+  const authority = await createAuthority();
+  const dir = temporaryFolder();
+  server = await startNats({ authority, dir });
+  const other = await createAuthority({ commonName: 'CA of the server' });
+  await server.restart({ serverCertificate: await other.issueServer({ hosts: ['127.0.0.1'] }) });
+  await server.authorise('d1', 'd1');
+  const ca = opensslCa(dir);
+  const root = { pem: authority.pem, file: join(dir, 'root.pem'), keyFile: join(dir, 'root.key') };
+  writeFileSync(root.file, root.pem);
+  writeFileSync(root.keyFile, authority.key);
+  for (const name of ['upper', 'lower', 'leaf']) ca.key(name, 'P-256');
+  const isCa = ['basicConstraints=critical,CA:TRUE'];
+  const upper = ca.issue({ subject: '/CN=upper', key: 'upper', issuer: root, extensions: isCa });
+  const lower = ca.issue({ subject: '/CN=lower', key: 'lower', issuer: upper, extensions: isCa });
+  const leaf = ca.issue({ subject: '/CN=d1', key: 'leaf', issuer: lower });
+  const device = { deviceId: 'd1', key: ca.keyPem('leaf'), natsUrl: server.url };
+  for (const [certificate, caCertificate] of [
+    [[leaf, lower, upper], [root]],
+    [[leaf], [lower, upper, root]],
+    [[leaf], [root, upper, lower]],
+    [
+      [leaf, lower],
+      [root, upper],
+    ],
+    [[leaf, lower], [upper]],
+    [
+      [leaf, lower, upper, root],
+      [lower, upper, root],
+    ],
+  ] as const) {
+    const pems = (all: readonly { pem: string }[]) => all.map(({ pem }) => pem).join('');
+    const chain = { certificate: pems(certificate), caCertificate: pems([...caCertificate, other]) };
+    const session = await open({ ...device, ...chain });
+    expect(session.isEncrypted).toBe(true);
+    await session.close();
   }
 });
