@@ -77,8 +77,8 @@ export interface Expectation {
   readonly trusted: string | null;
   /** Fingerprints of the only CA certificates that the answer may bring; then `trusted` is not consulted. null: any */
   readonly fleetCa: readonly string[] | null;
-  /** The certificate that the new one replaces, and must outlive; null: the first */
-  readonly renews: { readonly notAfter: Date } | null;
+  /** The certificate that the new one replaces: it must have been issued later, or end later. Null: the first */
+  readonly renews: Pick<Certificate, 'notBefore' | 'notAfter'> | null;
 }
 
 /** The accepted part of an answer: both texts are canonical PEM, each certificate once, in the answer's order, the leaf first. */
@@ -370,7 +370,7 @@ function checkLeaf(leaf: Certificate, { deviceId, commonName, renews }: Expectat
     refuse('is valid for more than 100 years');
   if (!identifiesDevice(leaf, commonName, deviceId))
     refuse(`does not name this device; the request asked for CN=${commonName}`);
-  if (renews !== null && leaf.notAfter <= renews.notAfter) {
+  if (renews !== null && leaf.notAfter <= renews.notAfter && leaf.notBefore <= renews.notBefore) {
     const dates = `it ends at ${leaf.notAfter.toISOString()}, the current one at ${renews.notAfter.toISOString()}`;
     throw new OnboardingError(
       'CERTIFICATE_EXPIRED',

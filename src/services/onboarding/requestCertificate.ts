@@ -102,7 +102,7 @@ export interface CertificateOrder {
   readonly state: DeviceState;
   /** Private key to certify, PEM; durable */
   readonly key: string;
-  /** The certificate that lives: the new one must outlive it. Null: none does */
+  /** The certificate that lives: the new one must not be older. Null: none does */
   readonly renews: Certificate | null;
 }
 

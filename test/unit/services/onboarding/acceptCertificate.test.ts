@@ -444,6 +444,11 @@ const names: Row[] = [
   ],
 ];
 
+/** A certificate of these days from now. */
+const issued = (from: number, to: number) => ({
+  notBefore: new Date(Date.now() + from * day),
+  notAfter: new Date(Date.now() + to * day),
+});
 const dates: Row[] = [
   ['a leaf that starts in 30 s', accepted, () => of(named(main, id, { startsInMs: 30_000 })).under(main)],
   [
@@ -465,10 +470,16 @@ const dates: Row[] = [
   ],
   ['a leaf of 99 years', accepted, pair({ days: 36_135 })],
   ['a leaf of 1,000 years', wrong, pair({ days: 365_250 })],
+  ['a renewal that ends later', accepted, () => ({ ...of(sound).under(main), renews: issued(0, 1) })],
   [
-    'a renewal that ends later',
+    'a renewal that was issued later and ends earlier, as from a CA that shortens its lives',
     accepted,
-    () => ({ ...of(sound).under(main), renews: { notAfter: new Date() } }),
+    () => ({ ...of(sound).under(main), renews: issued(-300, 300) }),
+  ],
+  [
+    'a renewal that was issued earlier and ends earlier',
+    'CERTIFICATE_EXPIRED',
+    () => ({ ...of(sound).under(main), renews: issued(1, 300) }),
   ],
   [
     'a renewal that is the old certificate',
@@ -810,7 +821,10 @@ test.each<[string, () => Given, RegExp]>([
   ['a leaf of another name', () => of(named(main, 'x')).under(main), /CN=x .*CN=\/Finland~Solita\/fleet/],
   [
     'a replay',
-    () => ({ ...of(sound).under(main), renews: { notAfter: new Date(8.64e15) } }),
+    () => {
+      const renews = { notBefore: new Date(), notAfter: new Date(8.64e15) };
+      return { ...of(sound).under(main), renews };
+    },
     /replays .* \d{4}-\d\d-\S+Z.* \+275760-09-13/,
   ],
   [
