@@ -66,11 +66,12 @@ const strongSignatures = new Set([
   '1.2.840.10045.4.3.4',
   ed25519Oid,
 ]);
-const strongHashes = new Set([
-  '2.16.840.1.101.3.4.2.1', // SHA-256
-  '2.16.840.1.101.3.4.2.2',
-  '2.16.840.1.101.3.4.2.3',
-]);
+/** Bytes of each digest */
+const strongHashes: Readonly<Record<string, number>> = {
+  '2.16.840.1.101.3.4.2.1': 32, // SHA-256
+  '2.16.840.1.101.3.4.2.2': 48,
+  '2.16.840.1.101.3.4.2.3': 64,
+};
 const algorithmNames: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.1.4': 'MD5',
   '1.2.840.113549.1.1.5': 'SHA-1',
@@ -308,10 +309,19 @@ function rsaFault({ asymmetricKeyDetails: { modulusLength = 0, publicExponent = 
 function signatureFaultOf({ algorithmId, algorithmParams }: AlgorithmIdentifier): string | null {
   if (strongSignatures.has(algorithmId)) return null;
   if (algorithmId !== rsaPssOid) return nameOf(algorithmId);
-  const { hashAlgorithm } = new RSASSAPSSParams({ schema: algorithmParams });
-  return strongHashes.has(hashAlgorithm.algorithmId)
-    ? null
-    : `RSA-PSS and ${nameOf(hashAlgorithm.algorithmId)}`;
+  return pssFaultOf(new RSASSAPSSParams({ schema: algorithmParams }));
+}
+
+/** TLS 1.3 has RSA-PSS only with one digest and a salt of its length (RFC 8446, 4.2.3), and servers in Go take no other. */
+function pssFaultOf({ hashAlgorithm, maskGenAlgorithm, saltLength }: RSASSAPSSParams): string | null {
+  const digest = hashAlgorithm.algorithmId;
+  const length = Object.hasOwn(strongHashes, digest) ? strongHashes[digest] : undefined;
+  if (length === undefined) return `RSA-PSS and ${nameOf(digest)}`;
+  const mask = maskGenAlgorithm.algorithmParams;
+  const maskDigest = mask instanceof Sequence ? mask.valueBlock.value[0] : null;
+  if (!(maskDigest instanceof ObjectIdentifier) || maskDigest.valueBlock.toString() !== digest)
+    return 'RSA-PSS and two different digests';
+  return saltLength === length ? null : `RSA-PSS and a salt of ${saltLength} bytes, not ${length}`;
 }
 
 function nameOf(oid: string): string {

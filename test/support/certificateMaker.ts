@@ -152,9 +152,11 @@ function signing(key: KeyObject, { digest = 'sha256', options = [] }: OpensslReq
   const [, salt] = /^rsa_pss_saltlen:(\d+)$/.exec(options.at(-1) ?? '') ?? [];
   if (salt !== undefined) {
     const hashing = der.sequence(der.objectId(hashIds[hash] ?? ''), der.none);
+    const mask = options.includes('rsa_mgf1_md:sha1') ? 'sha1' : hash;
+    const masking = der.sequence(der.objectId(hashIds[mask] ?? ''), der.none);
     const parameters = der.sequence(
       der.tagged(0, hashing),
-      der.tagged(1, der.sequence(der.objectId(ids.mgf1), hashing)),
+      der.tagged(1, der.sequence(der.objectId(ids.mgf1), masking)),
       der.tagged(2, der.integer(Number(salt))),
     );
     const how = { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: Number(salt) };

@@ -199,6 +199,16 @@ const signatures: Row[] = [
     pair({ options: ['rsa_padding_mode:pss', 'rsa_pss_saltlen:32'] }),
   ],
   [
+    'a leaf signed with RSA-PSS and a salt of another length than the digest',
+    untrusted,
+    pair({ options: ['rsa_padding_mode:pss', 'rsa_pss_saltlen:20'] }),
+  ],
+  [
+    'a leaf signed with RSA-PSS and another digest for the mask',
+    untrusted,
+    pair({ options: ['rsa_padding_mode:pss', 'rsa_mgf1_md:sha1', 'rsa_pss_saltlen:32'] }),
+  ],
+  [
     'a leaf signed with RSA-PSS and SHA-1',
     untrusted,
     pair({ digest: 'sha1', options: ['rsa_padding_mode:pss', 'rsa_pss_saltlen:20'] }),
