@@ -24,7 +24,7 @@ export interface Certificate {
   readonly spkiSha256: string;
   /** Why the key may not be used ("a 1024-bit RSA key"); null: RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519 */
   readonly keyFault: string | null;
-  /** Why its signature may not be trusted ("MD5"); null: RSA, RSA-PSS or ECDSA with SHA-256 to SHA-512, Ed25519 */
+  /** Why its signature may not be trusted ("MD5"); null: RSA, RSA-PSS (with one digest, and a salt of its length) or ECDSA with SHA-256 to SHA-512, Ed25519 */
   readonly signatureFault: string | null;
   /** 1 to 3 */
   readonly version: number;
@@ -81,9 +81,11 @@ export interface Expectation {
   readonly renews: Pick<Certificate, 'notBefore' | 'notAfter'> | null;
 }
 
-/** The accepted part of an answer: both texts are canonical PEM, each certificate once, in the answer's order, the leaf first. */
+/** The accepted part of an answer: the texts are canonical PEM, each certificate once, in the answer's order, the leaf first. */
 export interface Accepted {
   readonly leaf: Certificate;
+  /** The first end of the certificates on the leaf's path: a CA may end before what it issued, and takes it along. */
+  readonly usableUntil: Date;
   readonly certificate: string;
   readonly caCertificate: string;
 }
@@ -135,7 +137,10 @@ export async function acceptCertificate(
       continue;
     }
     const verdict = await verdictOf(verifier, path, expected.key, signal);
-    if (verdict === null) return { leaf, certificate: pemOf(chain), caCertificate: pemOf(anchors) };
+    if (verdict === null) {
+      const usableUntil = new Date(Math.min(...path.map(({ notAfter }) => notAfter.getTime())));
+      return { leaf, usableUntil, certificate: pemOf(chain), caCertificate: pemOf(anchors) };
+    }
     refusals.push(untrusted(`OpenSSL rejects the certificate of ${leaf.subject}: ${verdict}`));
     if (++verdicts === mostVerdicts) break;
   }

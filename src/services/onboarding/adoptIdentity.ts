@@ -253,7 +253,7 @@ async function takeCertificate(
     const all = [certificate, caCertificate].flatMap((pem) => pki.parseCertificates(pem));
     const issued = Math.max(...all.map(({ notBefore }) => notBefore.getTime()));
     const commonName = options.commonName.replaceAll('{id}', deviceId);
-    const { leaf, ...accepted } = await acceptCertificate(
+    const { leaf, usableUntil, ...accepted } = await acceptCertificate(
       pki,
       { certificate, caCertificate },
       {
@@ -269,7 +269,8 @@ async function takeCertificate(
       },
       signal,
     );
-    const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
+    const life = { notBefore: leaf.notBefore, notAfter: usableUntil };
+    const due = isoTime(renewAt(life, options.renewalAt, random(), now()).getTime());
     return { ...accepted, natsUrl, renewAt: due, opened: false };
   } catch (error) {
     signal.throwIfAborted();

@@ -132,13 +132,14 @@ export async function obtainCertificate(
   const spkiSha256 = pki.spkiSha256Of(key);
   const { serverTime } = answer;
   const { fleetCa } = options;
-  const { leaf, certificate, caCertificate } = await acceptCertificate(
+  const { leaf, usableUntil, certificate, caCertificate } = await acceptCertificate(
     pki,
     received,
     { key, spkiSha256, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
     signal,
   );
-  const due = isoTime(renewAt(leaf, options.renewalAt, random(), now()).getTime());
+  const life = { notBefore: leaf.notBefore, notAfter: usableUntil };
+  const due = isoTime(renewAt(life, options.renewalAt, random(), now()).getTime());
   signal.throwIfAborted();
   return {
     candidate: { certificate, caCertificate, natsUrl, renewAt: due, opened: false },

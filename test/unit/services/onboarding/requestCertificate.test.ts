@@ -290,6 +290,14 @@ test('a first certificate is stored, and pins nothing before it has opened NATS'
   expect(Object.keys(posted[0] ?? {})).toEqual(['csr']);
 });
 
+test('a certificate whose CA ends first is renewed while the CA lives', async () => {
+  const caCertificate = certificateOf('root', 'root', 2 * hour, true);
+  const { ask } = device({}, { caCertificate });
+  // Half of the three hours from its start to the end of the CA
+  const renewAt = new Date(now + 0.5 * hour).toISOString();
+  expect(await ask()).toEqual({ ...issued, renewAt, candidate: null });
+});
+
 test('the certificate is requested for the common name of the template, with the device id in it', async () => {
   const { ask, posted } = device({}, { certificate: certificateOf('k1', 'fleet/d1/agent', 10 * hour) });
   await ask({ commonName: 'fleet/{id}/agent' });
