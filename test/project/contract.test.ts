@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { exit } from '../../src/cli/options.ts';
 import { stateNames } from '../../src/events.ts';
-import { passed } from '../../src/services/diagnostics/check.ts';
+import { checkIds, passed } from '../../src/services/diagnostics/check.ts';
 import { statusOf } from '../../src/services/diagnostics/status.ts';
 import { files } from '../../src/services/state/deviceState.ts';
 import { ownMode } from '../../src/services/state/ownFiles.ts';
@@ -36,4 +36,10 @@ test('the page names every key of `status --json` and of a finding of `check --j
   const [, findings = ''] = /`checks`\s+\(([^)]*)\)/.exec(text) ?? [];
   const expected = ['id', ...Object.keys(passed('')), 'durationMs'];
   expect(codes(findings).sort()).toEqual(expected.sort());
+});
+
+test('the page names what `check` looks at', () => {
+  const [row = ''] = /^\| `onboardd check .*$/m.exec(section('Command line')) ?? [];
+  const names = checkIds.map((id) => id.replaceAll('-', ' '));
+  expect(names.filter((name) => !row.toLowerCase().includes(name))).toEqual([]);
 });
