@@ -125,6 +125,16 @@ test('each suite is a row of the pages about tests, and each command is on a pag
   expect(nowhere).toEqual([]);
 });
 
+test('what gates a change runs each long suite that test/README.md lists', () => {
+  const [, suites = ''] = readFileSync(join(root, 'test/README.md'), 'utf8').split('## Long suites');
+  const [table = ''] = suites.split('\n## ');
+  const commands = [...table.matchAll(/\| `npm run ([a-z:-]+)` \|/g)].map(([, name = '']) => name);
+  const gate = readFileSync(join(root, '.ci/run'), 'utf8');
+  expect(commands.length).toBeGreaterThan(20);
+  const isRun = (name: string) => new RegExp(`npm run ${name}(?![a-z:-])`).test(gate);
+  expect(commands.filter((name) => !isRun(name))).toEqual([]);
+});
+
 test('every file that a command of package.json runs exists', () => {
   const text = readFileSync(join(root, 'package.json'), 'utf8');
   const files = [...text.matchAll(/\b(?:test|scripts|packaging)\/[\w/]+\.(?:ts|mjs)/g)].map(([file]) => file);
