@@ -36,6 +36,8 @@ export interface HttpAnswer {
   readonly retryAfterMs: number | null;
   /** Who answered, for messages: host and port, and the proxy; absent: there is one server only */
   readonly server?: string;
+  /** Says that this was no answer of the fleet: another server, if there is one, is asked next */
+  readonly disown?: () => void;
 }
 
 export interface RequestCertificatePorts {
@@ -126,17 +128,21 @@ export async function obtainCertificate(
   signal.throwIfAborted();
   const swarm = options.swarmId === null ? {} : { swarm_id: options.swarmId };
   const answer = await post(JSON.stringify({ csr, ...swarm }), signal);
-  const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
   const present = renews === null ? null : (provisioned?.caCertificate ?? null);
   const trusted = options.authenticated ? null : (pinnedCa ?? present);
   const spkiSha256 = pki.spkiSha256Of(key);
   const { serverTime } = answer;
   const { fleetCa } = options;
-  const { leaf, usableUntil, certificate, caCertificate } = await acceptCertificate(
-    pki,
-    received,
-    { key, spkiSha256, deviceId, commonName, now: now(), serverTime, trusted, fleetCa, renews },
-    signal,
+  const accept = async () => {
+    const { natsUrl, ...received } = readAnswer(answer, options.natsUrl);
+    const expected = { key, spkiSha256, deviceId, commonName, now: now(), serverTime, trusted, fleetCa };
+    return { natsUrl, ...(await acceptCertificate(pki, received, { ...expected, renews }, signal)) };
+  };
+  const { natsUrl, leaf, usableUntil, certificate, caCertificate } = await accept().catch(
+    (error: unknown) => {
+      if (isOfNoFleet(error)) answer.disown?.();
+      throw error;
+    },
   );
   const life = { notBefore: leaf.notBefore, notAfter: usableUntil };
   const due = isoTime(renewAt(life, options.renewalAt, random(), now()).getTime());
@@ -145,6 +151,12 @@ export async function obtainCertificate(
     candidate: { certificate, caCertificate, natsUrl, renewAt: due, opened: false },
     issued: { ...datesOf(leaf, due), opened: false },
   };
+}
+
+/** Whether no server of the fleet gives such an answer: a portal's page, say, or the certificate of another CA. */
+function isOfNoFleet(error: unknown): boolean {
+  if (!(error instanceof OnboardingError)) return false;
+  return error.code === 'PROVISIONING_ANSWER_INVALID' || error.code.startsWith('CERTIFICATE_');
 }
 
 /** What the log says of a certificate. */

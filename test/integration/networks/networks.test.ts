@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { createAuthority } from '../../../fleet/ca.ts';
+import { type Authority, createAuthority } from '../../../fleet/ca.ts';
 import type { Fleet } from '../../../fleet/fleet.ts';
 import type { Rights } from '../../../fleet/natsConfig.ts';
+import type { ProvisioningBehaviour } from '../../../fleet/provisioningBehaviour.ts';
 import { type ForwardProxy, type ProxyOptions, startProxy } from '../../fleet/proxy.ts';
 import { startSlowListener } from '../../fleet/slowListener.ts';
 import { failure, fleetWith, launch, onboard, state } from '../../support/harness.ts';
@@ -102,6 +103,29 @@ test('a server that answers is asked again, however it refuses', async () => {
   const [first] = program.lines.filter(({ event }) => event === 'step.failed');
   expect(first?.cause).toContain(`${new URL(fleet.provisioningUrl).host} answered HTTP 503`);
   await fleet.stop();
+});
+
+test.each<[string, string, (stranger: Authority) => ProvisioningBehaviour]>([
+  ['a redirect', 'PROVISIONING_ANSWER_INVALID', () => ({ redirect: 'http://127.0.0.1:1/' })],
+  ['more than it should', 'PROVISIONING_ANSWER_INVALID', () => ({ body: ' '.repeat(600_000) })],
+  ['a certificate for another key', 'CERTIFICATE_KEY_MISMATCH', () => ({ certificate: { otherKey: true } })],
+  [
+    "a stranger's CA, where the fleet's is pinned,",
+    'CERTIFICATE_UNTRUSTED',
+    (ca) => ({ certificate: { otherAuthority: ca }, answer: { caCertificate: ca.pem } }),
+  ],
+])('of several servers one that answers with %s keeps no device from the next', async (_, code, wrong) => {
+  const fleet = await fleetWith();
+  const stranger = await createAuthority({ commonName: 'Stranger' });
+  fleet.provisioning.behave = ({ headers }) =>
+    headers.host?.startsWith('localhost') ? undefined : wrong(stranger);
+  const fleetCaFile = join(folder(), 'ca.pem');
+  writeFileSync(fleetCaFile, fleet.ca.pem);
+  const url = [fleet.provisioningUrl, fleet.provisioningUrl.replace('127.0.0.1', 'localhost')];
+  const program = launch(withProvisioning({ url, fleetCaFile }), [], clean);
+  await program.until(({ event }) => event === 'device.registered');
+  const failed = program.lines.filter(({ event }) => event === 'step.failed');
+  expect(failed.map((line) => line.code)).toEqual([code]);
 });
 
 test('another path, an answer in gzip with a byte order mark, and the old spelling of the CA are understood', async () => {
