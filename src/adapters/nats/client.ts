@@ -448,7 +448,9 @@ async function getDirect(
 async function getStored(api: JetStreamManager, stream: string, subject: string): Promise<Message | 'none'> {
   try {
     const { data, header, time, seq } = await api.streams.getMessage(stream, { last_by_subj: subject });
-    return message(data, header, { storedAt: time.getTime(), sequence: seq });
+    const storedAt = time.getTime();
+    if (Number.isNaN(storedAt)) throw new Error('the answer to a look-up has no time');
+    return message(data, header, { storedAt, sequence: seq });
   } catch (error) {
     if ((error as { code?: string }).code === '404' && !/stream not found/.test(describe(error)))
       return 'none';

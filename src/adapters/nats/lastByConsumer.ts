@@ -118,7 +118,8 @@ interface Created {
 function placed(message: Msg): Pushed | null {
   try {
     const { streamSequence, timestampNanos } = parseInfo(message.reply ?? '');
-    return { message, sequence: streamSequence, storedAt: Math.floor(timestampNanos / millisecondNs) };
+    const storedAt = Math.floor(timestampNanos / millisecondNs);
+    return Number.isNaN(storedAt) ? null : { message, sequence: streamSequence, storedAt };
   } catch {
     return null;
   }

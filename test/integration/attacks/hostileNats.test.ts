@@ -31,6 +31,36 @@ test('a server that says something else than NATS behind TLS is named as such, a
 });
 
 test.each([
+  ['with a time that is none', { time: 'junk' }],
+  ['without a time', {}],
+])('a result in a stream %s is passed over: the device asks', async (_, times) => {
+  const fleet = await fleetWith({ manager: false });
+  const inboxes = new Map<string, string>();
+  const stored = { subject: 'device_results.d1.register', seq: 1, data: btoa('{"status":"success"}') };
+  const server = await startHostileNats(fleet.ca, (line, send) => {
+    const [, inbox, sid = ''] = /^SUB (_INBOX\.\S+?)\*? (\d+)$/.exec(line) ?? [];
+    if (inbox !== undefined) inboxes.set(inbox, sid);
+    const [, api, reply = ''] = /^PUB \$JS\.API\.(\S+) (\S+) \d+$/.exec(line) ?? [];
+    if (api === undefined) return;
+    const answer = api.startsWith('STREAM.NAMES')
+      ? { total: 1, offset: 0, limit: 1, streams: ['S'] }
+      : api.startsWith('STREAM.MSG.GET')
+        ? { message: { ...stored, ...times } }
+        : { error: { code: 403, description: 'no' } };
+    const text = JSON.stringify(answer);
+    const to = [...inboxes].find(([prefix]) => reply.startsWith(prefix))?.[1];
+    send(`MSG ${reply} ${to} ${text.length}\r\n${text}\r\n`);
+  });
+  const url = `tls://127.0.0.1:${server.port}`;
+  const device = at(fleet, { nats: { url }, identity: { deviceId: 'd1' }, registration: { timeoutMs: 500 } });
+  const program = launch(device);
+  const failed = await program.until((line) => line.event === 'step.failed');
+  expect(failed.code, String(failed.cause)).toBe('REGISTRATION_TIMEOUT');
+  expect(server.lines.some((line) => line.startsWith('HPUB device_actions.d1.'))).toBe(true);
+  expect(state(device).registration).toBeNull();
+});
+
+test.each([
   ['slashes', '/'],
   ['quotation marks', '"'],
 ])('an -ERR of 60 kB of %s keeps the daemon busy for no moment, and is cut', async (_, repeated) => {
