@@ -42,6 +42,8 @@ export interface HttpRequest {
 
 /** For this request only: a connection that Node keeps for the next one may be dead by then. */
 const ownConnection = { agent: false } as const;
+/** The device closes it, once it has the whole answer: what a server sent before its end gets lost in some relays. */
+const plainConnection = { ...ownConnection, headers: { connection: 'keep-alive' } } as const;
 
 /**
  * Sends one request: redirects are not followed, nothing is tried again.
@@ -63,7 +65,7 @@ export async function sendRequest(
     const options = isSecure
       ? await secureOptions(url, request, way, signal)
       : proxy === null
-        ? ownConnection
+        ? plainConnection
         : throughProxy(url, proxy);
     // Most provisioning servers speak plain HTTP.
     const { request: send } = isSecure ? await import('node:https') : http;

@@ -55,14 +55,23 @@ test('each attempt has a connection of its own: one that is kept may be dead, an
   const onWarning = (warning: Error) => warnings.push(warning);
   process.on('warning', onWarning);
   ends.push(() => process.off('warning', onWarning));
+  const wishes = new Set<unknown>();
   const server = createServer((request, response) => {
+    wishes.add(request.headers.connection);
     request.resume();
     response.writeHead(503).end('busy');
   });
-  server.on('connection', (socket) => connections.add(socket));
+  const ended: Promise<unknown>[] = [];
+  server.on('connection', (socket) => {
+    connections.add(socket);
+    ended.push(once(socket, 'close'));
+  });
   const url = `http://localhost:${await portOf(server)}`;
   for (let attempt = 0; attempt < 12; attempt += 1) expect((await post(url)).status).toBe(503);
   expect(connections.size).toBe(12);
+  // The device ends each of them, and the server need not.
+  await Promise.all(ended);
+  expect([...wishes]).toEqual(['keep-alive']);
   expect(warnings).toEqual([]);
 });
 
