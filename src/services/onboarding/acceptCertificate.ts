@@ -95,7 +95,8 @@ export const clockSkewMs = 60_000;
 const longestChain = 8;
 const mostSignatureChecks = 32;
 const mostVerdicts = 4;
-const longestValidityMs = 36_525 * 86_400_000;
+/** A hundred years, however a CA counts them, and whether or not it dates its certificates back. */
+const longestValidityMs = 36_600 * 86_400_000;
 
 /**
  * Accepts an answer of the provisioning server, or throws with a code. Stores nothing.
