@@ -240,6 +240,12 @@ function isTls(reason: Reason): boolean {
   return codeOf(reason, 'nats') === 'NATS_TLS';
 }
 
+/** Whether a certificate was not signed by the key of the CA that it was held against. */
+export function isSignatureFailure(error: unknown): boolean {
+  const inner = innermost(error instanceof OnboardingError ? error.cause : error);
+  return inner instanceof Error && textCode(inner) === 'CERT_SIGNATURE_FAILURE';
+}
+
 /** A chained error is more precise than the error around it. */
 function innermost(error: unknown): unknown {
   const { chainedError } = (error ?? {}) as { chainedError?: unknown };

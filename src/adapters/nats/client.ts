@@ -8,7 +8,7 @@ import {
   headers as newHeaders,
 } from 'nats';
 import { type NatsAddress, parseNatsAddresses, showNatsAddress } from '../../config/natsAddress.ts';
-import { classifyNetworkError, networkFailure } from '../../errors/networkProblem.ts';
+import { classifyNetworkError, isSignatureFailure, networkFailure } from '../../errors/networkProblem.ts';
 import { describe, OnboardingError } from '../../errors/onboardingError.ts';
 import type { Identity } from '../../services/onboarding/register.ts';
 import type { Message } from '../../services/onboarding/registrationResult.ts';
@@ -20,6 +20,7 @@ import { createEventQueue } from './eventQueue.ts';
 import { type LastByConsumer, lastByConsumer } from './lastByConsumer.ts';
 import { presentedChain } from './presentedChain.ts';
 import { connectNats, type TransportOptions } from './transport.ts';
+import { trustOrders } from './trustOrder.ts';
 
 /** How NATS is reached. */
 export interface NatsWay {
@@ -62,7 +63,7 @@ export function natsClient(options: JetStreamOptions) {
     for (const address of addresses) {
       signal.throwIfAborted();
       try {
-        const dialled = await dial(
+        const dialled = await dialInTurn(
           { address, tls: options.tls, proxy: options.proxy, inboxPrefix },
           identity,
           signal,
@@ -182,6 +183,19 @@ const once = {
   pingInterval: pingIntervalMs,
   maxPingOut: 2,
 } as const;
+
+/** Dials once, and again only where the server's certificate was held against the wrong one of several CAs of one name. */
+async function dialInTurn(target: Target, identity: Identity, signal: AbortSignal): Promise<Dialled> {
+  const [first = '', ...others] = trustOrders(identity.caCertificate);
+  let dialled = dial(target, { ...identity, caCertificate: first }, signal);
+  for (const caCertificate of others) {
+    dialled = dialled.catch((error: unknown) => {
+      if (!isSignatureFailure(error)) throw error;
+      return dial(target, { ...identity, caCertificate }, signal);
+    });
+  }
+  return await dialled;
+}
 
 async function dial(
   { address, tls, proxy, inboxPrefix }: Target,

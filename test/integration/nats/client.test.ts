@@ -229,3 +229,27 @@ test('a server that knows the root alone gets the whole chain, in whichever fiel
     await session.close();
   }
 });
+
+test('a new CA of the old one’s name is believed beside it, in either order and without key identifiers', async () => {
+  const authority = await createAuthority();
+  const dir = temporaryFolder();
+  const ca = opensslCa(dir);
+  for (const name of ['old', 'new', 'host']) ca.key(name, 'P-256');
+  const makeRoot = (key: string) =>
+    ca.issue({ subject: '/CN=Fleet CA', key, extensions: ['basicConstraints=critical,CA:TRUE'] });
+  const [older, newer] = [makeRoot('old'), makeRoot('new')];
+  const extensions = ['subjectAltName=IP:127.0.0.1', 'authorityKeyIdentifier=none'];
+  const { pem } = ca.issue({ subject: '/CN=nats', key: 'host', issuer: newer, extensions });
+  server = await startNats({ authority, dir });
+  await server.restart({ serverCertificate: { certificate: pem, chain: pem, key: ca.keyPem('host') } });
+  await server.authorise('d1', 'd1');
+  const { chain: certificate, key } = await authority.issueClient({ commonName: 'd1' });
+  const device = { deviceId: 'd1', key, certificate, natsUrl: server.url };
+  for (const caCertificate of [older.pem + newer.pem, newer.pem + older.pem]) {
+    const session = await open({ ...device, caCertificate });
+    await session.close();
+  }
+  await expect(open({ ...device, caCertificate: older.pem + makeRoot('old').pem })).rejects.toMatchObject({
+    ...{ code: 'NATS_TLS', reason: 'tls-untrusted' },
+  });
+});
