@@ -144,7 +144,9 @@ test('a fleet that has replaced its CA all at once gets its devices back, if its
   const before = status(device);
   const serverCertificate = await next.issueServer({ hosts: ['localhost', '127.0.0.1'] });
   await fleet.nats.restart({ serverCertificate, clientAuthority: next });
-  const certificate = { otherAuthority: next };
+  // The next CA gives a month where the former gave a year.
+  const life = { notBefore: new Date(), notAfter: new Date(Date.now() + 30 * 86_400_000) };
+  const certificate = { otherAuthority: next, ...life };
   fleet.provisioning.behave = () => ({ certificate, answer: { caCertificate: next.pem } });
   forgetVerification(device);
   const program = launch(device);
