@@ -127,7 +127,7 @@ test("a renewal over plain HTTP with another password for the fleet's own server
   const program = launch(device);
   await program.until(renewed);
   expect(state(device).provisioned.natsUrl).toBe(own);
-  const refused = program.lines.find((line) => line.event === 'address.refused');
+  const refused = await program.until((line) => line.event === 'address.refused');
   expect(refused).toMatchObject({ code: 'NATS_DENIED', state: 'registered' });
 });
 
