@@ -42,6 +42,15 @@ function placeOf(folder: string, { statSync }: Look = fs): Place {
   }
 }
 
+/** @throws {OnboardingError} STATE_UNWRITABLE */
+function isEmptyFolder(folder: string, { readdirSync }: Look = fs): boolean {
+  try {
+    return readdirSync(folder).length === 0;
+  } catch (error) {
+    throw unwritable(folder, `cannot be read: ${describe(error)}`);
+  }
+}
+
 function unwritable(folder: string, why: string): OnboardingError {
   return new OnboardingError('STATE_UNWRITABLE', `the state directory ${folder} ${why}`);
 }
@@ -72,7 +81,7 @@ export function stateDirectory(
         if (!isSamePlace(placeOf(folder, disk), place))
           throw unwritable(folder, 'was replaced by another directory');
         // Before the lock another daemon may have written to it, and died before a sync.
-        const isEmpty = isNew && (disk ?? fs).readdirSync(folder).length === 0;
+        const isEmpty = isNew && isEmptyFolder(folder, disk);
         held = { directory: openStateDirectory(folder, disk, ownMode, { ...place, isNew: isEmpty }), unlock };
       } finally {
         if (held === null) unlock();

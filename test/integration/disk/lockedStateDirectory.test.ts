@@ -142,3 +142,35 @@ test('what another daemon wrote between making and locking the directory is sync
   expect(calls).toEqual(['sync']);
   state.release();
 });
+
+test('a new directory that cannot be listed is a disk that fails, and the next try takes it', () => {
+  rmSync(path, { recursive: true });
+  let isLockedNow = false;
+  const fail = once(() => {
+    throw Object.assign(new Error('EIO: i/o error, scandir'), { code: 'EIO', syscall: 'scandir' });
+  });
+  // The last of the looks at it: those that judge it go by what they find.
+  let looks = 0;
+  const disk = {
+    ...fs,
+    readdirSync: ((...args: Parameters<typeof fs.readdirSync>) => {
+      if (isLockedNow && ++looks === 2) fail();
+      return fs.readdirSync(...args);
+    }) as typeof fs.readdirSync,
+  };
+  const state = stateDirectory(path, disk, (...args) => {
+    const unlock = lockDirectory(...args);
+    isLockedNow = true;
+    return unlock;
+  });
+  expect(() => state.claim()).toThrow(
+    expect.objectContaining({
+      code: 'STATE_UNWRITABLE',
+      message: expect.stringMatching(/cannot be read: .*EIO/),
+    }),
+  );
+  expect(isLocked(path)).toBe(false);
+  state.claim();
+  expect(isLocked(path)).toBe(true);
+  state.release();
+});
