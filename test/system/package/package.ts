@@ -29,6 +29,8 @@ import { completeIn } from './shells.ts';
 /** `systemd-analyze security` rates from 0, closed, to 10; times ten. */
 const exposureLimit = 13;
 const mostMebibytes = 26;
+/** glibc gives a name server that does not answer five seconds and more. */
+const longestStopMs = 4_000;
 
 const known: readonly Architecture[] = ['amd64', 'arm64'];
 const here = process.arch === 'x64' ? 'amd64' : process.arch;
@@ -134,9 +136,6 @@ async function files(architecture: Architecture, deb: string): Promise<void> {
     }),
   );
 }
-
-/** glibc gives a name server that does not answer five seconds and more. */
-const longestStopMs = 4_000;
 
 /** @returns how long it took */
 function stopped(program: string): string {
