@@ -170,19 +170,16 @@ function bendOf(all: readonly Scale[]): string[] {
   const rate = ({ registered, seconds }: Scale) => (seconds === 0 ? 0 : registered / seconds);
   const cost = ({ agentMs, fleetMs, registered }: Scale) => (agentMs + fleetMs) / Math.max(1, registered);
   const share = (one: Scale) => fixed((100 * rate(one) * cost(one)) / (1000 * cpus().length));
-  const bend = all.find((one, at) => {
-    const next = all[at + 1];
-    return next !== undefined && rate(next) / rate(one) < (0.5 * next.devices) / one.devices;
-  });
+  const best = all.reduce((one, other) => (rate(other) > rate(one) ? other : one));
   const lines = all.map((one) => {
     const most = fixed((1000 * cpus().length) / cost(one), 1);
     return `- ${one.devices} devices: ${fixed(rate(one), 1)} a second; at ${fixed(cost(one))} ms of processor a device, this machine alone and quiet would end at ${most}. ${share(one)} % of its cores were theirs.`;
   });
   const less = all.filter(({ registered, devices }) => registered < devices);
   return [
-    bend === undefined
-      ? 'Throughput grew with the number of devices at all sizes.'
-      : `Beyond ${bend.devices} devices throughput no longer grows with their number:`,
+    best === all.at(-1)
+      ? 'Throughput grew with the number of devices up to the last size.'
+      : `Throughput was highest with ${best.devices} devices at once, and falls beyond:`,
     '',
     ...lines,
     ...less.map(({ registered, devices, seconds }) => {
