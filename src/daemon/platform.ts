@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setTimer, systemClock, watchForSteps } from '../adapters/clock.ts';
 import type { discover } from '../adapters/discovery.ts';
 import { sha256 } from '../adapters/disk/digest.ts';
-import { exportFile } from '../adapters/disk/exportedFile.ts';
+import { stageExport } from '../adapters/disk/exportedFile.ts';
 import { takeEarlyKey } from '../adapters/earlyKey.ts';
 import type { CurrentIdentity } from '../adapters/est.ts';
 import { readHardwareId, readMachineId, readSerial } from '../adapters/hardware.ts';
@@ -43,7 +43,7 @@ import type { Moment } from './moments.ts';
 /** Everything outside the daemon that it uses: the adapters, or a simulation. */
 export interface Platform {
   readonly directory: StateDirectory;
-  readonly exportFile: DeliverPorts['exportFile'];
+  readonly stageExport: DeliverPorts['stageExport'];
   readonly sha256: DeliverPorts['sha256'];
   /** Reads a file that another program may have written. No files where absent */
   readonly readOutside?: AdoptPorts['readOutside'];
@@ -113,7 +113,7 @@ export function createPlatform({
     facts: () => ({ serial: readSerial(), machineId: readMachineId() }),
     tailscaleId: () => tailscaleId(),
     directory,
-    exportFile,
+    stageExport,
     sha256,
     readOutside,
     pki,

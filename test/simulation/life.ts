@@ -1,5 +1,5 @@
 import { sha256 } from '../../src/adapters/disk/digest.ts';
-import { readOwn, refreshFile, removeDurably } from '../../src/adapters/disk/durableFile.ts';
+import { readOwn, removeDurably, stageRefresh } from '../../src/adapters/disk/durableFile.ts';
 import { stateDirectory } from '../../src/adapters/disk/lockedStateDirectory.ts';
 import { type AgentSettings, noAgent } from '../../src/config/agentSettings.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
@@ -256,7 +256,7 @@ export async function live(plan: Plan, tellStory = false): Promise<Outcome> {
     return {
       directory: stateDirectory(folder, disk.disk, () => () => {}).directory,
       readOutside: (path) => readOwn(path, disk.disk),
-      exportFile: (path, text, mode) => refreshFile(path, text, mode, { disk: disk.disk }),
+      stageExport: (path, text, mode) => stageRefresh(path, text, mode, { disk: disk.disk }),
       sha256,
       pki,
       newKey: async () => pki.keyPem(`key${newId().replaceAll('-', '')}`),

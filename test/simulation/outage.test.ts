@@ -62,7 +62,7 @@ async function dayOf(next: () => OnboardingError, hasCertificate: boolean) {
       directory: disk(hasCertificate),
       pki,
       sha256: (text) => text,
-      exportFile: () => undefined,
+      stageExport: () => null,
       newKey: async () => pki.keyPem('own'),
       post: fail,
       connect: fail,

@@ -94,7 +94,7 @@ function powerOn({ loop, fleet, chance, index, config }: Device, onLog: (event: 
     pki,
     post: (json: string, signal: AbortSignal) => fleet.post(json, signal, false),
     directory: memoryDirectory(),
-    exportFile: () => undefined,
+    stageExport: () => null,
     newKey: async () => pki.keyPem(`key${index}`),
     randomUUID: () => `${index}-0`,
     connectTimeoutMs: 35_000,

@@ -53,14 +53,29 @@ export interface WriteOptions {
  *
  * @throws {OnboardingError} STATE_UNWRITABLE; the old file stays
  */
-export function writeDurably(
+export function writeDurably(path: string, text: string, mode: number, options: WriteOptions = {}): void {
+  const file = stageDurably(path, text, mode, options);
+  file.place();
+  file.settle();
+}
+
+/** A file that is whole and synced under the name of its temporary file. */
+export interface StagedFile {
+  /** Renames it into its place. @throws {OnboardingError} STATE_UNWRITABLE; the old file stays */
+  place(): void;
+  /** Makes its place durable. @throws {OnboardingError} STATE_UNWRITABLE */
+  settle(): void;
+}
+
+/** The steps of `writeDurably`, for files that have to appear together. @throws {OnboardingError} STATE_UNWRITABLE */
+export function stageDurably(
   path: string,
   text: string,
   mode: number,
   { disk = fs, owner = null }: WriteOptions = {},
-): void {
-  replace(path, { text, mode, owner, isSynced: true }, disk);
-  attempt('write', path, () => syncFolder(dirname(path), disk));
+): StagedFile {
+  const place = stage(path, { text, mode, owner, isSynced: true }, disk);
+  return { place, settle: () => attempt('write', path, () => syncFolder(dirname(path), disk)) };
 }
 
 interface Content {
@@ -72,32 +87,41 @@ interface Content {
 }
 
 /** Replaces a file atomically; the folder is not synced. @throws {OnboardingError} STATE_UNWRITABLE; the old file stays */
-function replace(path: string, { text, mode, owner, isSynced }: Content, disk: Disk): void {
-  const folder = dirname(path);
+function replace(path: string, content: Content, disk: Disk): void {
+  const place = stage(path, content, disk);
+  place();
+}
+
+/** Writes the temporary file. @returns what renames it. Both @throws {OnboardingError} STATE_UNWRITABLE */
+function stage(path: string, { text, mode, owner, isSynced }: Content, disk: Disk): () => void {
   // One fixed name for each file: the next write overwrites what a crash leaves.
-  const temporary = join(folder, `.${basename(path)}.tmp`);
-  attempt('write', path, () => {
+  const temporary = join(dirname(path), `.${basename(path)}.tmp`);
+  const orRemove = (call: () => void) =>
+    attempt('write', path, () => {
+      try {
+        call();
+      } catch (error) {
+        try {
+          removeIfThere(temporary, disk);
+        } catch {
+          // The first error says more.
+        }
+        throw error;
+      }
+    });
+  orRemove(() => {
+    removeIfThere(temporary, disk);
+    const file = disk.openSync(temporary, 'wx', mode);
     try {
-      removeIfThere(temporary, disk);
-      const file = disk.openSync(temporary, 'wx', mode);
-      try {
-        if (owner !== null) disk.fchownSync(file, owner.uid, owner.gid);
-        disk.fchmodSync(file, mode);
-        writeAll(file, Buffer.from(text, 'utf8'), disk);
-        if (isSynced) disk.fsyncSync(file);
-      } finally {
-        disk.closeSync(file);
-      }
-      disk.renameSync(temporary, path);
-    } catch (error) {
-      try {
-        removeIfThere(temporary, disk);
-      } catch {
-        // The first error says more.
-      }
-      throw error;
+      if (owner !== null) disk.fchownSync(file, owner.uid, owner.gid);
+      disk.fchmodSync(file, mode);
+      writeAll(file, Buffer.from(text, 'utf8'), disk);
+      if (isSynced) disk.fsyncSync(file);
+    } finally {
+      disk.closeSync(file);
     }
   });
+  return () => orRemove(() => disk.renameSync(temporary, path));
 }
 
 /** @returns the text, or null if the file does not exist. @throws {OnboardingError} STATE_UNWRITABLE otherwise */
@@ -145,10 +169,22 @@ export function readOwned(path: string, disk: Disk = fs): { text: string; owner:
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
 export function refreshFile(path: string, text: string, mode: number, options: WriteOptions = {}): void {
+  const file = stageRefresh(path, text, mode, options);
+  file?.place();
+  file?.settle();
+}
+
+/** The steps of `refreshFile`. @returns null if the file is as it should be. @throws {OnboardingError} STATE_UNWRITABLE */
+export function stageRefresh(
+  path: string,
+  text: string,
+  mode: number,
+  options: WriteOptions = {},
+): StagedFile | null {
   const { disk = fs } = options;
-  if (isAsWanted(path, text, mode, disk)) return;
+  if (isAsWanted(path, text, mode, disk)) return null;
   attempt('make the folder of', path, () => makeFolder(dirname(path), 0o755, disk));
-  writeDurably(path, text, mode, options);
+  return stageDurably(path, text, mode, options);
 }
 
 /** Restores the mode if only that differs. */

@@ -1,25 +1,29 @@
 import { readFileSync, statSync } from 'node:fs';
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import { refreshFile, writeDurably } from './durableFile.ts';
+import { type StagedFile, stageDurably, stageRefresh } from './durableFile.ts';
 
 /**
- * Replaces an exported file, durably, if its content, mode or group differs; otherwise it keeps inode and times.
+ * Writes what is to replace an exported file beside it if content, mode or group differ; otherwise the file keeps inode and
+ * times.
  *
  * @param group name or number; null: the writer's own, or whatever the file has
+ * @returns null if the file is as it should be
  * @throws {OnboardingError} STATE_UNWRITABLE, also if there is no such group or the writer may not give files to it
  */
-export function exportFile(path: string, text: string, mode: number, group: string | null): void {
-  if (group === null) {
-    refreshFile(path, text, mode);
-    return;
-  }
+export function stageExport(
+  path: string,
+  text: string,
+  mode: number,
+  group: string | null,
+): StagedFile | null {
+  if (group === null) return stageRefresh(path, text, mode);
   const gid = groupId(group);
   if (gid === null) throw new OnboardingError('STATE_UNWRITABLE', `there is no group ${group} for ${path}`);
   const owner = { uid: -1, gid };
   const at = statSync(path, { throwIfNoEntry: false });
   try {
-    if (at === undefined || at.gid === gid) refreshFile(path, text, mode, { owner });
-    else writeDurably(path, text, mode, { owner });
+    const isOfGroup = at === undefined || at.gid === gid;
+    return (isOfGroup ? stageRefresh : stageDurably)(path, text, mode, { owner });
   } catch (error) {
     throw ofGroup(error);
   }

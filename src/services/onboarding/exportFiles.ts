@@ -17,12 +17,29 @@ export interface DeliverPorts {
   readonly directory: StateDirectory;
   readonly pki: CertificateReader & KeyReader;
   readonly now: () => number;
-  /** Replaces a file outside the state directory, durably, if it differs. @throws STATE_UNWRITABLE */
-  readonly exportFile: (path: string, text: string, mode: number, group: string | null) => void;
+  /**
+   * Writes what is to replace a file outside the state directory, durably, if it differs.
+   *
+   * @returns null if it does not. @throws {OnboardingError} STATE_UNWRITABLE
+   */
+  readonly stageExport: (
+    path: string,
+    text: string,
+    mode: number,
+    group: string | null,
+  ) => StagedExport | null;
   /** @returns the text; null if there is no such file. @throws {OnboardingError} STATE_UNWRITABLE for everything else */
   readonly readOutside: (path: string) => string | null;
   /** @returns SHA-256, hex */
   readonly sha256: (text: string) => string;
+}
+
+/** Stands beside its place. Each step @throws {OnboardingError} STATE_UNWRITABLE */
+export interface StagedExport {
+  /** Renames it into its place. */
+  place(): void;
+  /** Makes its place durable. */
+  settle(): void;
 }
 
 export interface DeliverOptions {
@@ -175,33 +192,56 @@ function foreign({ item, target }: Due, what = 'holds that of another identity')
 
 /**
  * Writes each file. Path and digest are durable in the state before: `reset` forgets none, and knows what was put in the
- * place of one. One that cannot be written keeps none of the others. The compose file goes before the token, for whose
- * arrival others wait (protocol.md, part 4).
+ * place of one. One that cannot be written keeps none of the others.
  *
  * @param kept files that are this device's as they stand
  */
 function exportAll(
-  { directory, exportFile, sha256 }: DeliverPorts,
+  ports: DeliverPorts,
   due: readonly Due[],
   kept: readonly Pick<Due, 'target' | 'text'>[] = [],
 ): ExportFailure[] {
   if (due.length + kept.length === 0) return [];
+  const { directory, sha256 } = ports;
   const state = currentState(directory);
   const known = [...kept, ...due].reduce(
     (before, { target, text }) => withExport(before, target.path, sha256(text)),
     state,
   );
   if (known !== state) updateState(directory, () => known);
-  const ordered = [...due].sort((a, b) => Number(a.item === 'token') - Number(b.item === 'token'));
-  return ordered.flatMap((one) => {
+  return putInPlace(ports, due);
+}
+
+/**
+ * The compose file goes before the token, for whose arrival others wait (protocol.md, part 4), and nothing slow comes between
+ * the two: a path unit of systemd misses a change while it starts its service for an earlier one, finds a condition unmet and
+ * does not look again.
+ */
+function putInPlace({ stageExport }: DeliverPorts, due: readonly Due[]): ExportFailure[] {
+  const failures: ExportFailure[] = [];
+  const each = <T extends { readonly one: Due }, U>(steps: readonly T[], take: (step: T) => U): U[] =>
+    steps.flatMap((step) => {
+      try {
+        return [take(step)];
+      } catch (error) {
+        failures.push(failure(step.one, error));
+        return [];
+      }
+    });
+  const last = ['configuration', 'token'];
+  const ordered = [...due].sort((a, b) => last.indexOf(a.item) - last.indexOf(b.item));
+  // Of two items with one path the later one stands there in the end.
+  const files = new Map(ordered.map((one) => [one.target.path, { one }]));
+  const staged = each([...files.values()], ({ one }) => {
     const { path, mode, group } = one.target;
-    try {
-      exportFile(path, one.text, mode ?? one.mode, group);
-      return [];
-    } catch (error) {
-      return [failure(one, error)];
-    }
+    return { one, file: stageExport(path, one.text, mode ?? one.mode, group) };
   });
+  const placed = each(staged, (step) => {
+    step.file?.place();
+    return step;
+  });
+  each(placed, ({ file }) => file?.settle());
+  return failures;
 }
 
 /** How many contents of an export are known: a renewal that could not be delivered leaves an earlier one. */

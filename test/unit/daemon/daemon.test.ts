@@ -14,7 +14,7 @@ function boot(stored: Map<string, string>, hardware: string, more: Partial<Platf
   const platform: Platform = {
     directory,
     pki,
-    exportFile: () => undefined,
+    stageExport: () => null,
     sha256: (text) => text,
     newKey: () => new Promise(() => {}),
     post: () => new Promise(() => {}),

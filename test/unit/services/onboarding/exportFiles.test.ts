@@ -3,16 +3,17 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { sha256 } from '../../../../src/adapters/disk/digest.ts';
-import { exportFile, groupId } from '../../../../src/adapters/disk/exportedFile.ts';
+import { groupId, stageExport } from '../../../../src/adapters/disk/exportedFile.ts';
 import { readRegularFile } from '../../../../src/adapters/regularFile.ts';
 import { type ExportSetting, exportTarget } from '../../../../src/config/exports.ts';
 import { OnboardingError } from '../../../../src/errors/onboardingError.ts';
@@ -44,11 +45,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** A registered device. @param onWrite is called before a file is exported */
+type Step = 'stage' | 'place' | 'settle';
+
+/** A registered device. @param onStep is called before each step of an export */
 function device(
   exports: Record<string, ExportSetting>,
   result: Record<string, unknown> = { status: 'success' },
-  onWrite: (path: string) => void = () => {},
+  onStep: (path: string, step: Step) => void = () => {},
 ) {
   const stored = new Map<string, string>();
   const directory = memoryDirectory(stored);
@@ -65,9 +68,14 @@ function device(
     now: () => now,
     readOutside: readRegularFile,
     sha256,
-    exportFile(...[path, ...rest]: Parameters<typeof exportFile>) {
-      onWrite(path);
-      exportFile(path, ...rest);
+    stageExport(...[path, ...rest]: Parameters<typeof stageExport>) {
+      onStep(path, 'stage');
+      const file = stageExport(path, ...rest);
+      const before = (step: 'place' | 'settle') => () => {
+        onStep(path, step);
+        file?.[step]();
+      };
+      return file && { place: before('place'), settle: before('settle') };
     },
   };
   const options = {
@@ -109,16 +117,48 @@ test.each([
   expect(inodeOf('PAT.pat')).toEqual(before);
 });
 
-test('the compose file goes before the token, however they are configured', () => {
-  const order: string[] = [];
+test('the token gets its place right after the compose file, with every byte of both on the disk, however they are configured', () => {
+  const steps: string[] = [];
   const { deliver } = device(
-    { token: path('PAT.pat'), alias: path('alias'), configuration: path('docker-compose.yml') },
+    { token: path('PAT.pat'), configuration: path('docker-compose.yml'), alias: path('alias') },
     { status: 'success', token: 't', configuration: 'c', alias: 'a' },
-    (written) => order.push(written),
+    (written, step) => steps.push(`${step} ${basename(written)}`),
   );
-  deliver();
-  expect(order.at(-1)).toBe(path('PAT.pat'));
-  expect(order).toContain(path('docker-compose.yml'));
+  expect(deliver()).toEqual([]);
+  const inOrder = ['alias', 'docker-compose.yml', 'PAT.pat'];
+  expect(steps).toEqual(
+    ['stage', 'place', 'settle'].flatMap((step) => inOrder.map((name) => `${step} ${name}`)),
+  );
+});
+
+test.each([
+  'stage',
+  'place',
+  'settle',
+] as const)('an export that fails at the step "%s" keeps none of the others, and leaves no temporary file', (failing) => {
+  const { deliver } = device(
+    { configuration: path('docker-compose.yml'), token: path('PAT.pat') },
+    { status: 'success', token: 't', configuration: 'c' },
+    (written, step) => {
+      if (step !== failing || !written.endsWith('.yml')) return;
+      if (step === 'place') mkdirSync(path('docker-compose.yml/in the way'), { recursive: true });
+      else throw new OnboardingError('STATE_UNWRITABLE', 'EIO');
+    },
+  );
+  expect(deliver().map(({ item }) => item)).toEqual(['configuration']);
+  expect(read('PAT.pat')).toBe('t');
+  expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+});
+
+test('of two items with one path the later one stands there, and both are delivered', () => {
+  const { deliver } = device(
+    { token: path('both'), configuration: path('both') },
+    {
+      ...{ status: 'success', token: 't', configuration: 'c' },
+    },
+  );
+  expect(deliver()).toEqual([]);
+  expect(read('both')).toBe('t');
 });
 
 test('one export that cannot be written keeps none of the others, and is written once it can be', () => {
@@ -198,7 +238,7 @@ test('groups are found by name and by number', () => {
   expect(groupId('1000', path('group'))).toBe(1000);
   expect(groupId('nobody-here', path('group'))).toBeNull();
   expect(groupId('docker', path('none'))).toBeNull();
-  expect(() => exportFile(path('a'), 'a', 0o600, 'nobody-here')).toThrow(OnboardingError);
+  expect(() => stageExport(path('a'), 'a', 0o600, 'nobody-here')).toThrow(OnboardingError);
 });
 
 const permissions = (name: string) => statSync(path(name)).mode & 0o7777;
