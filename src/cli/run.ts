@@ -24,9 +24,12 @@ import { type FieldsOf, stateNames } from '../events.ts';
 import { describeStatus, type Status } from '../services/diagnostics/status.ts';
 import { files, isoTime } from '../services/state/deviceState.ts';
 import { plainText } from '../text/plainText.ts';
-import { type CommonFlags, configure, exit, type Usable } from './options.ts';
+import { type CommonFlags, type Configured, configure, exit, type Usable } from './options.ts';
 import { recallFor } from './recalledProgress.ts';
 import { createRunLog } from './runLog.ts';
+import { settledConfiguration } from './settledConfiguration.ts';
+
+const secondReadingMs = 1000;
 
 interface RunOptions extends Settings {
   readonly version: string;
@@ -164,7 +167,7 @@ export async function runCommand(
   let isConfigured = false;
   const lines = createRunLog(version, host.logFormat, () => (isConfigured ? { ...logContext } : {}));
   const { log } = lines;
-  const resolved = await configure(flags);
+  const resolved = await configureAtStart(flags);
   if ('problems' in resolved) {
     const error = new OnboardingError('CONFIG_INVALID', resolved.problems.join('; '));
     publishRefusal(error, version, log);
@@ -195,6 +198,14 @@ export async function runCommand(
     if (!isLocked(error)) throw error;
     return refuse(log, error, exit.locked);
   }
+}
+
+/** Started by systemd, it may have been started by the first of several changes. */
+function configureAtStart(flags: CommonFlags): Promise<Configured> {
+  if (!process.env.NOTIFY_SOCKET) return configure(flags);
+  const pause = () =>
+    Promise.race([new Promise((resolve) => setTimeout(resolve, secondReadingMs)), stopSignal()]);
+  return settledConfiguration(() => configure(flags), pause);
 }
 
 /** @returns the current configuration; null: it is invalid, which is logged */

@@ -598,6 +598,31 @@ async function misconfigured(): Promise<void> {
   await configure('20-nonsense', {});
   await here.until(status, (text) => text.startsWith('registered'), 30_000 * slow);
   tell('the file is corrected: started by itself', corrected);
+  await writtenInTwoSteps();
+}
+
+/** systemd misses a change while it starts the service for the one before. */
+async function writtenInTwoSteps(): Promise<void> {
+  const here = required(machine);
+  const service = (state: string) =>
+    here.until(
+      ['systemctl', 'show', '-P', 'ActiveState', 'onboardd.service'],
+      (text) => text === state,
+      30_000 * slow,
+    );
+  // At one of these moments it has read the first, and not ended yet.
+  const moments = [50, 100, 150, 200, 250].map((ms) => ms * slow);
+  for (const gapMs of moments) {
+    await configure('20-nonsense', { nonsense: 1 });
+    await here.run('systemctl', 'restart', 'onboardd.service').catch(() => undefined);
+    await service('failed');
+    const rewritten = Date.now();
+    await configure('20-nonsense', { nonsense: 2 });
+    await new Promise((resolve) => setTimeout(resolve, gapMs));
+    await configure('20-nonsense', {});
+    await service('active');
+    tell(`written in two steps, ${gapMs} ms apart: started by itself`, rewritten);
+  }
 }
 
 async function removed(): Promise<void> {
