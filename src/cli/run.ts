@@ -29,7 +29,7 @@ import { recallFor } from './recalledProgress.ts';
 import { createRunLog } from './runLog.ts';
 import { settledConfiguration } from './settledConfiguration.ts';
 
-const secondReadingMs = 1000;
+const betweenReadingsMs = 1000;
 
 interface RunOptions extends Settings {
   readonly version: string;
@@ -169,6 +169,8 @@ export async function runCommand(
   const { log } = lines;
   const resolved = await configureAtStart(flags);
   if ('problems' in resolved) {
+    const early = await signalSoFar();
+    if (early !== null) return stopped(log, early);
     const error = new OnboardingError('CONFIG_INVALID', resolved.problems.join('; '));
     publishRefusal(error, version, log);
     return refuse(log, error, exit.configuration);
@@ -190,21 +192,27 @@ export async function runCommand(
       warn(log, next);
       return { ...current, ...next };
     });
-    const signal = how === 'registered' || how === 'failed' ? null : how;
-    log('info', 'daemon.stopped', signal === null ? `stopped: ${how}` : `stopped by ${signal}`, { signal });
+    const status = stopped(log, how);
     state.release();
-    return how === 'failed' ? exit.failed : exit.ok;
+    return status;
   } catch (error) {
     if (!isLocked(error)) throw error;
     return refuse(log, error, exit.locked);
   }
 }
 
+/** @returns exit status */
+function stopped(log: Log, how: 'registered' | 'failed' | NodeJS.Signals): number {
+  const signal = how === 'registered' || how === 'failed' ? null : how;
+  log('info', 'daemon.stopped', signal === null ? `stopped: ${how}` : `stopped by ${signal}`, { signal });
+  return how === 'failed' ? exit.failed : exit.ok;
+}
+
 /** Started by systemd, it may have been started by the first of several changes. */
 function configureAtStart(flags: CommonFlags): Promise<Configured> {
   if (!process.env.NOTIFY_SOCKET) return configure(flags);
   const pause = () =>
-    Promise.race([new Promise((resolve) => setTimeout(resolve, secondReadingMs)), stopSignal()]);
+    Promise.race([new Promise((resolve) => setTimeout(resolve, betweenReadingsMs)), stopSignal()]);
   return settledConfiguration(() => configure(flags), pause);
 }
 

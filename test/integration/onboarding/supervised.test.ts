@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { launch } from '../../support/harness.ts';
@@ -54,4 +54,55 @@ test.runIf(existsSync('/proc/self/comm'))('the process is named onboardd', async
   await program.until(({ event }) => event === 'daemon.started');
   expect(readFileSync(`/proc/${program.child.pid}/comm`, 'utf8')).toBe('onboardd\n');
   expect(readFileSync(`/proc/${program.child.pid}/cmdline`, 'utf8')).toMatch(/^onboardd\0/);
+});
+
+/** Whether somebody has read the file since its access time was set to 1970 */
+const isRead = (path: string) => statSync(path).atimeMs > 0;
+function markUnread(path: string): void {
+  utimesSync(path, 0, statSync(path).mtimeMs / 1000);
+}
+function keepsAccessTimes(): boolean {
+  const path = join(temporaryFolder(), 'file');
+  writeFileSync(path, 'text');
+  markUnread(path);
+  readFileSync(path);
+  return isRead(path);
+}
+
+/** A program that has just read a wrong configuration, and the file that makes it wrong */
+async function misread() {
+  const device = newDevice(unreachable);
+  const folder = device.configFile.replace(/json$/, 'd');
+  mkdirSync(folder);
+  const wrong = join(folder, '10-wrong.json');
+  writeFileSync(wrong, '{"nonsense": 1}');
+  markUnread(wrong);
+  const program = launch(device, [], supervised({ 'systemd-notify': 'exit 0' }).env);
+  await vi.waitFor(() => expect(isRead(wrong)).toBe(true), { timeout: 10_000, interval: 5 });
+  return { wrong, program };
+}
+
+test.runIf(keepsAccessTimes())(
+  'a configuration that is corrected while systemd starts the daemon is taken',
+  async () => {
+    const { wrong, program } = await misread();
+    writeFileSync(wrong, '{}');
+    await program.until(({ event }) => event === 'daemon.started');
+    expect(program.lines.map(({ event }) => event)).not.toContain('device.failed');
+  },
+);
+
+test.runIf(keepsAccessTimes())(
+  'a stop while a wrong configuration is looked at again is a stop',
+  async () => {
+    const { program } = await misread();
+    program.child.kill('SIGTERM');
+    expect(await program.ended).toBe(0);
+    expect(program.lines.map(({ event }) => event)).toEqual(['daemon.stopped']);
+  },
+);
+
+test('a wrong configuration that stays wrong ends a daemon that systemd started with 78', async () => {
+  const program = launch(newDevice({ ...unreachable, nonsense: 1 }), [], supervised({}).env);
+  expect(await program.ended).toBe(78);
 });
