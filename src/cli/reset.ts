@@ -1,7 +1,13 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { makeDirectory, type Owner, openStateDirectory, readOwned } from '../adapters/disk/durableFile.ts';
+import {
+  makeDirectory,
+  type Owner,
+  openStateDirectory,
+  readOwned,
+  temporaryOf,
+} from '../adapters/disk/durableFile.ts';
 import { lockDirectory } from '../adapters/disk/lock.ts';
 import { refusalOfStateDirectory } from '../adapters/disk/lockedStateDirectory.ts';
 import { type Removal, reasonToLeave, removeUnlessLeft } from '../adapters/disk/removal.ts';
@@ -242,17 +248,21 @@ interface Outside {
  */
 function exportsToRemove({ state, user }: Found, { exports, agent }: Outside): Removal[] {
   const ours = (path: string) => ({ path, user: null, contents: null });
-  if (state === null) return [...new Set([...exports, ...agent])].map(ours);
+  // A kill while it is written leaves a secret beside its place.
+  const withTemporary = (removal: Removal) => [
+    removal,
+    { ...removal, path: temporaryOf(removal.path), contents: null },
+  ];
+  if (state === null) return [...new Set([...exports, ...agent])].map(ours).flatMap(withTemporary);
   const { exported, exportDigests } = state;
-  const written = exported.filter((path) => !agent.includes(path));
-  return [
-    ...written.map((path) => ({
+  const written = exported
+    .filter((path) => !agent.includes(path))
+    .map((path) => ({
       path,
       user: exports.includes(path) ? null : user,
       contents: exportDigests[path] ?? null,
-    })),
-    ...agent.map(ours),
-  ];
+    }));
+  return [...written.flatMap(withTemporary), ...agent.map(ours)];
 }
 
 interface Found {

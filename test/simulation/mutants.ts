@@ -26,8 +26,8 @@ export const mutants: readonly Mutant[] = [
   one(
     'the folder is not synced after a rename',
     'src/adapters/disk/durableFile.ts',
-    "attempt('write', path, () => syncFolder(dirname(path), disk));",
-    '',
+    "settle: () => attempt('write', path, () => syncFolder(dirname(path), disk))",
+    'settle: () => undefined',
   ),
   one(
     'a question gets a new message id each time',

@@ -92,10 +92,14 @@ function replace(path: string, content: Content, disk: Disk): void {
   place();
 }
 
+/** Where a file is written before it gets its name. One fixed place for each: the next write overwrites what a crash leaves. */
+export function temporaryOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.tmp`);
+}
+
 /** Writes the temporary file. @returns what renames it. Both @throws {OnboardingError} STATE_UNWRITABLE */
 function stage(path: string, { text, mode, owner, isSynced }: Content, disk: Disk): () => void {
-  // One fixed name for each file: the next write overwrites what a crash leaves.
-  const temporary = join(dirname(path), `.${basename(path)}.tmp`);
+  const temporary = temporaryOf(path);
   const orRemove = (call: () => void) =>
     attempt('write', path, () => {
       try {
@@ -122,6 +126,11 @@ function stage(path: string, { text, mode, owner, isSynced }: Content, disk: Dis
     }
   });
   return () => orRemove(() => disk.renameSync(temporary, path));
+}
+
+/** As `stat`, following links. @returns null if there is nothing. @throws {OnboardingError} STATE_UNWRITABLE otherwise */
+export function statOf(path: string): fs.Stats | null {
+  return attempt('read', path, () => fs.statSync(path, { throwIfNoEntry: false }) ?? null);
 }
 
 /** @returns the text, or null if the file does not exist. @throws {OnboardingError} STATE_UNWRITABLE otherwise */
@@ -163,18 +172,12 @@ export function readOwned(path: string, disk: Disk = fs): { text: string; owner:
 }
 
 /**
- * Writes durably if the content differs, creating the folder if necessary, and restores the mode if only that differs. A
+ * Stages a file if its content differs, creating the folder if necessary, and restores the mode if only that differs. A
  * symbolic or hard link in the place of the file is replaced; its target stays unchanged.
  *
+ * @returns null if the file is as it should be
  * @throws {OnboardingError} STATE_UNWRITABLE
  */
-export function refreshFile(path: string, text: string, mode: number, options: WriteOptions = {}): void {
-  const file = stageRefresh(path, text, mode, options);
-  file?.place();
-  file?.settle();
-}
-
-/** The steps of `refreshFile`. @returns null if the file is as it should be. @throws {OnboardingError} STATE_UNWRITABLE */
 export function stageRefresh(
   path: string,
   text: string,

@@ -1,6 +1,6 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { OnboardingError } from '../../errors/onboardingError.ts';
-import { type StagedFile, stageDurably, stageRefresh } from './durableFile.ts';
+import { type StagedFile, stageDurably, stageRefresh, statOf } from './durableFile.ts';
 
 /**
  * Writes what is to replace an exported file beside it if content, mode or group differ; otherwise the file keeps inode and
@@ -20,9 +20,9 @@ export function stageExport(
   const gid = groupId(group);
   if (gid === null) throw new OnboardingError('STATE_UNWRITABLE', `there is no group ${group} for ${path}`);
   const owner = { uid: -1, gid };
-  const at = statSync(path, { throwIfNoEntry: false });
+  const at = statOf(path);
   try {
-    const isOfGroup = at === undefined || at.gid === gid;
+    const isOfGroup = at === null || at.gid === gid;
     return (isOfGroup ? stageRefresh : stageDurably)(path, text, mode, { owner });
   } catch (error) {
     throw ofGroup(error);

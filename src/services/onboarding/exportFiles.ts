@@ -231,8 +231,10 @@ function putInPlace({ stageExport }: DeliverPorts, due: readonly Due[]): ExportF
   const last = ['configuration', 'token'];
   const ordered = [...due].sort((a, b) => last.indexOf(a.item) - last.indexOf(b.item));
   // Of two items with one path the later one stands there in the end.
-  const files = new Map(ordered.map((one) => [one.target.path, { one }]));
-  const staged = each([...files.values()], ({ one }) => {
+  const isLast = ({ target }: Due, index: number) =>
+    ordered.every((other, place) => place <= index || other.target.path !== target.path);
+  const wanted = ordered.filter(isLast).map((one) => ({ one }));
+  const staged = each(wanted, ({ one }) => {
     const { path, mode, group } = one.target;
     return { one, file: stageExport(path, one.text, mode ?? one.mode, group) };
   });

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { readOwn, refreshFile } from '../../../src/adapters/disk/durableFile.ts';
+import { readOwn, stageRefresh } from '../../../src/adapters/disk/durableFile.ts';
 import { replacePublicFile } from '../../../src/adapters/publicFile.ts';
 
 const folders: string[] = [];
@@ -22,7 +22,7 @@ test('a pipe in the place of a file is an error at once, never waited for, and n
   const path = join(folder(), 'state.json');
   expect(spawnSync('mkfifo', [path]).status).toBe(0);
   expect(() => readOwn(path)).toThrow(/not a regular file/);
-  expect(() => refreshFile(path, 'text', 0o600)).toThrow(/not a regular file/);
+  expect(() => stageRefresh(path, 'text', 0o600)).toThrow(/not a regular file/);
   expect(fs.lstatSync(path).isFIFO()).toBe(true);
 });
 

@@ -171,6 +171,17 @@ test('reset leaves what an operator put in the place of an export, and what it n
   expect(readFileSync(pat, 'utf8')).toBe('put here by hand');
 });
 
+test('reset removes what a kill left of an export beside its place', async () => {
+  const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
+  const [pat, left] = ['PAT.pat', '.PAT.pat.tmp'].map((name) => join(fleet.dir, name)) as [string, string];
+  const device = at(fleet, { exports: { token: pat } });
+  await onboard(device);
+  writeFileSync(left, 'aGVs');
+  expect(runToEnd(['reset', '--config', device.configFile]).stdout).toContain(`will remove ${left}\n`);
+  expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
+  expect([pat, left].map((path) => existsSync(path))).toEqual([false, false]);
+});
+
 test('a device whose reset was interrupted starts with nothing of its old identity, until the reset is run again', async () => {
   const fleet = await fleetWith();
   const device = at(fleet);

@@ -6,7 +6,8 @@ import {
   type Disk,
   makeDirectory,
   openStateDirectory,
-  refreshFile,
+  stageDurably,
+  stageRefresh,
   writeDurably,
 } from '../../../../src/adapters/disk/durableFile.ts';
 
@@ -182,6 +183,19 @@ test('neither mode nor content of what a link points at is touched, whatever is 
   expect([fs.readFileSync(target, 'utf8'), fs.statSync(target).mode & 0o777]).toEqual(['somebody’s', 0o644]);
 });
 
+test('a staged file is whole on the disk before it is renamed, and only its folder is synced after that', () => {
+  const path = join(folder(), 'a');
+  const { disk, calls } = watched();
+  const stepCalls = () => calls.splice(0);
+  const file = stageDurably(path, 'text', 0o600, { disk });
+  expect(stepCalls().slice(-3)).toEqual(['writeSync', 'fsyncSync', 'closeSync']);
+  expect(fs.existsSync(path)).toBe(false);
+  file.place();
+  expect(stepCalls()).toEqual(['renameSync']);
+  file.settle();
+  expect(stepCalls()).toEqual(['openSync', 'fsyncSync', 'closeSync']);
+});
+
 test.each([
   0o666, 0o400,
 ])('a file of mode %o gets its own back where the content is as it should be', (mode) => {
@@ -189,7 +203,7 @@ test.each([
   fs.writeFileSync(path, 'text');
   fs.chmodSync(path, mode);
   const { disk, calls } = watched();
-  refreshFile(path, 'text', 0o640, { disk });
+  expect(stageRefresh(path, 'text', 0o640, { disk })).toBeNull();
   expect(fs.statSync(path).mode & 0o7777).toBe(0o640);
   expect(calls).toEqual(['openSync', 'closeSync']);
 });
@@ -237,7 +251,7 @@ test('a folder that is made for an export is open to those whom its files are fo
   const made = folder();
   const before = process.umask(0o077);
   try {
-    refreshFile(join(made, 'certs', 'device', 'identity.crt'), 'text', 0o644);
+    stageRefresh(join(made, 'certs', 'device', 'identity.crt'), 'text', 0o644)?.place();
     process.umask(0);
     makeDirectory(join(made, 'state'));
   } finally {

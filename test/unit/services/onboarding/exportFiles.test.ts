@@ -117,7 +117,7 @@ test.each([
   expect(inodeOf('PAT.pat')).toEqual(before);
 });
 
-test('the token gets its place right after the compose file, with every byte of both on the disk, however they are configured', () => {
+test('the token gets its place right after the compose file, and nothing is written or synced between, however they are configured', () => {
   const steps: string[] = [];
   const { deliver } = device(
     { token: path('PAT.pat'), configuration: path('docker-compose.yml'), alias: path('alias') },
@@ -150,7 +150,21 @@ test.each([
   expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });
 
-test('of two items with one path the later one stands there, and both are delivered', () => {
+test('an export whose place cannot be looked at keeps none of the others, and leaves no temporary file', () => {
+  writeFileSync(path('not-a-folder'), '');
+  const { deliver } = device(
+    {
+      configuration: path('docker-compose.yml'),
+      token: { path: path('not-a-folder/PAT.pat'), group: String(process.getgid?.()) },
+    },
+    { status: 'success', token: 't', configuration: 'c' },
+  );
+  expect(deliver().map(({ item, error }) => [item, error.code])).toEqual([['token', 'STATE_UNWRITABLE']]);
+  expect(read('docker-compose.yml')).toBe('c');
+  expect(readdirSync(folder).sort()).toEqual(['docker-compose.yml', 'not-a-folder']);
+});
+
+test('of two items with one path the later one stands there, in its turn', () => {
   const { deliver } = device(
     { token: path('both'), configuration: path('both') },
     {
