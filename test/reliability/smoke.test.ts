@@ -14,7 +14,7 @@ const smokeRuns: [suite: string, args: string[]][] = [
   ['load/storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
   // The heap is still warming up after so few cycles.
   ['soak/soak.ts', ['--reconnects', '60', '--refusals', '60', '--restarts', '5', '--bytes', '40000']],
-  ['fuzz/fuzz.ts', ['--cases', '20000', '--slow', '100', '--growth', '50', '--seed', '1']],
+  ['fuzz/fuzz.ts', ['--cases', '8000', '--slow', '100', '--growth', '50', '--seed', '1']],
 ];
 
 async function run(suite: string, args: readonly string[]): Promise<{ status: unknown; output: string }> {
