@@ -175,6 +175,14 @@ test('of two items with one path the later one stands there, in its turn', () =>
   expect(read('both')).toBe('t');
 });
 
+test('an export that somebody removed comes back, though the others are as they should be', () => {
+  const { deliver } = device({ certificate: path('identity.crt'), deviceId: path('device_id.txt') });
+  deliver();
+  rmSync(path('identity.crt'));
+  deliver();
+  expect(read('identity.crt')).toBe(certificate);
+});
+
 test('one export that cannot be written keeps none of the others, and is written once it can be', () => {
   writeFileSync(path('not-a-folder'), '');
   const { deliver, prepare } = device(
