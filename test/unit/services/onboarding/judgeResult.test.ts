@@ -217,6 +217,11 @@ test.each<[string, Row, object]>([
     failed('CLOCK_WRONG'),
   ],
   [
+    'a stored result of four minutes before is the answer',
+    { message: { ...stored, timestamp: at(now - 4 * minute) }, facts: fromStream },
+    registered,
+  ],
+  [
     'a stored result of just the tolerance is the answer',
     { message: { ...stored, timestamp: at(now - toleranceMs) }, facts: fromStream },
     registered,

@@ -25,6 +25,7 @@ import * as pki from '../../../simulation/pki.ts';
 import { memoryDirectory } from '../../../support/memoryDirectory.ts';
 
 const now = Date.UTC(2026, 10, 23);
+const fields = { certificate: 'C', caCertificate: 'CA', fleetManagementNatsUrl: 'tls://a:4222' };
 
 /** What a device makes of an answer. */
 async function askedOf(answer: Partial<HttpAnswer>, natsUrl: string | null = null) {
@@ -90,6 +91,27 @@ test.each([199, 307])('an answer of HTTP %i is none, whatever its body', async (
   );
 });
 
+test.each<[string, Partial<HttpAnswer>, boolean]>([
+  ['a web page', { body: '<html>log in</html>', contentType: 'text/html' }, true],
+  ['an answer without a certificate', { body: '{}' }, true],
+  ['a certificate that is none', { body: JSON.stringify({ ...fields, certificate: 'C' }) }, true],
+  ['a redirect', { status: 302 }, true],
+  ['a rejection', { status: 400 }, false],
+  ['an overloaded server', { status: 503 }, false],
+])('a server that gives %s makes room for the next one only if no fleet answers so', async (_, answer, isDisowned) => {
+  let disowned = 0;
+  await expect(askedOf({ ...answer, disown: () => disowned++ })).rejects.toThrow(OnboardingError);
+  expect(disowned).toBe(isDisowned ? 1 : 0);
+});
+
+test('a server whose certificate is taken is not disowned', async () => {
+  let disowned = 0;
+  const { ports } = device();
+  const post = async (json: string) => ({ ...(await ports.post(json)), disown: () => disowned++ });
+  await requestCertificate({ ...ports, post }, usual, { isReplacement: false }, signal);
+  expect(disowned).toBe(0);
+});
+
 test('a content type is shown up to its 60th character', async () => {
   const contentType = `text/${'x'.repeat(55)}and more`;
   await expect(askedOf({ contentType, body: '1' })).rejects.toThrow(
@@ -142,7 +164,6 @@ test('an HTTP error shows what the server said on one line, cut to 300 character
 });
 
 const ask = (body: string, natsUrl: string | null = null) => askedOf({ body }, natsUrl);
-const fields = { certificate: 'C', caCertificate: 'CA', fleetManagementNatsUrl: 'tls://a:4222' };
 
 test.each([
   ['JSON that is not an object (no content type, 2 characters)', []],
