@@ -27,9 +27,8 @@ import {
   installIn,
   inTree,
   missingForTrees,
-  NotHere,
   type Suite,
-  unavailable,
+  sayNotHere,
 } from './image.ts';
 import { boot, type Machine } from './machine.ts';
 import { abUpdate, readOnlyRoot } from './roots.ts';
@@ -148,13 +147,6 @@ function treeHere(): ReturnType<typeof freshTree> {
     sayNotHere(error);
     process.exit();
   }
-}
-
-/** @throws what is the program's fault */
-function sayNotHere(error: unknown): void {
-  if (!(error instanceof NotHere)) throw error;
-  console.log(`not tested here: ${error.message}`);
-  process.exitCode = unavailable;
 }
 
 async function start(): Promise<Machine> {

@@ -23,6 +23,13 @@ export class NotHere extends Error {}
 /** sysexits.h, EX_UNAVAILABLE */
 export const unavailable = 69;
 
+/** Ends a suite that cannot run on this machine with `unavailable`. @throws what is the program's fault */
+export function sayNotHere(error: unknown): void {
+  if (!(error instanceof NotHere)) throw error;
+  console.log(`not tested here: ${error.message}`);
+  process.exitCode = unavailable;
+}
+
 /** A minimal Debian tree with systemd, made once and kept in `.tools`. */
 function debianTree(architecture: Architecture, suite: Suite): string {
   const tree = join(root, '.tools', `debian-${suite}-${architecture}`);

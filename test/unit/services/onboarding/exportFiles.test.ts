@@ -135,7 +135,7 @@ test.each([
   'stage',
   'place',
   'settle',
-] as const)('an export that fails at the step "%s" keeps none of the others, and leaves no temporary file', (failing) => {
+] as const)('an export that fails at the step "%s" keeps none of the others', (failing) => {
   const { deliver } = device(
     { configuration: path('docker-compose.yml'), token: path('PAT.pat') },
     { status: 'success', token: 't', configuration: 'c' },
@@ -165,14 +165,15 @@ test('an export whose place cannot be looked at keeps none of the others, and le
 });
 
 test('of two items with one path the later one stands there, in its turn', () => {
+  const placed: string[] = [];
   const { deliver } = device(
-    { token: path('both'), configuration: path('both') },
-    {
-      ...{ status: 'success', token: 't', configuration: 'c' },
-    },
+    { alias: path('both'), token: path('both'), configuration: path('docker-compose.yml') },
+    { status: 'success', token: 't', configuration: 'c', alias: 'a' },
+    (written, step) => step === 'place' && placed.push(basename(written)),
   );
   expect(deliver()).toEqual([]);
   expect(read('both')).toBe('t');
+  expect(placed).toEqual(['docker-compose.yml', 'both']);
 });
 
 test('an export that somebody removed comes back, though the others are as they should be', () => {
