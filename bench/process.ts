@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { sendSignal } from '../test/support/sendSignal.ts';
 import { environment, type Line, linesOf } from './run.ts';
 
 /** A program that stays. */
@@ -46,7 +47,7 @@ export function start(command: readonly string[]): Running {
     async stop() {
       const traced = program === 'strace' ? childOf(child.pid ?? 0) : null;
       if (traced === null) child.kill();
-      else process.kill(traced);
+      else sendSignal(traced, 'SIGTERM');
       await ended;
     },
   };

@@ -7,11 +7,12 @@ import { fleetWith, launch } from '../../support/harness.ts';
 import { type JournalRun, runUnderJournal } from '../../support/journalReceiver.ts';
 import { at, closedPort, patience, registered } from '../../support/observabilityHarness.ts';
 import { newDevice, temporaryFolder } from '../../support/program.ts';
+import { sendSignal } from '../../support/sendSignal.ts';
 
 let run: JournalRun | undefined;
 afterEach(() => {
   const pid = run?.pid() ?? null;
-  if (pid !== null && run?.exit() === null) process.kill(pid, 'SIGKILL');
+  if (pid !== null && run?.exit() === null) sendSignal(pid, 'SIGKILL');
   run?.child.kill('SIGKILL');
   run = undefined;
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startFleet } from '../../../fleet/fleet.ts';
 import { type Device, removeDevices, start } from '../../support/program.ts';
+import { sendSignal } from '../../support/sendSignal.ts';
 import { type Spot, spawnProgram, spoiling } from '../../support/strace/strace.ts';
 import { newLife } from '../../support/strace/tracedLife.ts';
 
@@ -104,7 +105,10 @@ async function toBothPairs(device: Device): Promise<void> {
   writeFileSync(join(device.stateDir, 'state.json'), JSON.stringify({ ...stateOf(device), verifiedAt }));
 }
 
-/** @returns false if the program got to its end without that call */
+/**
+ * @returns false if the program got through the part without that call
+ * @throws {Error} if it ended by itself
+ */
 async function killedAt(device: Device, part: Part, spot: Spot): Promise<boolean> {
   const child = spawnProgram(device, spoiling(device, spot, 'signal=SIGKILL'), [], 'pipe');
   const ended = once(child, 'exit');
@@ -112,18 +116,16 @@ async function killedAt(device: Device, part: Part, spot: Spot): Promise<boolean
   child.stdout?.on('data', (text) => {
     output += text;
   });
-  let isOver = false;
-  const whole = passed(() => isOver || isSettled(device, part)).then(() => 'whole' as const);
-  const how = await Promise.race([ended, whole]);
-  isOver = true;
-  if (how !== 'whole') return true;
-  // Not strace: it would leave the program running.
-  const [, pid = ''] = /"pid":(\d+)/.exec(output) ?? [];
-  process.kill(Number(pid), 'SIGTERM');
-  await ended;
-  return false;
+  const isOver = () => child.exitCode !== null || child.signalCode !== null;
+  await passed(() => isOver() || isSettled(device, part));
+  // Not to strace: it would leave the program running.
+  const [, pid] = /"pid":(\d+)/.exec(output) ?? [];
+  if (!isOver()) sendSignal(Number(pid), 'SIGTERM');
+  // The files say that the part is over before its last call: how the program ended tells whether that was reached.
+  const [status, signal] = await ended;
+  if (status !== null && status !== 0) throw new Error(`the program ended with ${status} at ${part}`);
+  return signal === 'SIGKILL';
 }
-
 /** Whether the part is behind the device, and its files say so. */
 function isSettled(device: Device, part: Part): boolean {
   const { provisioned, candidate, previous } = stateOf(device);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Fleet } from '../../../fleet/fleet.ts';
 import type { Device, Line } from '../../support/program.ts';
+import { sendSignal } from '../../support/sendSignal.ts';
 import { runProgram, spawnProgram } from '../../support/strace/strace.ts';
 import { newLife, type Sight, sightOf } from '../../support/strace/tracedLife.ts';
 
@@ -133,7 +134,7 @@ function follow(child: ChildProcess) {
   const end = () => {
     const pid = lines.find(({ event }) => event === 'daemon.started')?.pid;
     if (over) return;
-    if (typeof pid === 'number') process.kill(pid, 'SIGKILL');
+    if (typeof pid === 'number') sendSignal(pid, 'SIGKILL');
     else child.kill('SIGKILL');
   };
   return { until, ended, end };
