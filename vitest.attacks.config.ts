@@ -8,4 +8,6 @@ const include = new Set(
   [...page.matchAll(/`(test\/\S+\.(?:test|attack)\.ts)`/g)].map(([, file = '']) => file),
 );
 
-export default defineConfig({ test: { ...watchdog, maxWorkers: 2, include: [...include] } });
+export default defineConfig({
+  test: { ...watchdog, maxWorkers: 2, setupFiles: ['test/support/endOfTest.ts'], include: [...include] },
+});

@@ -3,5 +3,10 @@ import { watchdog } from './vitest.config.ts';
 
 /** `npm run test:hardware-keys` */
 export default defineConfig({
-  test: { ...watchdog, maxWorkers: 2, include: ['test/system/hardwareKeys/**/*.hardware.ts'] },
+  test: {
+    ...watchdog,
+    maxWorkers: 2,
+    setupFiles: ['test/support/endOfTest.ts'],
+    include: ['test/system/hardwareKeys/**/*.hardware.ts'],
+  },
 });

@@ -2,14 +2,12 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, expect, test } from 'vitest';
-import { removeDevices, temporaryFolder } from '../support/program.ts';
+import { expect, test } from 'vitest';
+import { temporaryFolder } from '../support/program.ts';
 
 const script = fileURLToPath(new URL('../../scripts/release.mjs', import.meta.url));
 const today = new Date().toISOString().slice(0, 10);
 const identity = ['-c', 'user.name=a', '-c', 'user.email=a@b'];
-
-afterEach(removeDevices);
 
 /** A repository with what a release touches. */
 function repository(changelog = '# Changelog\n\n## 0.1.0, not yet released\n\n### Added\n\n- A thing.\n') {

@@ -3,18 +3,10 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-/** The slower suites, each as its command runs it, with so little to do that it takes seconds. */
+/** Kills and power cuts, as the slower suites' commands bring them about, a few of each. `.ci/run` has more, and the other suites. */
 const smokeRuns: [suite: string, args: string[]][] = [
   ['crash/crash.ts', ['--singles', '4', '--pairs', '2']],
-  ['crash/rotation.ts', ['--most', '1']],
   ['powerLoss/powerLoss.ts', ['--starts', '5']],
-  ['disk/disk.ts', ['--every', '31']],
-  ['network/faults.ts', ['--except', 'NATS', '--every', '13']],
-  ['setups/setups.ts', ['--every', '9']],
-  ['load/storm.ts', ['--devices', '30', '--processes', '2', '--down', '2', '--initial', '300']],
-  // The heap is still warming up after so few cycles.
-  ['soak/soak.ts', ['--reconnects', '60', '--refusals', '60', '--restarts', '5', '--bytes', '40000']],
-  ['fuzz/fuzz.ts', ['--cases', '8000', '--slow', '100', '--growth', '50', '--seed', '1']],
 ];
 
 async function run(suite: string, args: readonly string[]): Promise<{ status: unknown; output: string }> {

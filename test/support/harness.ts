@@ -1,26 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect } from 'vitest';
+import { expect } from 'vitest';
 import { type Fleet, type FleetOptions, startFleet } from '../../fleet/fleet.ts';
-import { type Device, type Line, newDevice, type Running, removeDevices, start } from './program.ts';
-
-let fleet: Fleet | undefined;
-const running: Running[] = [];
-
-afterEach(async () => {
-  for (const { child, ended } of running.splice(0)) {
-    child.kill('SIGKILL');
-    await ended;
-  }
-  removeDevices();
-  await fleet?.stop();
-  fleet = undefined;
-});
+import { atEnd } from './atEnd.ts';
+import { type Device, type Line, newDevice, type Running, start } from './program.ts';
 
 /** The test's own fleet; it ends with the test. */
 export async function fleetWith(options: FleetOptions = {}): Promise<Fleet> {
-  fleet = await startFleet(options);
-  return fleet;
+  return atEnd(await startFleet(options));
 }
 
 /** A new device that knows the fleet's provisioning server. */
@@ -31,7 +18,12 @@ export function at(fleet: Fleet, more: Record<string, unknown> = {}): Device {
 /** `onboardd run`; it ends with the test. */
 export function launch(device: Device, args: string[] = [], env: Record<string, string> = {}): Running {
   const program = start(device, args, env);
-  running.push(program);
+  atEnd({
+    async stop() {
+      program.child.kill('SIGKILL');
+      await program.ended;
+    },
+  });
   return program;
 }
 

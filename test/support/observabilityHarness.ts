@@ -1,15 +1,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import type { Fleet } from '../../fleet/fleet.ts';
 import type { Check } from '../../src/services/diagnostics/check.ts';
-import { at as atFleet } from './harness.ts';
 import type { Device } from './program.ts';
 import { runCommand } from './runCommand.ts';
-
-/** A device whose key is quickly made. */
-export function at(fleet: Fleet, more: Record<string, unknown> = {}): Device {
-  return atFleet(fleet, { identity: { keyType: 'ec-p256' }, ...more });
-}
 
 /** What `onboardd check` found, by the check's id. */
 export async function checks(device: Device): Promise<Record<string, Check>> {

@@ -41,7 +41,10 @@ const folders = new Set<string>();
 const children = new Set<ChildProcess>();
 const quick = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 1000 };
 
-/** @param config sections of the configuration; waits are short unless it says otherwise */
+/**
+ * @param config sections of the configuration. Unless they say otherwise, waits are short, and keys are those that take no
+ *     time to make; `identity: undefined` is the key of a device whose configuration says nothing about it.
+ */
 export function newDevice(config: Record<string, unknown>): Device {
   const folder = temporaryFolder();
   const configFile = join(folder, 'config.json');
@@ -52,6 +55,7 @@ export function newDevice(config: Record<string, unknown>): Device {
       stateDir,
       device: { type: 'mobile' },
       retry: quick,
+      identity: { keyType: 'ec-p256' },
       log: { format: 'json' },
       ...config,
     }),
@@ -66,9 +70,13 @@ export function temporaryFolder(): string {
   return folder;
 }
 
+export function killPrograms(): void {
+  for (const child of children) child.kill('SIGKILL');
+}
+
 /** Ends the programs that still run, and removes the folders of all devices. */
 export function removeDevices(): void {
-  for (const child of children) child.kill('SIGKILL');
+  killPrograms();
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   folders.clear();
 }

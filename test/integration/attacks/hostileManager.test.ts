@@ -17,7 +17,7 @@ test.each([
   const fleet = await fleetWith({ nats: { maxPayload: 4 * 1024 * 1024 } });
   fleet.manager.behave = () => ({ raw });
   const { env, stopped } = heartbeat(fleet.dir);
-  const device = at(fleet, { identity: { keyType: 'ec-p256' }, registration: { timeoutMs: 1000 } });
+  const device = at(fleet, { registration: { timeoutMs: 1000 } });
   const program = launch(device, [], env);
   await program.until(failure('REGISTRATION_ANSWER_INVALID'));
   // The next attempt finds it in the stream.

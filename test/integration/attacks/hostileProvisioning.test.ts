@@ -9,8 +9,6 @@ import { at, failure, fleetWith, launch, onboard, state } from '../../support/ha
 import { temporaryFolder } from '../../support/program.ts';
 import { runCommand } from '../../support/runCommand.ts';
 
-const ec = { identity: { keyType: 'ec-p256' } };
-
 test.each([
   [50_000, 'PROVISIONING_ANSWER_INVALID'],
   [15_000, 'CERTIFICATE_WRONG_DEVICE'],
@@ -18,7 +16,7 @@ test.each([
   const fleet = await fleetWith({ manager: false });
   fleet.provisioning.behave = () => ({ certificate: { commonName: '/'.repeat(slashes) } });
   const { env, stopped } = heartbeat(fleet.dir);
-  const program = launch(at(fleet, ec), [], env);
+  const program = launch(at(fleet), [], env);
   const failed = await program.until((line) => line.event === 'step.failed');
   expect(failed).toMatchObject({ code, step: 'csr' });
   await stopped(program);
@@ -49,7 +47,7 @@ test.each([
   const bomb = chainBomb(signers, anchors);
   fleet.provisioning.behave = ({ json }) => ({ body: bomb(String(json?.csr)) });
   const { env, stopped } = heartbeat(fleet.dir);
-  const program = launch(at(fleet, ec), [], env);
+  const program = launch(at(fleet), [], env);
   const failed = await program.until(failure('PROVISIONING_ANSWER_INVALID'));
   expect(failed.cause).toMatch(reason);
   await fleet.provisioning.journal.atLeast(2);
@@ -71,7 +69,7 @@ test.each<[string, (pem: string) => string]>([
       caCertificate: distort(caCertificate),
     }),
   });
-  const device = at(fleet, ec);
+  const device = at(fleet);
   await onboard(device);
   const [leaf, anchor] = ['identity.crt', 'identity_ca.crt'].map((name) => join(device.stateDir, name));
   for (const [file = '', count] of [
@@ -103,7 +101,7 @@ test.each([
     { certificate: { commonName: nasty } },
   ];
   fleet.provisioning.behave = (_, n) => wrong[n - 1];
-  const device = at(fleet, { ...ec, log: { format } });
+  const device = at(fleet, { log: { format } });
   const { status, stdout, stderr } = await runCommand(device, 'run', '--once');
   expect(status).toBe(1);
   for (const part of [

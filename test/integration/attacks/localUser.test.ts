@@ -23,7 +23,7 @@ function listening(pid: number): string[] {
 }
 
 test('SIGUSR1 opens no debugger: no socket of the daemon listens', async () => {
-  const program = launch(at(await fleetWith(), { identity: { keyType: 'ec-p256' } }));
+  const program = launch(at(await fleetWith()));
   await program.until((line) => line.event === 'device.registered');
   program.child.kill('SIGUSR1');
   // Heard after it, in the same process.

@@ -12,7 +12,7 @@ import { deviceRights } from '../../../fleet/natsConfig.ts';
 import { startPage } from '../../../fleet/page/server.ts';
 import { startWorkbench, type Workbench } from '../../../fleet/workbench.ts';
 import { certificateRequest } from '../../../src/adapters/pki.ts';
-import { newDevice, removeDevices, start, temporaryFolder } from '../../support/program.ts';
+import { newDevice, start, temporaryFolder } from '../../support/program.ts';
 
 let workbench: Workbench;
 let nats: NatsServer;
@@ -29,7 +29,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await workbench?.stop();
   await nats?.stop();
-  removeDevices();
 });
 
 async function answerTo(commonName: string): Promise<number> {

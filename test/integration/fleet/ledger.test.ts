@@ -1,11 +1,9 @@
 import { appendFileSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { FleetEvent } from '../../../fleet/device.ts';
 import { openLedger } from '../../../fleet/ledger.ts';
-import { removeDevices, temporaryFolder } from '../../support/program.ts';
-
-afterEach(removeDevices);
+import { temporaryFolder } from '../../support/program.ts';
 
 const id = 'dev1';
 const issued: FleetEvent = {

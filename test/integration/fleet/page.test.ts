@@ -9,7 +9,7 @@ import { type Ledger, openLedger } from '../../../fleet/ledger.ts';
 import { type Page, startPage } from '../../../fleet/page/server.ts';
 import { createStream, mostViewers } from '../../../fleet/page/stream.ts';
 import type { Workbench } from '../../../fleet/workbench.ts';
-import { removeDevices, temporaryFolder } from '../../support/program.ts';
+import { temporaryFolder } from '../../support/program.ts';
 
 let ledger: Ledger;
 let workbench: Workbench;
@@ -28,7 +28,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await page.stop();
   await ledger.close();
-  removeDevices();
 });
 
 interface Viewer {

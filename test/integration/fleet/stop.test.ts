@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
-import { removeDevices, temporaryFolder } from '../../support/program.ts';
+import { temporaryFolder } from '../../support/program.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const program = join(root, 'scripts/fleet.mjs');
@@ -14,7 +14,6 @@ const groups = new Set<number>();
 afterEach(() => {
   for (const group of groups) process.kill(-group, 'SIGKILL');
   groups.clear();
-  removeDevices();
 });
 
 /** `npm run fleet` as the leader of a process group, as a shell starts it. */

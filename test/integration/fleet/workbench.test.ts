@@ -7,13 +7,12 @@ import { afterEach, expect, test } from 'vitest';
 import { announce } from '../../../fleet/announce.ts';
 import { startWorkbench, type Workbench, type WorkbenchOptions } from '../../../fleet/workbench.ts';
 import { discover } from '../../../src/adapters/discovery.ts';
-import { newDevice, removeDevices, runToEnd, start, temporaryFolder } from '../../support/program.ts';
+import { newDevice, runToEnd, start, temporaryFolder } from '../../support/program.ts';
 
 const running = new Set<Workbench>();
 afterEach(async () => {
   await Promise.all([...running].map((workbench) => workbench.stop()));
   running.clear();
-  removeDevices();
 });
 
 async function workbenchIn(data: string, changes: Partial<WorkbenchOptions> = {}): Promise<Workbench> {

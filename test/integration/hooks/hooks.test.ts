@@ -1,10 +1,8 @@
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { createHooks } from '../../../src/adapters/hooks.ts';
-import { removeDevices, temporaryFolder } from '../../support/program.ts';
-
-afterEach(removeDevices);
+import { temporaryFolder } from '../../support/program.ts';
 
 type LoggedLine = Readonly<Record<string, unknown>> & { readonly event: string };
 

@@ -19,7 +19,7 @@ function observed(fleet: Fleet, script: (out: string) => string, more: Record<st
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line));
-  return { device: at(fleet, { hooks: { dir }, identity: { keyType: 'ec-p256' }, ...more }), heard, folder };
+  return { device: at(fleet, { hooks: { dir }, ...more }), heard, folder };
 }
 const note = (out: string) => `cat >> ${out}`;
 

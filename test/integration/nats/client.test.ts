@@ -12,13 +12,12 @@ import type { Identity } from '../../../src/services/onboarding/register.ts';
 import type { Session, SessionEvent } from '../../../src/services/onboarding/session.ts';
 import { opensslCa } from '../../fleet/opensslCa.ts';
 import { startRelay } from '../../fleet/relay.ts';
-import { removeDevices, temporaryFolder } from '../../support/program.ts';
+import { temporaryFolder } from '../../support/program.ts';
 
 let server: NatsServer | undefined;
 afterEach(async () => {
   await server?.stop();
   server = undefined;
-  removeDevices();
 });
 
 const results = 'device_results.d1.register';

@@ -36,7 +36,6 @@ function deviceOf(
   return newDevice({
     provisioning: { url: est.url, protocol: 'est', caFile: est.caFile, ...(more.provisioning as object) },
     nats: { url: fleet.nats.url },
-    identity: { keyType: 'ec-p256' },
     ...(more.renewal ? { renewal: more.renewal } : {}),
   });
 }

@@ -3,8 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { fleetWith, onboard } from '../../support/harness.ts';
-import { at } from '../../support/observabilityHarness.ts';
+import { at, fleetWith, onboard } from '../../support/harness.ts';
 import { newDevice, temporaryFolder } from '../../support/program.ts';
 import { runCommand } from '../../support/runCommand.ts';
 

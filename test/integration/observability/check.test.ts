@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { createAuthority } from '../../../fleet/ca.ts';
-import { fleetWith, launch } from '../../support/harness.ts';
-import { at, checks, closedPort, patience, registered } from '../../support/observabilityHarness.ts';
+import { at, fleetWith, launch } from '../../support/harness.ts';
+import { checks, closedPort, patience, registered } from '../../support/observabilityHarness.ts';
 import { newDevice, temporaryFolder } from '../../support/program.ts';
 import { runCommand } from '../../support/runCommand.ts';
 
@@ -216,13 +216,12 @@ test.each<[string, () => Promise<{ url: string; pem?: string }>, string, string]
 ])('the log, status and check tell the same code and reason of %s', async (_, serve, code, reason) => {
   const { url, pem } = await serve();
   const retry = { initialMs: 300_000, maxMs: 300_000, factor: 1, failedAfterMs: 0 };
-  const identity = { keyType: 'ec-p256' };
   const folder = mkdtempSync(join(tmpdir(), 'onboardd-check-'));
   folders.push(folder);
   const caFile = join(folder, 'ca.crt');
   if (pem !== undefined) writeFileSync(caFile, pem);
   const provisioning = { url, timeoutMs: 1000, ...(pem === undefined ? {} : { caFile }) };
-  const device = newDevice({ provisioning, retry, identity });
+  const device = newDevice({ provisioning, retry });
   const line = await launch(device).until(({ event }) => event === 'step.failed');
   expect(line).toMatchObject({ code, reason });
   const lastError = async () => JSON.parse((await runCommand(device, 'status', '--json')).stdout).lastError;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { reasons } from '../../../src/errors/reasons.ts';
 import { events } from '../../../src/events.ts';
-import { fleetWith, launch } from '../../support/harness.ts';
+import { at, fleetWith, launch } from '../../support/harness.ts';
 import { type JournalRun, runUnderJournal } from '../../support/journalReceiver.ts';
-import { at, closedPort, patience, registered } from '../../support/observabilityHarness.ts';
+import { closedPort, patience, registered } from '../../support/observabilityHarness.ts';
 import { newDevice, temporaryFolder } from '../../support/program.ts';
 import { sendSignal } from '../../support/sendSignal.ts';
 

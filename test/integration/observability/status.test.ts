@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { reasons } from '../../../src/errors/reasons.ts';
-import { fleetWith, launch } from '../../support/harness.ts';
-import { at, patience, registered } from '../../support/observabilityHarness.ts';
+import { at, fleetWith, launch } from '../../support/harness.ts';
+import { patience, registered } from '../../support/observabilityHarness.ts';
 import { newDevice, programFile, runToEnd, start, temporaryFolder } from '../../support/program.ts';
 import { runCommand, runCommandIn } from '../../support/runCommand.ts';
 

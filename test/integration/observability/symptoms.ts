@@ -7,8 +7,8 @@ import { dirname, join } from 'node:path';
 import { createAuthority } from '../../../fleet/ca.ts';
 import type { Fleet, FleetOptions } from '../../../fleet/fleet.ts';
 import type { ProvisioningBehaviour } from '../../../fleet/provisioningBehaviour.ts';
-import { fleetWith, launch, onboard } from '../../support/harness.ts';
-import { at, closedPort, registered } from '../../support/observabilityHarness.ts';
+import { at, fleetWith, launch, onboard } from '../../support/harness.ts';
+import { closedPort, registered } from '../../support/observabilityHarness.ts';
 import { type Device, newDevice } from '../../support/program.ts';
 
 /** How each entry of docs/troubleshooting.md comes about: a device that shows it, and whether it has no network. */
@@ -32,7 +32,8 @@ async function listening<S extends Server>(server: S): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-const knowing = (url: string) => newDevice({ provisioning: { url, timeoutMs: 500 }, retry: patient });
+// Long enough that a busy machine gets to the words for the server's silence before the machine's own time limit.
+const knowing = (url: string) => newDevice({ provisioning: { url, timeoutMs: 2000 }, retry: patient });
 const web = async (answer: RequestListener) => {
   const device = knowing(`http://${await listening(createHttp({ keepAliveTimeout: 1 }, answer))}`);
   await launch(device).until(isFailing);

@@ -1,16 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
-import {
-  type Device,
-  newDevice,
-  programFile,
-  removeDevices,
-  temporaryFolder,
-} from '../../support/program.ts';
-
-afterEach(removeDevices);
+import { expect, test } from 'vitest';
+import { type Device, newDevice, programFile, temporaryFolder } from '../../support/program.ts';
 
 /** Runs the program with code that is loaded before it, as a fault of Node or of the program would be. */
 function runWith(fault: string, device: Device) {

@@ -32,7 +32,7 @@ beforeEach(async () => {
 
 /** Onboards a new device with the copy of the program */
 async function onboardOnce(): Promise<void> {
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   const args = [join(folder, 'onboardd.cjs'), 'run', '--once', '--config', device.configFile];
   // The fleet answers in this process.
   const child = spawn(process.execPath, args, { stdio: 'ignore' });

@@ -60,7 +60,7 @@ test('a wrong configuration ends with 78, names the key, and writes nothing', as
 
 test('config.d beside the configuration file is laid over it, and mistakes in it name the file', async () => {
   const fleet = await fleetWith();
-  const device = newDevice({ identity: { keyType: 'ec-p256' } });
+  const device = newDevice({});
   const folder = join(dirname(device.configFile), 'config.d');
   mkdirSync(folder);
   writeFileSync(

@@ -14,7 +14,7 @@ import { at, failure, fleetWith, launch, onboard, state } from '../../support/ha
 
 test('killed at any moment and started again, a device keeps its id and key and is accepted once', async () => {
   const fleet = await fleetWith();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   const ids = new Set<string>();
   const keys = new Set<string>();
   const note = () => {

@@ -1,4 +1,5 @@
-import { readdirSync, statSync } from 'node:fs';
+import { createPrivateKey } from 'node:crypto';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startRelay } from '../../fleet/relay.ts';
@@ -6,7 +7,7 @@ import { at, fleetWith, onboard, state, states } from '../../support/harness.ts'
 
 test('a new device passes all states, is accepted once, and leaves its files private', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'c2VjcmV0', configuration: 'services: {}' }) });
-  const device = at(fleet);
+  const device = at(fleet, { identity: undefined });
   const program = await onboard(device);
   expect(states(program)).toEqual(['keygen', 'csr', 'provisioned', 'registering', 'registered']);
   const { deviceId, registration } = state(device);
@@ -30,6 +31,9 @@ test('a new device passes all states, is accepted once, and leaves its files pri
     'status.json': '644',
   });
   expect(statSync(device.stateDir).mode & 0o777).toBe(0o700);
+  // What a configuration without `identity.keyType` stands for.
+  const key = createPrivateKey(readFileSync(join(device.stateDir, 'identity.key')));
+  expect(key.asymmetricKeyDetails?.modulusLength).toBe(2048);
   expect(JSON.stringify(program.lines)).not.toMatch(/c2VjcmV0|PRIVATE KEY/);
 });
 

@@ -9,7 +9,6 @@ import { type Device, type Line, newDevice, programFile, runToEnd } from '../../
 const isRegistered = (line: Line) => line.event === 'device.registered';
 const isReloaded = (line: Line) => line.event === 'config.reloaded';
 const isRefused = (line: Line) => line.event === 'step.failed' && line.step === 'reload';
-const ec = { identity: { keyType: 'ec-p256' } };
 
 /** Changes sections of the configuration file. */
 function rewrite(device: Device, more: Record<string, unknown>): void {
@@ -18,7 +17,7 @@ function rewrite(device: Device, more: Record<string, unknown>): void {
 }
 
 test('SIGUSR1 and SIGUSR2 do nothing to the daemon', async () => {
-  const program = launch(at(await fleetWith(), ec));
+  const program = launch(at(await fleetWith()));
   await program.until(isRegistered);
   program.child.kill('SIGUSR1');
   program.child.kill('SIGUSR2');
@@ -52,7 +51,7 @@ test('a command that watches ends with its terminal, as commands do', async () =
 
 test('SIGHUP reads the configuration again, and the daemon goes on with the new one in the same process', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
-  const device = at(fleet, ec);
+  const device = at(fleet);
   const program = launch(device);
   const { deviceId } = await program.until(isRegistered);
   const token = join(fleet.dir, 'token');
@@ -73,7 +72,7 @@ test('SIGHUP reads the configuration again, and the daemon goes on with the new 
 test('a daemon that waits takes up what was mended', async () => {
   const fleet = await fleetWith();
   const slow = { initialMs: 3_600_000, maxMs: 3_600_000 };
-  const device = newDevice({ provisioning: { url: 'http://127.0.0.1:1' }, retry: slow, ...ec });
+  const device = newDevice({ provisioning: { url: 'http://127.0.0.1:1' }, retry: slow });
   const program = launch(device);
   await program.until((line) => line.event === 'step.failed');
   rewrite(device, { provisioning: { url: fleet.provisioningUrl } });
@@ -91,7 +90,7 @@ test.each([
   ],
 ])('SIGHUP with %s is refused, and the daemon goes on with the old configuration', async (_, wrong, words) => {
   const fleet = await fleetWith();
-  const device = at(fleet, ec);
+  const device = at(fleet);
   const program = launch(device);
   await program.until(isRegistered);
   const before = readFileSync(device.configFile, 'utf8');
@@ -110,7 +109,7 @@ test.each([
 });
 
 test('the level and the format of the log are taken up too', async () => {
-  const device = at(await fleetWith(), ec);
+  const device = at(await fleetWith());
   const program = launch(device);
   await program.until(isRegistered);
   rewrite(device, { log: { format: 'json', level: 'warn' } });
@@ -135,13 +134,12 @@ loader._load = function (name, ...more) {
   return load.call(this, name, ...more);
 };`,
   );
-  await onboard(at(fleet, ec), { NODE_OPTIONS: `--require ${preload}` });
+  await onboard(at(fleet), { NODE_OPTIONS: `--require ${preload}` });
 });
 
 test('with registration.onChange a device whose alias changed registers anew, and keeps id and result', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
   const device = at(fleet, {
-    ...ec,
     device: { type: 'mobile', alias: 'one' },
     registration: { onChange: true },
   });
@@ -171,7 +169,6 @@ test('with registration.onChange a device whose alias changed registers anew, an
 test('a device that is killed as it leaves its registration registers anew at the next start, once', async () => {
   const fleet = await fleetWith();
   const device = at(fleet, {
-    ...ec,
     device: { type: 'mobile', alias: 'one' },
     registration: { onChange: true },
   });
@@ -190,7 +187,7 @@ test('a device that is killed as it leaves its registration registers anew at th
 
 test('without registration.onChange a changed alias changes nothing', async () => {
   const fleet = await fleetWith();
-  const device = at(fleet, { ...ec, device: { type: 'mobile', alias: 'one' } });
+  const device = at(fleet, { device: { type: 'mobile', alias: 'one' } });
   await onboard(device);
   rewrite(device, { device: { type: 'mobile', alias: 'two' } });
   await onboard(device);

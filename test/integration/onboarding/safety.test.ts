@@ -12,7 +12,6 @@ const alias = 'Al\u202epha\u200e\u2066\ufeffBeta';
 /** Clears a terminal and breaks a line, too. */
 const nasty = `${alias}\u009b2J\u2028\u0085\u007f`;
 const unseen = /(?!\n)[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/u;
-const ec = { identity: { keyType: 'ec-p256' } };
 
 test.each([
   'json',
@@ -20,7 +19,7 @@ test.each([
   'pretty',
 ])('what a server sent steers no reader of the log in format %s', async (format) => {
   const fleet = await fleetWith({ fields: () => ({ alias }) });
-  const device = at(fleet, { ...ec, log: { format } });
+  const device = at(fleet, { log: { format } });
   const { status, stdout } = await runCommand(device, 'run', '--once');
   expect(status, stdout).toBe(0);
   expect(state(device).registration.alias).toBe(alias);
@@ -30,7 +29,7 @@ test.each([
 
 test('nor of status and check, while programs get the value as it is', async () => {
   const fleet = await fleetWith({ fields: () => ({ alias }) });
-  const device = at(fleet, ec);
+  const device = at(fleet);
   await onboard(device);
   const path = join(device.stateDir, 'status.json');
   const stored = JSON.parse(readFileSync(path, 'utf8'));
@@ -80,7 +79,7 @@ test('files that everybody may change, and a token in the clear, are warned of i
   const fleet = await fleetWith({ token: 'letmein' });
   const tokenFile = join(fleet.dir, 'token');
   writeFileSync(tokenFile, 'letmein');
-  const device = newDevice({ provisioning: { url: fleet.provisioningUrl, tokenFile }, ...ec });
+  const device = newDevice({ provisioning: { url: fleet.provisioningUrl, tokenFile } });
   const warnings = async () => {
     const program = launch(device, ['--once']);
     expect(await program.ended).toBe(0);
@@ -154,7 +153,7 @@ test('a pipe that takes the place of a file is refused at a reload, and the devi
   const fleet = await fleetWith({ token: 'letmein' });
   const tokenFile = join(fleet.dir, 'token');
   writeFileSync(tokenFile, 'letmein', { mode: 0o600 });
-  const device = newDevice({ provisioning: { url: fleet.provisioningUrl, tokenFile }, ...ec });
+  const device = newDevice({ provisioning: { url: fleet.provisioningUrl, tokenFile } });
   const program = launch(device);
   await program.until(({ event }) => event === 'device.registered');
   rmSync(tokenFile);

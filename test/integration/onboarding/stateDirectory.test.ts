@@ -148,7 +148,7 @@ const good: Readonly<Record<string, (path: string) => void>> = {
 
 test.each(Object.keys(good))('a state directory %s is taken', async (what) => {
   const fleet = await fleetWith();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   mkdirSync(device.stateDir, { mode: 0o700 });
   good[what]?.(device.stateDir);
   await onboard(device);
@@ -157,7 +157,7 @@ test.each(Object.keys(good))('a state directory %s is taken', async (what) => {
 
 test.runIf(isRoot)('an empty state directory of the service’s user is taken by root too', async () => {
   const fleet = await fleetWith();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   mkdirSync(device.stateDir, { mode: 0o700 });
   chownSync(device.stateDir, 12345, 23456);
   await onboard(device);
@@ -166,7 +166,7 @@ test.runIf(isRoot)('an empty state directory of the service’s user is taken by
 
 test('what systemd made and named is taken, whatever else lies in it', async () => {
   const fleet = await fleetWith();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   mkdirSync(device.stateDir, { mode: 0o700 });
   writeFileSync(join(device.stateDir, '.bash_history'), 'reset');
   const refused = runToEnd(['run', '--once', '--config', device.configFile], {}, 60_000);
@@ -202,7 +202,7 @@ test('a foreign directory that turns up while the daemon waits for its disk is r
 /** Onboards a device, and puts a link to somebody’s file in the place of one of its own. */
 async function withLink(name: string): Promise<{ device: Device; target: string }> {
   const fleet = await fleetWith();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   await onboard(device);
   const target = join(place(), 'shadow');
   renameSync(join(device.stateDir, name), target);
@@ -236,7 +236,6 @@ test('modes of state files and exports are set back, loosened or tightened, thou
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
   const folder = place();
   const device = at(fleet, {
-    identity: { keyType: 'ec-p256' },
     exports: { token: join(folder, 'token'), certificate: join(folder, 'certificate') },
   });
   await onboard(device);
@@ -265,7 +264,6 @@ test('a NATS address with credentials is for the owner alone, one without for al
   const fleet = await fleetWith();
   const folder = place();
   const device = at(fleet, {
-    identity: { keyType: 'ec-p256' },
     exports: { natsUrl: join(folder, 'url') },
   });
   await onboard(device);
@@ -292,7 +290,7 @@ test.each([
   ['as a temporary file', (dir: string) => join(dir, '.state.json.tmp')],
 ])('an export that would overwrite a file of the state directory %s is refused', async (_, pathIn) => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   await onboard(device);
   const path = pathIn(device.stateDir);
   const config = JSON.parse(readFileSync(device.configFile, 'utf8'));
@@ -306,7 +304,7 @@ test.each([
 
 test('an export below the state directory that is none of its files is written', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   const path = join(device.stateDir, 'for-others/token');
   await onboard(device, { ONBOARDD_EXPORTS_TOKEN: path });
   expect(readFileSync(path, 'utf8')).toBe('aGVsbG8K');
@@ -315,7 +313,7 @@ test('an export below the state directory that is none of its files is written',
 test('reset removes what was exported under an earlier configuration, links by themselves, and no directory', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
   const folder = place();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   const paths = ['old', 'linked', 'folder', 'now'].map((name) => join(folder, name));
   const [old = '', linked = '', asFolder = '', now = ''] = paths;
   await onboard(device, { ONBOARDD_EXPORTS_TOKEN: old });
@@ -340,7 +338,7 @@ test('reset removes what was exported under an earlier configuration, links by t
 test('with a damaged state reset removes what the configuration exports', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
   const folder = place();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' }, exports: { token: join(folder, 'token') } });
+  const device = at(fleet, { exports: { token: join(folder, 'token') } });
   await onboard(device);
   writeFileSync(join(device.stateDir, 'state.json'), '{');
   expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);
@@ -361,7 +359,7 @@ test.runIf(isRoot)(
   'root’s reset removes no file of another that a state only claims was exported',
   async () => {
     const fleet = await fleetWith();
-    const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+    const device = at(fleet);
     mkdirSync(device.stateDir, { mode: 0o700 });
     chownSync(device.stateDir, 12345, 23456);
     await onboard(device);
@@ -380,7 +378,7 @@ test.runIf(isRoot)(
   'root’s reset removes as the owner of the state directory what a state says was exported, and nothing he could not',
   async () => {
     const fleet = await fleetWith();
-    const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+    const device = at(fleet);
     mkdirSync(device.stateDir, { mode: 0o700 });
     chownSync(device.stateDir, 12345, 23456);
     await onboard(device);
@@ -414,7 +412,7 @@ test.runIf(isRoot)(
   'a state that another user wrote is believed as little in a folder of root’s',
   async () => {
     const fleet = await fleetWith();
-    const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+    const device = at(fleet);
     await onboard(device);
     const shadow = join(place(), 'shadow');
     writeFileSync(shadow, 'root’s');
@@ -429,7 +427,7 @@ test.runIf(isRoot)(
 test('a reset that was interrupted after the key finishes when it is run again', async () => {
   const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
   const folder = place();
-  const device = at(fleet, { identity: { keyType: 'ec-p256' } });
+  const device = at(fleet);
   await onboard(device, { ONBOARDD_EXPORTS_TOKEN: join(folder, 'token') });
   rmSync(join(device.stateDir, 'identity.key'));
   expect(runToEnd(['reset', '--yes', '--config', device.configFile]).status).toBe(0);

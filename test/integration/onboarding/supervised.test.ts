@@ -40,7 +40,7 @@ test('without flock check fails, and says what to install', async () => {
 test('without systemd-notify and Perl the daemon works, and says once that nobody is told', async () => {
   const flock = ['/usr/bin/flock', '/bin/flock'].find(existsSync) ?? 'flock';
   const { env } = supervised({ flock: `exec ${flock} "$@"` });
-  const program = launch(newDevice({ ...unreachable, identity: { keyType: 'ec-p256' } }), [], env);
+  const program = launch(newDevice(unreachable), [], env);
   await program.until(({ event, code }) => event === 'step.failed' && code === 'PROVISIONING_UNREACHABLE');
   const { cause } = await program.until(({ event }) => event === 'supervisor.unreachable');
   expect(cause).toMatch(/systemd-notify cannot be started: .*ENOENT/);

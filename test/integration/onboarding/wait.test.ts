@@ -7,7 +7,6 @@ import { afterEach, expect, test } from 'vitest';
 import { at, fleetWith, launch, onboard } from '../../support/harness.ts';
 import { type Device, newDevice, programFile, runToEnd, temporaryFolder } from '../../support/program.ts';
 
-const ec = { identity: { keyType: 'ec-p256' } };
 const waiting: ChildProcess[] = [];
 
 afterEach(() => {
@@ -27,7 +26,7 @@ function wait(device: Device, args: string[] = [], env: Record<string, string> =
 }
 
 test('wait returns 0 when the device is registered, whether it becomes so or is', async () => {
-  const device = at(await fleetWith(), ec);
+  const device = at(await fleetWith());
   const early = wait(device);
   await onboard(device);
   expect(await early.ended).toEqual({ status: 0, stderr: '' });
@@ -49,7 +48,7 @@ test('wait returns 1 when the device fails, unless failures are to be ignored', 
   const fleet = await fleetWith();
   let isRefused = true;
   fleet.provisioning.behave = () => (isRefused ? { status: 403 } : undefined);
-  const device = at(fleet, { ...ec, retry: { initialMs: 50, maxMs: 500, failedAfterMs: 1500 } });
+  const device = at(fleet, { retry: { initialMs: 50, maxMs: 500, failedAfterMs: 1500 } });
   const [strict, patient] = [wait(device), wait(device, ['--ignore-failed'])];
   const program = launch(device);
   const { status, stderr } = await strict.ended;
@@ -61,7 +60,7 @@ test('wait returns 1 when the device fails, unless failures are to be ignored', 
 });
 
 test('where the service runs, its runtime directory says so, at every boot anew', async () => {
-  const device = at(await fleetWith(), ec);
+  const device = at(await fleetWith());
   await onboard(device);
   const folder = join(temporaryFolder(), 'run');
   const env = { RUNTIME_DIRECTORY: folder };

@@ -7,7 +7,6 @@ import { at, fleetWith, launch, state } from '../../support/harness.ts';
 
 const seed = Number(process.env.ATTACK_SEED ?? 1);
 const hasty = { initialMs: 1, maxMs: 20, factor: 2, failedAfterMs: 20 };
-const ec = { identity: { keyType: 'ec-p256' } };
 const attempts = 100;
 
 /** Bytes of the NATS protocol and bytes that are none; none of them is a whole result. */
@@ -41,7 +40,7 @@ test.each([
   });
   const { env, stopped } = heartbeat(fleet.dir);
   const nats = { url: `tls://127.0.0.1:${server.port}` };
-  const device = at(fleet, { ...ec, nats, retry: hasty, registration: { timeoutMs: 300 } });
+  const device = at(fleet, { nats, retry: hasty, registration: { timeoutMs: 300 } });
   const program = launch(device, [], env);
   await expect.poll(() => server.connections, { timeout: 90_000 }).toBeGreaterThan(attempts);
   expect(state(device).registration).toBeNull();
@@ -74,7 +73,7 @@ test.each([seed])('no damaged certificate is kept, and after a hundred of them t
   fleet.provisioning.behave = (_, n) =>
     n > attempts ? undefined : { answer: (right) => ({ certificate: mutated(right, chance) }) };
   // Every failure has its line: none is left out as a repetition.
-  const device = at(fleet, { ...ec, retry: hasty, log: { level: 'debug', format: 'json' } });
+  const device = at(fleet, { retry: hasty, log: { level: 'debug', format: 'json' } });
   const program = launch(device);
   await program.until((line) => line.event === 'device.registered');
   const refused = program.lines.filter(({ event, step }) => event === 'step.failed' && step === 'csr');

@@ -9,7 +9,6 @@ test('certificates that live for a second are asked for ever more rarely', { tim
     certificate: { notBefore: new Date(Date.now() - 1000), notAfter: new Date(Date.now() + 1000) },
   });
   const device = at(fleet, {
-    identity: { keyType: 'ec-p256' },
     retry: { initialMs: 1000, maxMs: 300_000, factor: 2 },
   });
   launch(device);

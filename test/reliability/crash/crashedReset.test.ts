@@ -17,7 +17,6 @@ test.each([
     const fleet = await fleetWith({ fields: () => ({ token: 'aGVsbG8K' }) });
     const exports = temporaryFolder();
     const device = at(fleet, {
-      identity: { keyType: 'ec-p256' },
       exports: { token: join(exports, 'token'), key: join(exports, 'key') },
     });
     await onboard(device);

@@ -74,7 +74,6 @@ async function live(row: Row): Promise<Outcome> {
   const device = newDevice({
     provisioning: { url: fleet.provisioningUrl, timeoutMs: 1500 },
     registration: { timeoutMs: 1500 },
-    identity: { keyType: 'ec-p256' },
     ...row.device,
     ...made.device,
   });

@@ -33,7 +33,6 @@ const fleets: Fleet[] = [];
 const mounts: string[] = [];
 const children: ChildProcess[] = [];
 const common = {
-  identity: { keyType: 'ec-p256' },
   retry: { initialMs: 300_000, maxMs: 300_000, factor: 1, failedAfterMs: 0 },
 };
 

@@ -156,7 +156,6 @@ async function restarts(count: number): Promise<void> {
 function deviceAt(): Device {
   return newDevice({
     provisioning: { url: fleet.provisioningUrl },
-    identity: { keyType: 'ec-p256' },
     nats: { url: `127.0.0.1:${gate.port}` },
     retry: quick,
     // Every failure has its line: none is left out as a repetition.

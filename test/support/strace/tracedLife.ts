@@ -24,7 +24,7 @@ export function newLife(
   devices += 1;
   const swarm = `swarm-${devices}`;
   const provisioning = { url: fleet.provisioningUrl, swarmId: swarm };
-  return { device: newDevice({ provisioning, identity: { keyType: 'ec-p256' }, ...config }), swarm };
+  return { device: newDevice({ provisioning, ...config }), swarm };
 }
 
 /** A device whose earlier agent is a member of the fleet, and left its files. */
@@ -40,7 +40,6 @@ export async function newAdoptingLife(fleet: Fleet): Promise<AdoptingLife> {
   const { device, swarm } = newLife(fleet);
   const agent = newDevice({
     provisioning: { url: fleet.provisioningUrl },
-    identity: { keyType: 'ec-p256' },
   });
   if ((await runProgram(agent)) !== 0) throw new Error('the agent did not register');
   const folder = dirname(device.stateDir);
