@@ -16,6 +16,16 @@ test.each(filesOf('test/unit'))('test/unit/%s is the test of a file of src', (fi
   expect(existsSync(join(root, 'src', file.replace(/\.test\.ts$/, '.ts')))).toBe(true);
 });
 
+test.each([
+  'test/unit',
+  'test/integration',
+])('no test in %s replaces a module, which the files after it would share', (folder) => {
+  const replacing = filesOf(folder).filter((file) =>
+    /\bvi\.(mock|doMock)\(/.test(readFileSync(join(root, folder, file), 'utf8')),
+  );
+  expect(replacing).toEqual([]);
+});
+
 const mostLines = 60;
 const mostParameters = 4;
 /** The chart: data on two pages, with no branch in it. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-/** Kills and power cuts, as the slower suites' commands bring them about, a few of each. `.ci/run` has more, and the other suites. */
+/** A few kills and a few power cuts, with the commands of the slower suites. `.ci/run` has more of them, and the other suites. */
 const smokeRuns: [suite: string, args: string[]][] = [
   ['crash/crash.ts', ['--singles', '4', '--pairs', '2']],
   ['powerLoss/powerLoss.ts', ['--starts', '5']],

@@ -29,7 +29,8 @@ async function demo(): Promise<void> {
     say(`  provisioning server  ${fleet.provisioningUrl}`);
     say(`  NATS server          ${fleet.natsUrl}, mutual TLS, JetStream`);
     say();
-    if (count === 1) await one(newDevice({ provisioning: { url: fleet.provisioningUrl } }));
+    if (count === 1)
+      await one(newDevice({ provisioning: { url: fleet.provisioningUrl }, identity: undefined }));
     else await many(fleet.provisioningUrl);
   } finally {
     await fleet.stop();
@@ -67,7 +68,7 @@ async function many(url: string): Promise<void> {
   let registered = 0;
   const worker = async () => {
     while (next++ < count) {
-      const device = newDevice({ provisioning: { url } });
+      const device = newDevice({ provisioning: { url }, identity: undefined });
       const child = spawn(process.execPath, [programFile, 'run', '--once', '--config', device.configFile], {
         stdio: 'ignore',
       });

@@ -1,14 +1,25 @@
 /**
- * Set-up of the integration tests. The files that a worker runs share their modules, and a hook holds for the one file
- * that was loading when it was set: this one is loaded anew for each.
+ * Set-up of all tests with the harness. The files that a worker runs share their modules, and a hook holds for the one
+ * file that was loading when it was set: this file is loaded anew for each.
  */
 import { afterAll, afterEach } from 'vitest';
-import { endAll } from './atEnd.ts';
+import { endAll, endsAreCalled } from './atEnd.ts';
 import { killPrograms, removeDevices } from './program.ts';
 
+endsAreCalled();
 afterEach(async () => {
-  await endAll();
-  killPrograms();
+  try {
+    await endAll();
+  } finally {
+    killPrograms();
+  }
 });
-// A file's tests may share what it made for all of them.
-afterAll(removeDevices);
+afterAll(async () => {
+  try {
+    // A hook of the file itself that throws keeps the one above from being called.
+    await endAll();
+  } finally {
+    // Not after each test: a file's tests may share what it made for all of them.
+    removeDevices();
+  }
+});

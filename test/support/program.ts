@@ -42,8 +42,8 @@ const children = new Set<ChildProcess>();
 const quick = { initialMs: 50, maxMs: 500, factor: 2, failedAfterMs: 1000 };
 
 /**
- * @param config sections of the configuration. Unless they say otherwise, waits are short, and keys are those that take no
- *     time to make; `identity: undefined` is the key of a device whose configuration says nothing about it.
+ * @param config sections of the configuration. Without them waits are short, and the key is one that takes no time to make.
+ *     An `identity` without `keyType`, or `undefined`, is that of a device whose configuration does not say: RSA.
  */
 export function newDevice(config: Record<string, unknown>): Device {
   const folder = temporaryFolder();
@@ -77,8 +77,11 @@ export function killPrograms(): void {
 /** Ends the programs that still run, and removes the folders of all devices. */
 export function removeDevices(): void {
   killPrograms();
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-  folders.clear();
+  for (const folder of folders) {
+    // Whether or not it can be removed: who comes after has nothing to do with it.
+    folders.delete(folder);
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  }
 }
 
 export interface Running {

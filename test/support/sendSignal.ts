@@ -1,7 +1,7 @@
 /**
  * For a process that this one is not the parent of, such as a program under strace: it may have ended meanwhile.
  *
- * @returns false where there is no such process any more
+ * @returns false if there is no such process any more
  */
 export function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
   // 0 and -1 are process groups: this one's, and everybody's.

@@ -16,9 +16,6 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** Of NATS, ten seconds in earnest. */
-vi.mock('../../../src/adapters/nats/connectTimeout.ts', () => ({ addressTimeoutMs: 500 }));
-
 /** The name `device.test` then has these addresses, in this order. */
 function resolveTo(...addresses: string[]): void {
   const found = addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));

@@ -24,7 +24,7 @@ const isAfter = (line: Line, other: Line) =>
 
 test('a certificate is renewed in time, for the same key, and nothing is registered again', async () => {
   const fleet = await fleetWithFirstLife(6000);
-  const device = at(fleet);
+  const device = at(fleet, { identity: undefined });
   const program = launch(device);
   await program.until((line) => line.event === 'device.registered');
   const key = file(device, 'identity.key');
@@ -107,7 +107,7 @@ test('a renewed certificate and its new key wait for NATS, outlive a kill, and n
   const fleet = await fleetWithFirstLife(40_000);
   const folder = temporaryFolder();
   const exports = { key: join(folder, 'key.pem'), certificate: join(folder, 'crt.pem') };
-  const device = at(fleet, { renewal: { at: 0.1, newKey: true }, exports });
+  const device = at(fleet, { identity: undefined, renewal: { at: 0.1, newKey: true }, exports });
   const program = launch(device);
   await program.until(registered);
   const first = ['identity.key', 'identity.crt'].map((name) => file(device, name));

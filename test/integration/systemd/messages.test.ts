@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test, vi } from 'vitest';
+import { afterAll, expect, onTestFinished, test, vi } from 'vitest';
 import { passedSockets } from '../../../src/adapters/passedDescriptors.ts';
 import { superviseBy } from '../../../src/adapters/systemd.ts';
 import { byChild, bySocket, inOrder } from '../../../src/adapters/systemdMessages.ts';
@@ -72,6 +72,7 @@ test('one message is one write, and a socket that takes nothing is a cause', asy
 
 test('what tells the state is sent again until it went out, the cause is told once, and old news are dropped', async () => {
   vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
   const sent: string[] = [];
   const causes: string[] = [];
   let isBroken = true;
@@ -89,7 +90,6 @@ test('what tells the state is sent again until it went out, the cause is told on
   await vi.advanceTimersByTimeAsync(1000);
   isBroken = false;
   await vi.advanceTimersByTimeAsync(5000);
-  vi.useRealTimers();
   expect(causes).toEqual(['broken']);
   expect(sent.filter((text) => text.endsWith('idle')).length).toBeGreaterThanOrEqual(2);
   expect(sent.at(-1)).toBe('READY=1 STATUS=csr');

@@ -123,9 +123,12 @@ async function killedAt(device: Device, part: Part, spot: Spot): Promise<boolean
   if (!isOver()) sendSignal(Number(pid), 'SIGTERM');
   // The files say that the part is over before its last call: how the program ended tells whether that was reached.
   const [status, signal] = await ended;
-  if (status !== null && status !== 0) throw new Error(`the program ended with ${status} at ${part}`);
-  return signal === 'SIGKILL';
+  if (signal === 'SIGKILL') return true;
+  if (status !== 0 || !isSettled(device, part))
+    throw new Error(`${part}: the program ended with ${status ?? signal}`);
+  return false;
 }
+
 /** Whether the part is behind the device, and its files say so. */
 function isSettled(device: Device, part: Part): boolean {
   const { provisioned, candidate, previous } = stateOf(device);

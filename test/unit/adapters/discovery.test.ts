@@ -1,17 +1,22 @@
 import { readFileSync } from 'node:fs';
-import { expect, test, vi } from 'vitest';
+import { syncBuiltinESMExports } from 'node:module';
+import os from 'node:os';
+import { expect, onTestFinished, test } from 'vitest';
 import { discover } from '../../../src/adapters/discovery.ts';
 
-vi.mock('node:os', async (importOriginal) => ({
-  ...(await importOriginal<typeof import('node:os')>()),
-  networkInterfaces: () => {
+test('a sandbox that hides the network interfaces fails the attempt, and not the process', async () => {
+  const real = os.networkInterfaces;
+  os.networkInterfaces = () => {
     throw Object.assign(new Error('uv_interface_addresses returned Unknown system error 97'), {
       code: 'EAFNOSUPPORT',
     });
-  },
-}));
-
-test('a sandbox that hides the network interfaces fails the attempt, and not the process', async () => {
+  };
+  // Named imports see it, too.
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    os.networkInterfaces = real;
+    syncBuiltinESMExports();
+  });
   await expect(discover(AbortSignal.timeout(5_000))).rejects.toMatchObject({
     code: 'PROVISIONING_UNREACHABLE',
   });

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
-import { sendSignal } from './sendSignal.ts';
+import { sendSignal } from '../support/sendSignal.ts';
 
 test('a signal reaches a process, and one that has ended is no failure', async () => {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
@@ -13,5 +13,5 @@ test('a signal reaches a process, and one that has ended is no failure', async (
 });
 
 test.each([0, 1, -1, Number.NaN])('%s, which would be others’ processes, is refused', (pid) => {
-  expect(() => sendSignal(pid, 'SIGTERM')).toThrow('no process id');
+  expect(() => sendSignal(pid, 'SIGCONT')).toThrow('no process id');
 });
