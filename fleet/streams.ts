@@ -1,9 +1,19 @@
-import { AckPolicy, type ConsumerMessages, type NatsConnection, NatsError } from 'nats';
+import {
+  AckPolicy,
+  ConsumerDebugEvents,
+  type ConsumerMessages,
+  type JsMsg,
+  type NatsConnection,
+  NatsError,
+} from 'nats';
 
 export const actionsStream = 'DEVICE_ACTIONS';
 export const resultsStream = 'DEVICE_RESULTS';
 const durable = 'fleet-manager';
 const tryEveryMs = 100;
+const pullMs = 2_000;
+/** Without a pull, before it counts as stopped */
+const mostTicks = 5;
 const nanosecondsPerSecond = 1_000_000_000;
 const nanosecondsPerMs = 1_000_000;
 
@@ -49,13 +59,60 @@ export async function createStreams(connection: NatsConnection, options: StreamO
   );
 }
 
+/** Messages without end, until it is closed. */
+export interface Actions extends AsyncIterable<JsMsg> {
+  close(): Promise<unknown>;
+}
+
 /** The requests that arrive from now on or have not been acknowledged yet. */
-export async function actionsOf(connection: NatsConnection, subject: string): Promise<ConsumerMessages> {
+export async function actionsOf(connection: NatsConnection, subject: string): Promise<Actions> {
   const manager = await connection.jetstreamManager({ checkAPI: false });
   const stream = await manager.streams.find(subject.replace('*', 'any'));
   const consumer = await connection.jetstream({ checkAPI: false }).consumers.get(stream, durable);
   // Short pulls: after a restart of the server the next one is due soon.
-  return consumer.consume({ max_messages: 500, expires: 2_000 });
+  return withoutEnd(() => consumer.consume({ max_messages: 500, expires: pullMs }), pullMs);
+}
+
+/**
+ * Consumes again where the library has stopped to pull: it does so for good if, after a leader of the cluster was lost, a
+ * reconnection finds it still looking for the consumer, and the pull after that is lost, too.
+ *
+ * @param consume whose pulls last `everyMs`
+ */
+export function withoutEnd(consume: () => Promise<ConsumerMessages>, everyMs: number): Actions {
+  let isOver = false;
+  let messages: ConsumerMessages | undefined;
+  async function* all() {
+    while (!isOver) {
+      messages = await consume();
+      const watch = closeWhenStill(messages, everyMs);
+      try {
+        yield* messages;
+      } finally {
+        clearInterval(watch);
+      }
+    }
+  }
+  return {
+    [Symbol.asyncIterator]: all,
+    async close() {
+      isOver = true;
+      await messages?.close();
+    },
+  };
+}
+
+/** Counts ticks and not time, of which much can pass at once in a process that was held up. */
+function closeWhenStill(messages: ConsumerMessages, everyMs: number): NodeJS.Timeout {
+  let ticks = 0;
+  const listen = async () => {
+    for await (const { type } of await messages.status()) if (type === ConsumerDebugEvents.Next) ticks = 0;
+  };
+  void listen();
+  return setInterval(() => {
+    ticks += 1;
+    if (ticks > mostTicks) void messages.close();
+  }, everyMs).unref();
 }
 
 /** Tries again while a cluster has no leader yet. */
